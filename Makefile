@@ -1,0 +1,54 @@
+# Everything runs in .venv, which `make` sets up by itself. `make help` lists what there is to do.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(READY) ## Create .venv with everything (once; again when the dependencies change)
+
+$(READY): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.PHONY: demo
+demo: $(READY) ## Show the whole product on this machine; KEEP=1 leaves it running
+	@$(BIN)/edgeherd demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: $(READY) ## Run all tests, the e2e included
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+
+.PHONY: e2e
+e2e: $(READY) ## Run the e2e tests alone (on KUBECONFIG, KUBEBUILDER_ASSETS or the simulator)
+	@$(BIN)/python -m pytest -m e2e $(ARGS)
+
+.PHONY: lint
+lint: $(READY) ## ruff, mypy and import-linter
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: check
+check: lint test ## lint and test
+
+.PHONY: lock
+lock: ## Resolve the dependencies anew and write their versions into constraints.txt
+	@rm -rf .lock && $(PYTHON) -m venv .lock
+	@.lock/bin/python -m pip --disable-pip-version-check install -qq '.[dev]'
+	@{ echo '# The versions that the tests ran with, written by make lock.'; \
+	  .lock/bin/python -m pip --disable-pip-version-check freeze | grep -v '^edgeherd'; } > constraints.txt
+	@rm -rf .lock
+
+.PHONY: clean
+clean: ## Remove what the targets made
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

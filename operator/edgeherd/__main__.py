@@ -1,0 +1,10 @@
+"""`python -m edgeherd` runs the operator; with arguments it is the `edgeherd` command."""
+
+import sys
+
+from edgeherd.cli import main, run
+
+if len(sys.argv) > 1:
+    main(prog_name="python -m edgeherd")
+else:
+    run()

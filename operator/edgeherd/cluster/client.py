@@ -1,0 +1,163 @@
+"""The one door to the Kubernetes API: `kubernetes.aio` over one bounded session.
+
+Speaks plain objects in JSON instead of the client's models: the operator's own kinds have none, and a body that is
+read, computed on and compared needs none.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+import aiohttp
+from kubernetes.aio import client as kubernetes_client
+from kubernetes.aio import config as kubernetes_config
+
+from edgeherd.cluster.errors import ApiError, ConflictError, ForbiddenError
+
+Body = dict[str, Any]
+_log = logging.getLogger(__name__)
+
+APPLY = "application/apply-patch+yaml"
+JSON_PATCH = "application/json-patch+json"
+MERGE_PATCH = "application/merge-patch+json"
+FIELD_MANAGER = "edgeherd"
+
+CONNECTIONS = 32
+"""Connections to the API server at once; unbounded pools cost memory and stall the loop in TLS handshakes."""
+
+TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
+
+
+def path(group: str, version: str, plural: str, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
+    """The path of a resource. `group` is empty for the core group."""
+    root = f"/api/{version}" if not group else f"/apis/{group}/{version}"
+    parts = [root]
+    if namespace:
+        parts += ["namespaces", quote(namespace, safe="")]
+    parts += [plural]
+    parts += [quote(part, safe="") for part in (name, subresource) if part]
+    return "/".join(parts)
+
+
+class Cluster:
+    """A session with the API server. Use as an async context manager."""
+
+    def __init__(self, configuration: Any) -> None:
+        self.configuration = configuration
+        self._api: Any = None
+
+    @classmethod
+    async def configured(cls, kubeconfig: str | None) -> Self:
+        """From the Pod's ServiceAccount where there is one, else from a kubeconfig file.
+
+        Raises:
+            ApiError: neither can be read.
+        """
+        configuration = kubernetes_client.Configuration()
+        try:
+            if kubeconfig is None:
+                try:
+                    kubernetes_config.load_incluster_config(client_configuration=configuration)
+                except kubernetes_config.ConfigException:
+                    await kubernetes_config.load_kube_config(client_configuration=configuration)
+            else:
+                await kubernetes_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
+        except (kubernetes_config.ConfigException, OSError) as exc:
+            raise ApiError(0, f"No usable Kubernetes configuration: {exc}") from exc
+        configuration.connection_pool_maxsize = CONNECTIONS
+        return cls(configuration)
+
+    async def __aenter__(self) -> Self:
+        self._api = kubernetes_client.ApiClient(self.configuration)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._api.close()
+
+    async def request(
+        self,
+        method: str,
+        url_path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = "",
+    ) -> Body:
+        """One request; the decoded body of the answer.
+
+        Raises:
+            ConflictError: 409, or 422 to a JSON patch.
+            ForbiddenError: 403.
+            ApiError: any other refusal, or no answer.
+        """
+        headers = {"Accept": "application/json"}
+        if content_type:
+            headers["Content-Type"] = content_type
+        authorization = (await self._auth_headers()).get("authorization")
+        if authorization:
+            headers["Authorization"] = authorization
+        url = f"{self.configuration.host}{url_path}" + (f"?{urlencode(query)}" if query else "")
+        payload = json.dumps(body) if content_type == APPLY else body
+        try:
+            response = await self._api.call_api(method, url, headers, payload, _request_timeout=TIMEOUT)
+            raw = await response.read()
+        except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+            raise ApiError(0, f"The API server did not answer: {type(exc).__name__}") from exc
+        return _decoded(response.status, raw or b"", content_type)
+
+    async def _auth_headers(self) -> dict[str, str]:
+        settings = self.configuration.auth_settings()
+        if asyncio.iscoroutine(settings):
+            settings = await settings
+        return {s["key"]: s["value"] for s in settings.values() if s["in"] == "header" and s["value"]}
+
+    async def find(self, url_path: str) -> Body | None:
+        """The object at the path; None only when the API server says 404."""
+        try:
+            return await self.request("GET", url_path)
+        except ApiError as exc:
+            if exc.status == 404:
+                return None
+            raise
+
+    async def apply(self, url_path: str, body: Body) -> Body:
+        """Server-side apply under our field manager; it owns what the body names and nothing else."""
+        return await self.request(
+            "PATCH", url_path, query={"fieldManager": FIELD_MANAGER, "force": "true"}, body=body, content_type=APPLY
+        )
+
+    async def json_patch(self, url_path: str, operations: list[Body]) -> Body:
+        """A JSON patch; its `test` operations guard against a stale read."""
+        return await self.request("PATCH", url_path, body=operations, content_type=JSON_PATCH)
+
+    async def connection(self) -> dict[str, Any]:
+        """What another client (kopf's watches) needs to reach the same API server as the same user."""
+        headers = await self._auth_headers()
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        return {
+            "server": self.configuration.host,
+            "ca_path": self.configuration.ssl_ca_cert,
+            "certificate_path": self.configuration.cert_file,
+            "private_key_path": self.configuration.key_file,
+            "scheme": scheme.capitalize() or None,
+            "token": token or None,
+            "insecure": None if self.configuration.verify_ssl else True,
+        }
+
+
+def _decoded(status: int, raw: bytes, content_type: str) -> Body:
+    try:
+        answer = json.loads(raw) if raw else {}
+    except ValueError:
+        answer = {}
+    if status < 400:
+        return answer if isinstance(answer, dict) else {}
+    message = str(answer.get("message", "")) or f"HTTP {status}"
+    if status == 409 or (status == 422 and content_type == JSON_PATCH):
+        raise ConflictError(status, message)
+    if status == 403:
+        raise ForbiddenError(status, message)
+    raise ApiError(status, message)

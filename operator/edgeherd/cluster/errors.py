@@ -1,0 +1,18 @@
+"""What the API server's refusals mean to the operator."""
+
+
+class ApiError(Exception):
+    """The API server refused or could not be reached. `status` is the HTTP status, 0 without an answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"{status}: {message}" if status else message)
+        self.status = status
+        self.message = message
+
+
+class ConflictError(ApiError):
+    """The object was changed meanwhile (409, or 422 on a failed JSON patch test): read again."""
+
+
+class ForbiddenError(ApiError):
+    """The operator's ServiceAccount may not do this (403)."""

@@ -1,0 +1,190 @@
+"""Reads and writes of the operator in the cluster's own words: EdgeDevices, HubConnections, Secrets, Events."""
+
+import base64
+import datetime as dt
+import socket
+from collections.abc import Mapping
+
+from edgeherd import resource
+from edgeherd.cluster.client import Body, Cluster, path
+from edgeherd.cluster.errors import ApiError
+from edgeherd.model import (
+    FINALIZER,
+    GROUP,
+    SECRET_TYPE,
+    VERSION,
+    Condition,
+    EdgeDevice,
+    HubConnection,
+    Keys,
+    Secret,
+    Status,
+)
+
+COMPONENT = "edgeherd"
+
+
+def _device_path(namespace: str, name: str, subresource: str = "") -> str:
+    return path(GROUP, VERSION, "edgedevices", namespace=namespace, name=name, subresource=subresource)
+
+
+def _secret_path(namespace: str, name: str = "") -> str:
+    return path("", "v1", "secrets", namespace=namespace, name=name)
+
+
+class Objects:
+    """The operator's view of the cluster."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    async def edge_device(self, namespace: str, name: str) -> EdgeDevice | None:
+        """The EdgeDevice as it is now; None when there is none."""
+        body = await self._cluster.find(_device_path(namespace, name))
+        return resource.edge_device(body) if body else None
+
+    async def hub_connection(self, name: str) -> HubConnection | None:
+        """The HubConnection as it is now; None when there is none."""
+        body = await self._cluster.find(path(GROUP, VERSION, "hubconnections", name=name))
+        return resource.hub_connection(body) if body else None
+
+    async def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """The labels of a namespace; none when it is gone."""
+        body = await self._cluster.find(path("", "v1", "namespaces", name=name))
+        return (body or {}).get("metadata", {}).get("labels") or {}
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        """The Secret as it is now; None when there is none."""
+        body = await self._cluster.find(_secret_path(namespace, name))
+        if body is None:
+            return None
+        meta = body["metadata"]
+        return Secret(
+            namespace=namespace,
+            name=name,
+            type=body.get("type", "Opaque"),
+            data={key: base64.b64decode(value) for key, value in (body.get("data") or {}).items()},
+            labels=meta.get("labels") or {},
+            annotations=meta.get("annotations") or {},
+            owner_uids=tuple(ref["uid"] for ref in meta.get("ownerReferences", ())),
+            resource_version=meta["resourceVersion"],
+        )
+
+    async def put_connection_secret(
+        self, device: EdgeDevice, data: Mapping[str, str], *, annotations: Mapping[str, str], create: bool
+    ) -> None:
+        """Write the device's connection Secret, owned by the EdgeDevice.
+
+        With `create` an existing Secret is a ConflictError, so that nobody's Secret is taken over by a race.
+        No label or annotation of the EdgeDevice is copied: a GitOps tool would take the Secret for its own.
+        """
+        body: Body = {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "type": SECRET_TYPE,
+            "metadata": {
+                "name": device.secret_name,
+                "namespace": device.namespace,
+                "labels": {"app.kubernetes.io/managed-by": COMPONENT},
+                "annotations": dict(annotations),
+                "ownerReferences": [
+                    {
+                        "apiVersion": f"{GROUP}/{VERSION}",
+                        "kind": "EdgeDevice",
+                        "name": device.name,
+                        "uid": device.uid,
+                        "controller": True,
+                        "blockOwnerDeletion": True,
+                    }
+                ],
+            },
+            "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+        }
+        if create:
+            query = {"fieldManager": COMPONENT}
+            await self._cluster.request(
+                "POST", _secret_path(device.namespace), query=query, body=body, content_type="application/json"
+            )
+        else:
+            await self._cluster.apply(_secret_path(device.namespace, device.secret_name), body)
+
+    async def add_finalizer(self, device: EdgeDevice) -> EdgeDevice:
+        """Hold the object until the hub is cleaned up. A ConflictError means that it changed meanwhile."""
+        value: object = FINALIZER if device.finalizers else [FINALIZER]
+        at = "/metadata/finalizers/-" if device.finalizers else "/metadata/finalizers"
+        return await self._patch(device, [{"op": "add", "path": at, "value": value}])
+
+    async def remove_finalizer(self, device: EdgeDevice) -> None:
+        """Let the object go."""
+        index = device.finalizers.index(FINALIZER)
+        at = f"/metadata/finalizers/{index}"
+        await self._patch(device, [{"op": "test", "path": at, "value": FINALIZER}, {"op": "remove", "path": at}])
+
+    async def _patch(self, device: EdgeDevice, operations: list[Body]) -> EdgeDevice:
+        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": device.resource_version}
+        at = _device_path(device.namespace, device.name)
+        return resource.edge_device(await self._cluster.json_patch(at, [guard, *operations]))
+
+    async def put_status(self, device: EdgeDevice, status: Status) -> None:
+        """Write the whole computed status."""
+        await self._cluster.apply(
+            _device_path(device.namespace, device.name, "status"),
+            {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": "EdgeDevice",
+                # The uid, so that a namesake that was created meanwhile does not get this status.
+                "metadata": {"name": device.name, "namespace": device.namespace, "uid": device.uid},
+                "status": resource.status_body(status),
+            },
+        )
+
+    async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
+        """Write the status of a HubConnection."""
+        await self._cluster.apply(
+            path(GROUP, VERSION, "hubconnections", name=hub.name, subresource="status"),
+            {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": "HubConnection",
+                "metadata": {"name": hub.name},
+                "status": {"conditions": resource.condition_bodies(conditions), "observedGeneration": observed},
+            },
+        )
+
+    async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
+        """Record an Event on the EdgeDevice. Events are a courtesy: a refusal is no trouble of the device."""
+        stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        body = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"generateName": f"{device.name[:50]}.", "namespace": device.namespace},
+            "involvedObject": {
+                "apiVersion": f"{GROUP}/{VERSION}",
+                "kind": "EdgeDevice",
+                "namespace": device.namespace,
+                "name": device.name,
+                "uid": device.uid,
+                "resourceVersion": device.resource_version,
+            },
+            "type": "Warning" if warning else "Normal",
+            "reason": reason,
+            "message": message[:1024],
+            "source": {"component": COMPONENT},
+            "reportingComponent": COMPONENT,
+            "reportingInstance": socket.gethostname(),
+            "firstTimestamp": stamp,
+            "lastTimestamp": stamp,
+            "count": 1,
+        }
+        try:
+            events = path("", "v1", "events", namespace=device.namespace)
+            await self._cluster.request("POST", events, body=body, content_type="application/json")
+        except ApiError:
+            return
+
+
+def keys_of(secret: Secret) -> Keys | None:
+    """The two keys that a connection Secret holds; None when either is missing or empty."""
+    primary, secondary = (
+        secret.data.get(name, b"").decode("ascii", "replace") for name in ("primaryKey", "secondaryKey")
+    )
+    return Keys(primary=primary, secondary=secondary) if primary and secondary else None

@@ -1,0 +1,137 @@
+"""Status, computed once at the end of a pass by pure functions (kstatus, api-conventions; Flux's rules for conditions).
+
+Links report their own condition; nobody but `summarise` says `Ready`, `Reconciling` or `Stalled`.
+"""
+
+import dataclasses
+import datetime as dt
+from collections.abc import Mapping
+
+from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.model import Condition
+
+LINKS = ("IdentityReady", "SecretReady", "Reachable", "ConfigApplied", "DaemonHealthy")
+"""The links of the chain in their order; each link owns one condition."""
+
+
+def now() -> str:
+    """The present time as metav1.Time writes it: UTC, whole seconds."""
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def seconds_since(then: str, at: str) -> float:
+    """Seconds from one metav1.Time to another; 0 where either cannot be read."""
+    try:
+        return max(0.0, (dt.datetime.fromisoformat(at) - dt.datetime.fromisoformat(then)).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def summarise(
+    reported: Mapping[str, Condition],
+    *,
+    old: tuple[Condition, ...],
+    generation: int,
+    ended_by: ReconcileError | None,
+    at: str,
+    links: tuple[str, ...] = LINKS,
+) -> tuple[Condition, ...]:
+    """All conditions of an object after a pass.
+
+    Args:
+        reported: what the links said in this pass, by type. A link that was not reached is Unknown, because what it
+            said earlier need not hold any more.
+        old: the conditions that are stored now; they give the transition times.
+        generation: the generation that the pass computed everything from.
+        ended_by: what ended the pass early; None when every link was passed.
+        at: the present time.
+        links: the types of the chain's links.
+    """
+    said = [reported.get(type_) or _pending(type_) for type_ in links]
+    everything = [_summary(ended_by), *_abnormal(ended_by), *said, _PAUSED[False]]
+    return _stamped(everything, old, generation, at)
+
+
+def of_hub(
+    old: tuple[Condition, ...], generation: int, ended_by: ReconcileError | None, *, at: str
+) -> tuple[Condition, ...]:
+    """The conditions of a HubConnection after a pass."""
+    ready = _summary(ended_by)
+    if ended_by is None:
+        ready = dataclasses.replace(ready, message="The hub accepts the credential.")
+    return _stamped([ready, *_abnormal(ended_by)], old, generation, at)
+
+
+def begun(generation: int, *, at: str) -> tuple[Condition, ...]:
+    """The conditions of an object at the first visit: all there, none known (api-conventions, Typical status properties)."""
+    message = "The first pass has begun."
+    summary = Condition(type="Ready", status="Unknown", reason="Progressing", message=message)
+    progress = Condition(type="Reconciling", status="True", reason="Progressing", message=message)
+    everything = [summary, progress, *(_pending(type_) for type_ in LINKS), _PAUSED[False]]
+    return _stamped(everything, (), generation, at)
+
+
+def paused(old: tuple[Condition, ...], generation: int, *, at: str) -> tuple[Condition, ...]:
+    """The conditions of a suspended object: as they were, but for `Paused`."""
+    kept = tuple(c for c in old if c.type != "Paused") or _stamped(
+        [_PAUSED_SUMMARY, *(_pending(type_) for type_ in LINKS)], (), generation, at
+    )
+    return (*kept, *_stamped([_PAUSED[True]], old, generation, at))
+
+
+def deleting(old: tuple[Condition, ...], generation: int, error: ReconcileError, *, at: str) -> tuple[Condition, ...]:
+    """The conditions of an object whose deletion waits, with the reason why."""
+    kept = tuple(c for c in old if c.type != "Deleting")
+    blocked = Condition(type="Deleting", status="True", reason=error.reason, message=error.message)
+    return (*kept, *_stamped([blocked], old, generation, at))
+
+
+_PAUSED = {
+    True: Condition(
+        type="Paused",
+        status="True",
+        reason="Suspended",
+        message="spec.suspend is true: nothing is done in the hub or on the device.",
+    ),
+    False: Condition(type="Paused", status="False", reason="NotSuspended", message="The spec is followed."),
+}
+_PAUSED_SUMMARY = Condition(type="Ready", status="Unknown", reason="Suspended", message=_PAUSED[True].message)
+
+
+def _pending(type_: str) -> Condition:
+    return Condition(type=type_, status="Unknown", reason="Pending", message="Waits for the links before it.")
+
+
+def _summary(ended_by: ReconcileError | None) -> Condition:
+    """`Ready`: True only when every link was passed; otherwise with the reason that a user shall see first."""
+    if ended_by is None:
+        return Condition(type="Ready", status="True", reason="Ready", message="Everything is as the spec says.")
+    return Condition(type="Ready", status="False", reason=ended_by.reason, message=ended_by.message)
+
+
+def _abnormal(ended_by: ReconcileError | None) -> list[Condition]:
+    """`Reconciling` or `Stalled`, present only while true (kstatus)."""
+    match ended_by:
+        case Stalled():
+            return [Condition(type="Stalled", status="True", reason=ended_by.reason, message=ended_by.message)]
+        case Waiting():
+            reason = "ProgressingWithRetry"
+            return [Condition(type="Reconciling", status="True", reason=reason, message=ended_by.message)]
+        case _:
+            return []
+
+
+def _stamped(
+    conditions: list[Condition], old: tuple[Condition, ...], generation: int, at: str
+) -> tuple[Condition, ...]:
+    """With generation and times; the transition time moves only when the status moves."""
+    since = {(c.type, c.status): c.last_transition_time for c in old}
+    return tuple(
+        dataclasses.replace(c, observed_generation=generation, last_transition_time=since.get((c.type, c.status), at))
+        for c in conditions
+    )
+
+
+def observed_generation(generation: int, before: int, ended_by: ReconcileError | None) -> int:
+    """Which generation last reached Ready or Stalled (Flux's meaning): a wait does not count."""
+    return before if isinstance(ended_by, Waiting) else generation

@@ -1,0 +1,1 @@
+"""The device as the operator uses it: SSH, scripts, facts."""

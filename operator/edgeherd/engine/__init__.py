@@ -1,0 +1,1 @@
+"""What decides when a pass runs: kopf's watch, the work queue, the workers."""

@@ -1,0 +1,90 @@
+"""From watch events to keys in the work queue: only what can matter to a pass."""
+
+import logging
+import random
+from collections.abc import Mapping
+from typing import Any
+
+from edgeherd import resource
+from edgeherd.engine.queue import Priority, WorkQueue
+from edgeherd.herd.rivals import Rivals
+from edgeherd.model import EdgeDevice, HubConnection, Key
+
+_log = logging.getLogger(__name__)
+
+
+class Feeder:
+    """Takes the events of both kinds. O(1), no I/O."""
+
+    def __init__(self, queue: WorkQueue, rivals: Rivals) -> None:
+        self._queue = queue
+        self._rivals = rivals
+        self._seen: dict[Key, tuple[object, ...]] = {}
+
+    def on_device(self, event: str, body: Mapping[str, Any]) -> None:
+        """An EdgeDevice was seen. Our own status writes change nothing that matters, and cause no pass."""
+        try:
+            device = resource.edge_device(body)
+        except (KeyError, TypeError, ValueError):
+            _log.exception("an EdgeDevice cannot be read; is the CRD of this version installed?")
+            return
+        if event == "DELETED":
+            self._seen.pop(device.key, None)
+            for rival in self._rivals.gone(device.key):
+                self._queue.add(rival)
+            self._queue.add(device.key, Priority.DELETE)
+            return
+        self._rivals.saw(device)
+        matters = (
+            device.uid,
+            device.generation,
+            device.deleted_at,
+            device.force_delete,
+            device.requested_at,
+            bool(device.finalizers),
+        )
+        if self._seen.get(device.key) == matters:
+            return
+        is_listed = not event
+        self._seen[device.key] = matters
+        if device.deleting:
+            self._queue.add(device.key, Priority.DELETE)
+        elif is_listed and _at_rest(device):
+            # After a restart of the operator a fleet at rest is looked at spread out, not all at once.
+            self._queue.add_after(device.key, random.uniform(0, device.interval_seconds))  # noqa: S311 - spreads load
+        else:
+            self._queue.add(device.key)
+
+    def on_hub(self, event: str, body: Mapping[str, Any]) -> None:
+        """A HubConnection was seen; when it changed, or got well, its devices are looked at."""
+        try:
+            hub = resource.hub_connection(body)
+        except (KeyError, TypeError, ValueError):
+            _log.exception("a HubConnection cannot be read; is the CRD of this version installed?")
+            return
+        self._rivals.saw_hub(hub)
+        before = self._seen.get(hub.key)
+        matters = (hub.uid, hub.generation, _is_ready(hub))
+        if event == "DELETED":
+            self._seen.pop(hub.key, None)
+            self._queue.add(hub.key)
+        elif before == matters:
+            return
+        else:
+            self._seen[hub.key] = matters
+            if before is None or before[:2] != matters[:2]:
+                self._queue.add(hub.key)
+            if before is None and not event:
+                return  # listed at the start, as its devices are
+        for device in self._rivals.of_hub(hub.name):
+            self._queue.add(device)
+
+
+def _at_rest(device: EdgeDevice) -> bool:
+    ready = device.status.condition("Ready")
+    healthy = ready is not None and ready.status == "True" and ready.observed_generation == device.generation
+    return healthy and device.requested_at == device.status.last_handled_reconcile_at
+
+
+def _is_ready(hub: HubConnection) -> bool:
+    return any(c.type == "Ready" and c.status == "True" for c in hub.conditions)

@@ -1,0 +1,37 @@
+"""What can end a step, said as what happens next.
+
+    ReconcileError
+      Waiting   the world may become right by itself or by somebody's work: look again after `retry_after`
+      Stalled   only a human can mend it; the message says how
+
+Anything else that is raised is a bug: it is logged with its traceback and retried with back-off.
+"""
+
+
+class ReconcileError(Exception):
+    """A step ended early for a reason that the user may read.
+
+    `reason` is one CamelCase word and part of the API; `message` is a sentence that ends with what to do next.
+    Neither may hold a secret or text that changes from one try to the next (request ids, ports, times).
+    """
+
+    blind = False
+    """Whether nothing could be seen: the link's condition becomes Unknown then, not False."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(f"{reason}: {message}")
+        self.reason = reason
+        self.message = message
+
+
+class Waiting(ReconcileError):
+    """Not yet: look again after `retry_after` seconds."""
+
+    def __init__(self, reason: str, message: str, *, retry_after: float = 15.0, blind: bool = False) -> None:
+        super().__init__(reason, message)
+        self.retry_after = retry_after
+        self.blind = blind
+
+
+class Stalled(ReconcileError):
+    """Not without a human. It is still looked at again, slowly, because the mend may happen where nobody tells us."""

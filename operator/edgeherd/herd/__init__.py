@@ -1,0 +1,1 @@
+"""The work itself: one pass over one EdgeDevice, link by link."""

@@ -1,0 +1,281 @@
+"""One pass over one EdgeDevice: the chain of links, from what is observed now to one status.
+
+identity -> Secret -> reach -> configuration -> daemon. Each link observes and acts at most once; what it led to is
+seen by the next pass. Only an observation says True.
+"""
+
+import contextlib
+import dataclasses
+import random
+import time
+from collections.abc import Callable, Iterator
+
+from edgeherd import conditions
+from edgeherd.cluster.objects import Objects
+from edgeherd.device.port import DeviceError
+from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.herd.configuration import ConfigurationLink, Connect, as_next_step, judge_daemon, login, wanted
+from edgeherd.herd.farewell import Farewell
+from edgeherd.herd.hubs import Hubs
+from edgeherd.herd.identity import Claim, IdentityLink
+from edgeherd.herd.rivals import Rivals
+from edgeherd.model import (
+    FINALIZER,
+    Condition,
+    DeviceStatus,
+    EdgeDevice,
+    HubConnection,
+    IdentityStatus,
+    Key,
+    PlannedChange,
+    Status,
+)
+
+GRACE_SECONDS = 50.0
+"""How long a healthy device may be out of sight before its status says so (Cluster API's remote connection probe)."""
+
+DEADLINE_SECONDS = 600.0
+"""After this long out of reach a device is Stalled: kstatus counts insufficient progress as such."""
+
+STALLED_SECONDS = 60.0
+"""How often what only a human can mend is looked at, because the mend may happen where nobody tells us."""
+
+_BLIPS = frozenset({"DeviceUnreachable", "HubUnavailable", "HubThrottled"})
+"""What may pass by itself within the grace."""
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class _Findings:
+    """What a pass finds out, link by link."""
+
+    link: str = conditions.LINKS[0]
+    conditions: dict[str, Condition] = dataclasses.field(default_factory=dict)
+    identity: IdentityStatus
+    secret_name: str
+    device: DeviceStatus
+    plan: tuple[PlannedChange, ...] = ()
+    events: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+    def say(self, status: str, reason: str, message: str) -> None:
+        """What the present link says of itself."""
+        self.conditions[self.link] = Condition(type=self.link, status=status, reason=reason, message=message)
+
+
+class DevicePass:
+    """Makes one EdgeDevice true. Holds in memory only what may be forgotten."""
+
+    def __init__(
+        self,
+        *,
+        objects: Objects,
+        hubs: Hubs,
+        connect: Connect,
+        rivals: Rivals,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._objects = objects
+        self._hubs = hubs
+        self._connect = connect
+        self._rivals = rivals
+        self._clock = clock
+        self._identity = IdentityLink(objects)
+        self._configuration = ConfigurationLink()
+        self._farewell = Farewell(objects=objects, hubs=hubs, connect=connect, identity=self._identity)
+        self._trouble_since: dict[Key, float] = {}
+
+    async def run(self, key: Key) -> float | None:
+        """Look at the device and take the next step.
+
+        Returns:
+            Seconds until it shall be looked at again; None when only a change of the object can matter.
+
+        Raises:
+            ApiError: the API server refused; a ConflictError among them only asks to look again.
+        """
+        device = await self._objects.edge_device(key.namespace, key.name)
+        if device is None:
+            self.forget(key)
+            return None
+        if device.deleting:
+            return await self._farewell.run(device)
+        if device.suspend:
+            await self._pause(device)
+            return None
+        if FINALIZER not in device.finalizers:
+            device = await self._objects.add_finalizer(device)
+        if not device.status.conditions:
+            device = await self._greet(device)
+        found = _Findings(
+            identity=device.status.identity, secret_name=device.status.secret_name, device=device.status.device
+        )
+        try:
+            await self._links(device, found)
+            ended_by = None
+        except ReconcileError as exc:
+            ended_by = self._with_deadline(device, exc)
+            found.say("Unknown" if exc.blind else "False", ended_by.reason, ended_by.message)
+        finally:
+            for reason, message in found.events:
+                await self._objects.event(device, warning=False, reason=reason, message=message)
+        return await self._settle(device, found, ended_by)
+
+    def forget(self, key: Key) -> None:
+        """The device is gone."""
+        self._trouble_since.pop(key, None)
+        self._configuration.forget(key)
+
+    async def _pause(self, device: EdgeDevice) -> None:
+        """A suspended device keeps what was last said of it; nothing is looked at."""
+        said = conditions.paused(device.status.conditions, device.generation, at=conditions.now())
+        status = dataclasses.replace(device.status, conditions=said)
+        if status != device.status:
+            await self._objects.put_status(device, status)
+
+    async def _greet(self, device: EdgeDevice) -> EdgeDevice:
+        """The first status of a new object: every condition is there, as Unknown, before anything is done."""
+        begun = conditions.begun(device.generation, at=conditions.now())
+        status = dataclasses.replace(device.status, conditions=begun)
+        await self._objects.put_status(device, status)
+        return dataclasses.replace(device, status=status)
+
+    async def _links(self, device: EdgeDevice, found: _Findings) -> None:
+        """The chain. `found.link` names the link that is at work, for whatever ends the pass."""
+        connection, claim = await self._claim(device, found)
+        found.link = "SecretReady"
+        text = await self._identity.store(device, connection, claim)
+        found.secret_name = device.secret_name
+        found.say("True", "SecretStored", f"Secret '{device.secret_name}' holds the keys that the hub has.")
+        found.link = "Reachable"
+        want = wanted(device, text)
+        credentials = await login(self._objects, device, connection.allowed_cidrs)
+        with _device_errors(device, found):
+            async with self._connect(credentials) as session:
+                found.device = dataclasses.replace(found.device, host_key_fingerprint=session.fingerprint)
+                found.say("True", "Connected", f"An SSH session with {device.ssh.host} works; its host key is pinned.")
+                found.link = "ConfigApplied"
+                known = device.status.device.applied_generation
+                applied = await self._configuration.apply(device, session, want, applied_before=known is not None)
+        found.events.extend(applied.events)
+        settled = not applied.plan
+        found.device = DeviceStatus(
+            runtime_version=applied.facts.version,
+            dialect=applied.version.dialect.value,
+            config_hash=f"sha256:{applied.config_hash}",
+            applied_generation=device.generation if settled else known,
+            host_key_fingerprint=found.device.host_key_fingerprint,
+        )
+        found.plan = applied.plan
+        if not settled:
+            paths = ", ".join(change.path for change in applied.plan)
+            message = (
+                f"The device's file differs from the spec ({paths}), and spec.driftPolicy is 'Report'. See status.plan."
+            )
+            raise Stalled("DriftDetected", message)
+        found.say("True", "Applied", "The daemon's file says what the spec says.")
+        found.link = "DaemonHealthy"
+        if applied.restarted:
+            raise Waiting("DaemonRestarted", "The daemon was restarted. It is looked at again.", retry_after=2)
+        judge_daemon(applied.facts)
+        found.say("True", "Running", "The daemon is active and edgeAgent is running.")
+
+    async def _claim(self, device: EdgeDevice, found: _Findings) -> tuple[HubConnection, Claim]:
+        if device.authentication != "SymmetricKey":
+            message = f"spec.identity.authentication '{device.authentication}' is not supported by this version yet."
+            raise Stalled("NotSupported", message)
+        first = self._rivals.before(device)
+        if first is not None and await self._objects.edge_device(first.namespace, first.name) is None:
+            self._rivals.gone(first)  # its deletion fell into a gap of the watch
+            first = self._rivals.before(device)
+        if first is not None:
+            message = (
+                f"EdgeDevice '{first.namespace}/{first.name}' is older and names the same device id '{device.device_id}'. "
+                "Give this one another spec.deviceId, or delete one of them."
+            )
+            raise Stalled("IdentityConflict", message)
+        connection, hub = await self._hubs.for_device(device)
+        claim = await self._identity.claim(device, connection, hub)
+        found.events.extend(claim.events)
+        found.identity = IdentityStatus(
+            hub_host_name=connection.host_name,
+            device_id=device.device_id,
+            generation_id=claim.identity.generation_id,
+            etag=claim.identity.etag,
+            origin=claim.origin,
+            status="Enabled" if claim.identity.enabled else "Disabled",
+        )
+        found.say("True", "Registered", f"The hub has the identity '{device.device_id}' as the spec wants it.")
+        return connection, claim
+
+    def _with_deadline(self, device: EdgeDevice, error: ReconcileError) -> ReconcileError:
+        """A device that stays out of reach is Stalled in the end, and still looked at."""
+        before = device.status.condition("Reachable")
+        if error.reason != "DeviceUnreachable" or before is None or before.status != "False":
+            return error
+        if conditions.seconds_since(before.last_transition_time, conditions.now()) < DEADLINE_SECONDS:
+            return error
+        return Stalled(error.reason, error.message)
+
+    async def _settle(self, device: EdgeDevice, found: _Findings, ended_by: ReconcileError | None) -> float:
+        """Write the status if it differs, and say when to come back."""
+        if ended_by is None:
+            self._trouble_since.pop(device.key, None)
+        elif ended_by.reason in _BLIPS and self._in_grace(device):
+            return _soon(ended_by)
+        status = Status(
+            observed_generation=conditions.observed_generation(
+                device.generation, device.status.observed_generation, ended_by
+            ),
+            conditions=conditions.summarise(
+                found.conditions,
+                old=device.status.conditions,
+                generation=device.generation,
+                ended_by=ended_by,
+                at=conditions.now(),
+            ),
+            identity=found.identity,
+            secret_name=found.secret_name,
+            device=found.device,
+            plan=found.plan,
+            last_handled_reconcile_at=device.requested_at,
+        )
+        if status != device.status:
+            await self._objects.put_status(device, status)
+            await self._announce(device, status, ended_by)
+        return _soon(ended_by) if ended_by else device.interval_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
+
+    def _in_grace(self, device: EdgeDevice) -> bool:
+        """Whether a device that was healthy at this generation may still be called so."""
+        since = self._trouble_since.setdefault(device.key, self._clock())
+        ready = device.status.condition("Ready")
+        healthy = ready is not None and ready.status == "True" and ready.observed_generation == device.generation
+        asked = device.requested_at != device.status.last_handled_reconcile_at
+        return healthy and not asked and self._clock() - since < GRACE_SECONDS
+
+    async def _announce(self, device: EdgeDevice, status: Status, ended_by: ReconcileError | None) -> None:
+        """An Event where the summary moved: to health, away from it, or to what a human must mend."""
+        before, after = device.status.condition("Ready"), status.condition("Ready")
+        if after is None:
+            return
+        was_ready = before is not None and before.status == "True"
+        if after.status == "True" and not was_ready:
+            await self._objects.event(device, warning=False, reason="Ready", message=after.message)
+        worth_saying = was_ready or isinstance(ended_by, Stalled)
+        if worth_saying and ended_by is not None and (before is None or before.reason != after.reason):
+            await self._objects.event(device, warning=True, reason=after.reason, message=after.message)
+
+
+def _soon(ended_by: ReconcileError) -> float:
+    """Seconds until the next look after a pass that ended early."""
+    return ended_by.retry_after if isinstance(ended_by, Waiting) else STALLED_SECONDS
+
+
+@contextlib.contextmanager
+def _device_errors(device: EdgeDevice, found: _Findings) -> Iterator[None]:
+    """Failures of the session, as what happens next. A connection that breaks half-way is the reach's trouble."""
+    try:
+        yield
+    except DeviceError as exc:
+        error = as_next_step(exc, device)
+        if error.reason == "DeviceUnreachable":
+            found.link = "Reachable"
+        raise error from exc

@@ -1,0 +1,116 @@
+"""A device that shall go: the chain in reverse, then the finalizer.
+
+The identity must go, or be known to stay, before the object does; a device that cannot be reached must not hold it up.
+"""
+
+import dataclasses
+
+from edgeherd import conditions, config
+from edgeherd.cluster.errors import ApiError
+from edgeherd.cluster.objects import Objects
+from edgeherd.device.port import DeviceError, UnreachableError
+from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.herd.configuration import CONFIG_YAML, Connect, login
+from edgeherd.herd.hubs import Hubs
+from edgeherd.herd.identity import IdentityLink
+from edgeherd.model import FINALIZER, Condition, EdgeDevice
+
+CLEANUP_SECONDS = 60.0
+"""How long after the request to delete an unreachable device is tried."""
+
+RETRY_SECONDS = 10.0
+
+
+class Farewell:
+    """Lets an EdgeDevice go."""
+
+    def __init__(self, *, objects: Objects, hubs: Hubs, connect: Connect, identity: IdentityLink) -> None:
+        self._objects = objects
+        self._hubs = hubs
+        self._connect = connect
+        self._identity = identity
+
+    async def run(self, device: EdgeDevice) -> float | None:
+        """Take leave, or say what blocks it. Returns seconds until the next try; None when there is none."""
+        if FINALIZER not in device.finalizers:
+            return None
+        if device.force_delete == device.uid:
+            text = "The finalizer was removed by force: identity and device are left as they are."
+            await self._objects.event(device, warning=True, reason="DeletionForced", message=text)
+            await self._objects.remove_finalizer(device)
+            return None
+        try:
+            await self._clean_up(device)
+        except ReconcileError as exc:
+            await self._blocked(device, exc)
+            return exc.retry_after if isinstance(exc, Waiting) else RETRY_SECONDS * 6
+        await self._objects.remove_finalizer(device)
+        return None
+
+    async def _clean_up(self, device: EdgeDevice) -> None:
+        secret = await self._identity.stored(device)
+        if secret is None and not device.status.identity.generation_id:
+            return  # Keys are stored before anything is created, so nothing was: no credential is needed.
+        if self._identity.retains(device, secret):
+            text = f"The identity '{device.device_id}' stays in the hub, and the device keeps its configuration."
+            await self._objects.event(device, warning=False, reason="IdentityRetained", message=text)
+            return
+        if device.suspend:
+            message = "spec.suspend is true, so nothing is deleted in the hub. Set it to false, or deletionPolicy to 'Retain'."
+            raise Waiting("Paused", message, retry_after=60)
+        hub = await self._hubs.for_release(device)
+        await self._forget_on_device(device)
+        done = await self._identity.release(device, hub, secret)
+        await self._objects.event(device, warning=False, reason="IdentityReleased", message=done)
+
+    async def _forget_on_device(self, device: EdgeDevice) -> None:
+        """Take our connection string out of the daemon's file: best effort, bounded in time.
+
+        Raises:
+            Waiting: the device cannot be reached, and there is time left.
+        """
+        if device.status.device.applied_generation is None:
+            return
+        try:
+            credentials = await login(self._objects, device, ())
+            async with self._connect(credentials) as session:
+                path = device.runtime.config_path or CONFIG_YAML
+                facts = await session.observe(path)
+                content = facts.content or b""
+                version = config.Version.parse(facts.version)
+                ours = config.load(content, version=version).connection_string
+                if ours is None or config.parse_connection_string(ours).device_id != device.device_id:
+                    return
+                edit = config.deprovision(content, version=version)
+                if edit.changes:
+                    await session.apply(path, before=facts.sha256, content=edit.content)
+        except UnreachableError as exc:
+            if conditions.seconds_since(device.deleted_at, conditions.now()) < CLEANUP_SECONDS:
+                message = (
+                    f"{device.ssh.host} cannot be reached to remove its configuration: {exc}. It is tried for a minute."
+                )
+                raise Waiting("DeviceUnreachable", message, retry_after=RETRY_SECONDS) from exc
+            await self._left(device, "it cannot be reached")
+        except (DeviceError, ReconcileError, config.UneditableError, config.InvalidConfigError, ValueError):
+            await self._left(device, "its file or its login cannot be used")
+
+    async def _left(self, device: EdgeDevice, why: str) -> None:
+        text = f"The device {device.ssh.host} still has its configuration: {why}. Its identity is deleted all the same."
+        await self._objects.event(device, warning=True, reason="DeviceCleanupSkipped", message=text)
+
+    async def _blocked(self, device: EdgeDevice, error: ReconcileError) -> None:
+        """Say what blocks the deletion; a status that cannot be written is no reason to stop trying."""
+        hint = f" To leave the hub as it is, annotate the object with edgeherd.io/force-delete={device.uid}."
+        told = type(error)(error.reason, error.message + hint) if isinstance(error, Stalled) else error
+        said = conditions.deleting(device.status.conditions, device.generation, told, at=conditions.now())
+        status = dataclasses.replace(device.status, conditions=said)
+        if status == device.status:
+            return
+        before: Condition | None = device.status.condition("Deleting")
+        if before is None or before.reason != error.reason:
+            await self._objects.event(device, warning=True, reason="DeletionBlocked", message=error.message)
+        try:
+            await self._objects.put_status(device, status)
+        except ApiError as exc:
+            if exc.status != 404:
+                raise

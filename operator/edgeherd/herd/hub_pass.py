@@ -1,0 +1,46 @@
+"""One pass over one HubConnection: can its hub be used?"""
+
+import random
+
+from edgeherd import conditions
+from edgeherd.cluster.objects import Objects
+from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.herd.hubs import Hubs
+from edgeherd.herd.identity import as_next_step
+from edgeherd.hub.port import HubError, RefusedError
+from edgeherd.model import Key
+
+HEALTHY_SECONDS = 300.0
+STALLED_SECONDS = 60.0
+
+
+class HubPass:
+    """Says on a HubConnection whether its credential works."""
+
+    def __init__(self, *, objects: Objects, hubs: Hubs) -> None:
+        self._objects = objects
+        self._hubs = hubs
+
+    async def run(self, key: Key) -> float | None:
+        """Probe the hub and write what came of it. Returns seconds until the next look."""
+        connection = await self._objects.hub_connection(key.name)
+        if connection is None:
+            self._hubs.forget(key.name)
+            return None
+        ended_by: ReconcileError | None = None
+        try:
+            hub = await self._hubs.open(connection)
+            await hub.probe()
+        except HubError as exc:
+            ended_by = as_next_step(exc)
+            if isinstance(exc, RefusedError):
+                ended_by = Stalled(ended_by.reason, ended_by.message)
+        except ReconcileError as exc:
+            ended_by = exc
+        observed = conditions.observed_generation(connection.generation, connection.observed_generation, ended_by)
+        told = conditions.of_hub(connection.conditions, connection.generation, ended_by, at=conditions.now())
+        if (told, observed) != (connection.conditions, connection.observed_generation):
+            await self._objects.put_hub_status(connection, told, observed)
+        if ended_by is None:
+            return HEALTHY_SECONDS * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
+        return ended_by.retry_after if isinstance(ended_by, Waiting) else STALLED_SECONDS

@@ -1,0 +1,145 @@
+"""HubConnections: may this device use that hub, and the one client per hub that all its devices share."""
+
+import concurrent.futures
+import dataclasses
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from edgeherd.cluster.objects import Objects
+from edgeherd.errors import Stalled, Waiting
+from edgeherd.hub import credential
+from edgeherd.hub.credential import HubCredential
+from edgeherd.hub.port import Hub
+from edgeherd.model import EdgeDevice, HubConnection
+
+HubFactory = Callable[[HubConnection, HubCredential, concurrent.futures.ThreadPoolExecutor], Hub]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Open:
+    """A client, with all that it was made from."""
+
+    made_from: tuple[object, ...] = dataclasses.field(repr=False)
+    hub: Hub
+
+
+class Hubs:
+    """Opens hubs on demand; a rotated Secret or an edited HubConnection is picked up at the next use."""
+
+    def __init__(
+        self, objects: Objects, *, namespace: str, factory: HubFactory, executor: concurrent.futures.ThreadPoolExecutor
+    ) -> None:
+        self._objects = objects
+        self._namespace = namespace
+        self._factory = factory
+        self._executor = executor
+        self._open: dict[str, _Open] = {}
+
+    async def for_device(self, device: EdgeDevice) -> tuple[HubConnection, Hub]:
+        """The hub that the device names, if the device may use it.
+
+        Raises:
+            Waiting: the HubConnection or its Secret is not there yet.
+            Stalled: the hub's rules forbid it, or the credential cannot be used.
+        """
+        connection = await self._named(device.hub_name)
+        await self._admit(device, connection)
+        return connection, await self.open(connection)
+
+    async def for_release(self, device: EdgeDevice) -> Hub:
+        """The hub that the device names, to leave it: whether it may still be used does not matter.
+
+        Raises:
+            Waiting: the HubConnection or its Secret is not there.
+            Stalled: the credential cannot be used.
+        """
+        return await self.open(await self._named(device.hub_name))
+
+    async def _named(self, name: str) -> HubConnection:
+        connection = await self._objects.hub_connection(name)
+        if connection is None:
+            message = f"There is no HubConnection '{name}'. Ask the platform's administrator, or mend spec.hubRef."
+            raise Waiting("HubNotFound", message, retry_after=60, blind=True)
+        return connection
+
+    def forget(self, name: str) -> None:
+        """The HubConnection is gone."""
+        self._open.pop(name, None)
+
+    async def _admit(self, device: EdgeDevice, connection: HubConnection) -> None:
+        selector = connection.namespace_selector
+        if selector is not None and not matches(selector, await self._objects.namespace_labels(device.namespace)):
+            message = f"HubConnection '{connection.name}' does not allow namespace '{device.namespace}' (spec.allowedNamespaces)."
+            raise Stalled("HubNotAllowed", message)
+        pattern = connection.device_id_pattern
+        if pattern is not None and not id_matches(pattern, device.device_id, device.namespace):
+            message = (
+                f"HubConnection '{connection.name}' allows device ids like '{pattern}' only "
+                f"(spec.deviceIdPattern); this one is '{device.device_id}'."
+            )
+            raise Stalled("DeviceIdNotAllowed", message)
+
+    async def open(self, connection: HubConnection) -> Hub:
+        """The client of a hub.
+
+        Raises:
+            Waiting: the Secret is not there yet.
+            Stalled: the Secret's content cannot be used.
+        """
+        if connection.secret_name is None:
+            message = (
+                f"HubConnection '{connection.name}' uses workloadIdentity, which this version does not support yet; "
+                "use connectionStringSecretRef."
+            )
+            raise Stalled("NotSupported", message)
+        where = (
+            f"Secret '{connection.secret_name}' in namespace '{self._namespace}' (HubConnection '{connection.name}')"
+        )
+        secret = await self._objects.secret(self._namespace, connection.secret_name)
+        if secret is None:
+            raise Waiting("HubSecretNotFound", f"There is no {where}. Create it.", retry_after=30, blind=True)
+        raw = secret.data.get(connection.secret_key)
+        if raw is None:
+            raise Stalled("HubSecretInvalid", f"{where} has no key '{connection.secret_key}'. Add it.")
+        try:
+            login = credential.parse(raw.decode())
+        except ValueError as exc:
+            reason = "is not text" if isinstance(exc, UnicodeDecodeError) else str(exc)
+            raise Stalled("HubSecretInvalid", f"Key '{connection.secret_key}' of {where} {reason}.") from None
+        if login.host_name.lower() != connection.host_name.lower():
+            message = f"{where} is for hub '{login.host_name}', but spec.hostName is '{connection.host_name}'. Mend one of them."
+            raise Stalled("HubSecretInvalid", message)
+        made_from = (login, connection.port, connection.registry_operations_per_minute)
+        known = self._open.get(connection.name)
+        if known is None or known.made_from != made_from:
+            known = self._open[connection.name] = _Open(made_from, self._factory(connection, login, self._executor))
+        return known.hub
+
+
+def id_matches(pattern: str, device_id: str, namespace: str) -> bool:
+    """Whether a device id matches `spec.deviceIdPattern`: only '*' and '{namespace}' are special."""
+    parts = [re.escape(part) for part in pattern.replace("{namespace}", namespace).split("*")]
+    return re.fullmatch(".*".join(parts), device_id) is not None
+
+
+def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether labels match a LabelSelector, as Kubernetes defines it."""
+    wanted: Mapping[str, str] = selector.get("matchLabels") or {}
+    expressions: Sequence[Mapping[str, Any]] = selector.get("matchExpressions") or ()
+    return all(labels.get(key) == value for key, value in wanted.items()) and all(
+        _holds(expression, labels) for expression in expressions
+    )
+
+
+def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    value, values = labels.get(expression["key"]), expression.get("values") or ()
+    match expression["operator"]:
+        case "In":
+            return value in values
+        case "NotIn":
+            return value not in values
+        case "Exists":
+            return value is not None
+        case _:
+            return value is None

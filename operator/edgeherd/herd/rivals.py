@@ -1,0 +1,69 @@
+"""Which EdgeDevice speaks for an identity when two name the same one: the older one.
+
+Known from the watch alone, so that it costs no request. It is advice for a clear message: what keeps two from sharing
+an identity for certain is its keys.
+"""
+
+import dataclasses
+
+from edgeherd.model import EdgeDevice, HubConnection, Key
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Claimant:
+    since: str
+    uid: str
+    key: Key
+    hub_name: str
+    device_id: str
+
+
+class Rivals:
+    """The EdgeDevices that exist, by the identity that they name."""
+
+    def __init__(self) -> None:
+        self._claimants: dict[Key, _Claimant] = {}
+        self._by_device_id: dict[str, dict[Key, _Claimant]] = {}
+        self._hosts: dict[str, str] = {}
+
+    def saw(self, device: EdgeDevice) -> None:
+        """The watch showed a device."""
+        claimant = _Claimant(device.creation, device.uid, device.key, device.hub_name, device.device_id)
+        before = self._claimants.get(device.key)
+        if before is not None and before.device_id != claimant.device_id:  # a namesake after a deletion nobody saw
+            self.gone(device.key)
+        self._claimants[device.key] = claimant
+        self._by_device_id.setdefault(claimant.device_id, {})[device.key] = claimant
+
+    def saw_hub(self, connection: HubConnection) -> None:
+        """The watch showed a HubConnection: two of them may name one hub."""
+        self._hosts[connection.name] = connection.host_name.lower()
+
+    def gone(self, key: Key) -> tuple[Key, ...]:
+        """A device is gone; returns those that waited behind it."""
+        claimant = self._claimants.pop(key, None)
+        if claimant is None:
+            return ()
+        namesakes = self._by_device_id[claimant.device_id]
+        del namesakes[key]
+        if not namesakes:
+            del self._by_device_id[claimant.device_id]
+        return tuple(c.key for c in self._same(claimant))
+
+    def of_hub(self, name: str) -> tuple[Key, ...]:
+        """The devices that name a HubConnection."""
+        return tuple(c.key for c in self._claimants.values() if c.hub_name == name)
+
+    def before(self, device: EdgeDevice) -> Key | None:
+        """The older device that names the same identity, if there is one."""
+        self.saw(device)
+        mine = self._claimants[device.key]
+        first = min(self._same(mine), key=lambda c: (c.since, c.uid), default=mine)
+        return first.key if (first.since, first.uid) < (mine.since, mine.uid) else None
+
+    def _same(self, claimant: _Claimant) -> list[_Claimant]:
+        namesakes = self._by_device_id.get(claimant.device_id, {}).values()
+        return [c for c in namesakes if c.key != claimant.key and self._host(c) == self._host(claimant)]
+
+    def _host(self, claimant: _Claimant) -> str:
+        return self._hosts.get(claimant.hub_name, claimant.hub_name)

@@ -1,0 +1,1 @@
+"""The IoT hub's registry as the operator uses it."""

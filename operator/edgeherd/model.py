@@ -1,0 +1,211 @@
+"""The values that flow through the operator: frozen, and free of any library's types.
+
+Dicts of the Kubernetes API stop in `resource.py`; replies of the hub in `hub/azure.py`; output of devices in
+`device/facts.py`.
+"""
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+from typing import NamedTuple
+
+GROUP = "edgeherd.io"
+VERSION = "v1alpha1"
+FINALIZER = "edgeherd.io/identity"
+FORCE_DELETE = "edgeherd.io/force-delete"
+REQUESTED_AT = "edgeherd.io/reconcile-requested-at"
+FLUX_REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
+SECRET_TYPE = "edgeherd.io/device-connection"  # noqa: S105 - the type of a Secret, not its content
+
+
+class Key(NamedTuple):
+    """Which object a pass is about. `namespace` is empty for cluster-scoped kinds."""
+
+    kind: str
+    namespace: str
+    name: str
+
+
+class Origin(enum.StrEnum):
+    """Where an identity came from: it decides what deletion does by default."""
+
+    CREATED = "Created"
+    ADOPTED = "Adopted"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Condition:
+    """One aspect of the state, as metav1.Condition has it. `status` is 'True', 'False' or 'Unknown'."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    observed_generation: int = 0
+    last_transition_time: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SshTarget:
+    """How a device is reached: `spec.ssh`."""
+
+    host: str
+    port: int
+    user: str
+    secret_name: str
+    host_keys: tuple[str, ...]
+    trust_on_first_use: bool
+    has_jump_host: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RuntimeSpec:
+    """What the daemon's file shall say: `spec.runtime`. None means that the device's own value stays."""
+
+    dialect: str
+    operating_system: str
+    config_path: str | None
+    hostname: str | None
+    agent_image: str | None
+    registry_secret_name: str | None
+    agent_env: Mapping[str, str]
+    https_proxy: str | None
+    upstream_protocol: str | None
+    dynamic_reprovisioning: bool | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityStatus:
+    """What is known of the identity in the hub: `status.identity`."""
+
+    hub_host_name: str = ""
+    device_id: str = ""
+    generation_id: str = ""
+    etag: str = ""
+    origin: Origin | None = None
+    status: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceStatus:
+    """What was found on the device: `status.device`."""
+
+    runtime_version: str = ""
+    dialect: str = ""
+    config_hash: str = ""
+    applied_generation: int | None = None
+    host_key_fingerprint: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedChange:
+    """One change that is held back by `driftPolicy: Report`: an item of `status.plan`."""
+
+    path: str
+    action: str
+    restart: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """The whole status of an EdgeDevice. It can be rebuilt from hub, Secret and device."""
+
+    observed_generation: int = -1
+    conditions: tuple[Condition, ...] = ()
+    identity: IdentityStatus = IdentityStatus()
+    secret_name: str = ""
+    device: DeviceStatus = DeviceStatus()
+    plan: tuple[PlannedChange, ...] = ()
+    last_handled_reconcile_at: str = ""
+
+    def condition(self, type_: str) -> Condition | None:
+        """The condition of that type, if there is one."""
+        return next((c for c in self.conditions if c.type == type_), None)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class EdgeDevice:
+    """One EdgeDevice as the API server has it now."""
+
+    namespace: str
+    name: str
+    uid: str
+    generation: int
+    resource_version: str
+    creation: str
+    deleted_at: str
+    """When deletion was asked for; empty while the object is to stay."""
+    force_delete: str
+    finalizers: tuple[str, ...]
+    requested_at: str
+    hub_name: str
+    device_id: str
+    enabled: bool
+    authentication: str
+    key_in_use: str
+    ssh: SshTarget
+    runtime: RuntimeSpec
+    secret_name: str
+    deletion_policy: str | None
+    correct_drift: bool
+    may_adopt: bool
+    suspend: bool
+    interval_seconds: int
+    status: Status
+
+    @property
+    def key(self) -> Key:
+        """The work queue's name of this object."""
+        return Key("EdgeDevice", self.namespace, self.name)
+
+    @property
+    def deleting(self) -> bool:
+        """Whether deletion was asked for."""
+        return bool(self.deleted_at)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class HubConnection:
+    """One HubConnection: which hub, whose credential, and what it may be used for."""
+
+    name: str
+    uid: str
+    generation: int
+    host_name: str
+    port: int
+    secret_name: str | None
+    secret_key: str
+    registry_operations_per_minute: int
+    namespace_selector: Mapping[str, object] | None
+    device_id_pattern: str | None
+    allowed_cidrs: tuple[str, ...]
+    adoption_allowed: bool
+    observed_generation: int
+    conditions: tuple[Condition, ...]
+
+    @property
+    def key(self) -> Key:
+        """The work queue's name of this object."""
+        return Key("HubConnection", "", self.name)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Secret:
+    """A Secret of the cluster. Its data never shows in a repr."""
+
+    namespace: str
+    name: str
+    type: str
+    data: Mapping[str, bytes] = dataclasses.field(repr=False)
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    owner_uids: tuple[str, ...]
+    resource_version: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Keys:
+    """The two symmetric keys of an identity, base64. They never show in a repr."""
+
+    primary: str = dataclasses.field(repr=False)
+    secondary: str = dataclasses.field(repr=False)

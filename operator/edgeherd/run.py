@@ -1,0 +1,63 @@
+"""Wiring: the operator's parts put together, once, here."""
+
+import asyncio
+import concurrent.futures
+import logging
+
+from edgeherd import __version__, logs
+from edgeherd.cluster.client import Cluster
+from edgeherd.cluster.objects import Objects
+from edgeherd.device import ssh
+from edgeherd.engine.feed import Feeder
+from edgeherd.engine.operator import Operator
+from edgeherd.engine.queue import WorkQueue
+from edgeherd.herd.device_pass import DevicePass
+from edgeherd.herd.hub_pass import HubPass
+from edgeherd.herd.hubs import Hubs
+from edgeherd.herd.rivals import Rivals
+from edgeherd.hub import azure
+from edgeherd.hub.credential import HubCredential
+from edgeherd.hub.port import Hub
+from edgeherd.model import HubConnection
+from edgeherd.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+def _open_hub(
+    connection: HubConnection, credential: HubCredential, executor: concurrent.futures.ThreadPoolExecutor
+) -> Hub:
+    return azure.AzureHub(
+        credential,
+        port=connection.port,
+        operations_per_minute=connection.registry_operations_per_minute,
+        executor=executor,
+    )
+
+
+async def run(settings: Settings) -> None:
+    """Run the operator until it is told to stop.
+
+    Raises:
+        ApiError: there is no usable Kubernetes configuration.
+    """
+    logs.configure(settings.log_level)
+    executor = azure.pool()
+    async with await Cluster.configured(settings.kubeconfig) as cluster:
+        objects, rivals, queue = Objects(cluster), Rivals(), WorkQueue()
+        hubs = Hubs(objects, namespace=settings.namespace, factory=_open_hub, executor=executor)
+        devices = DevicePass(objects=objects, hubs=hubs, connect=ssh.connect, rivals=rivals)
+        reconcile = {"EdgeDevice": devices.run, "HubConnection": HubPass(objects=objects, hubs=hubs).run}
+        ready = asyncio.Event()
+        announce = asyncio.create_task(_announce(ready, settings))
+        try:
+            operator = Operator(queue, reconcile, workers=settings.workers)
+            await operator.run(Feeder(queue, rivals), login=cluster.connection, ready=ready)
+        finally:
+            announce.cancel()
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _announce(ready: asyncio.Event, settings: Settings) -> None:
+    await ready.wait()
+    _log.info("edgeherd %s watches EdgeDevices; hub Secrets are in namespace %s", __version__, settings.namespace)

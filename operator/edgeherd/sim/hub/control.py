@@ -1,0 +1,121 @@
+"""The control API under `/$sim/`: orders faults, changes identities behind the clients' backs, shows the request log."""
+
+import dataclasses
+import ipaddress
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from edgeherd.sim.hub import wire as wires
+from edgeherd.sim.hub.calls import Reply
+from edgeherd.sim.hub.errors import HubError, invalid
+from edgeherd.sim.hub.wire import Wire
+
+TOKEN_HEADER = "x-sim-token"  # noqa: S105  (a header's name)
+_PREFIX = "$sim"
+_FAULT_FIELDS = {"kind", "count", "seconds", "code", "delay", "method", "path"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """The door in front of the wire: `/$sim/…` is answered here, everything else by the hub."""
+
+    wire: Wire
+    token: str | None
+
+    async def dispatch(self, request: web.Request) -> web.StreamResponse:
+        """One request, to whichever side."""
+        segments, _ = wires.taken_apart(request)
+        if segments[0] != _PREFIX:
+            return await self.wire.handle(request)
+        try:
+            self._admit(request)
+            body = _body(await request.read())
+            reply = self._perform(request.method, segments[1:], body)
+            await self.wire.save()
+        except HubError as exc:
+            return wires.refusal(exc, flat=False)
+        return wires.answer(reply)
+
+    def _admit(self, request: web.Request) -> None:
+        if self.token is not None:
+            admitted = request.headers.get(TOKEN_HEADER) == self.token
+        else:
+            admitted = ipaddress.ip_address(request.remote or "0.0.0.0").is_loopback  # noqa: S104  (an address that is refused)
+        if not admitted:
+            raise HubError("IotHubUnauthorizedAccess", f"The control API wants the header {TOKEN_HEADER}.")
+
+    def _perform(self, method: str, segments: tuple[str, ...], body: Mapping[str, Any]) -> Reply:
+        match (method, *segments):
+            case ("GET", "requests"):
+                return Reply(body=self.wire.journal.listed())
+            case ("DELETE", "requests"):
+                self.wire.journal.clear()
+            case ("GET", "faults"):
+                return Reply(body=self.wire.faults.listed())
+            case ("POST", "faults"):
+                self._order(body)
+            case ("DELETE", "faults"):
+                self.wire.faults.clear()
+            case ("GET", "index"):
+                return Reply(body={"lag": self.wire.index.lag, "ghost": self.wire.index.ghost})
+            case ("PUT", "index"):
+                self.wire.index.lag = _seconds(body, "lag")
+                self.wire.index.ghost = _seconds(body, "ghost")
+            case ("GET", "policies"):
+                return Reply(body=self.wire.gate.policies)
+            case (_, "devices", device, *rest):
+                self._behind_backs(method, device, tuple(rest), body)
+            case _:
+                raise HubError("ResourceNotFound", "The control API has nothing at this address.")
+        return Reply(status=204)
+
+    def _order(self, body: Mapping[str, Any]) -> None:
+        if unknown := set(body) - _FAULT_FIELDS:
+            raise invalid(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(sorted(_FAULT_FIELDS))}")
+        try:
+            self.wire.faults.add(**body)
+        except (TypeError, ValueError) as exc:
+            raise invalid(str(exc)) from None
+
+    def _behind_backs(self, method: str, device: str, rest: tuple[str, ...], body: Mapping[str, Any]) -> None:
+        """What somebody else did to an identity, without the clients' knowledge."""
+        store = self.wire.store
+        actions: Mapping[tuple[str, ...], Callable[[], object]] = {
+            ("DELETE",): lambda: (store.device(device), store.remove(device)),
+            ("POST", "rotate-keys"): lambda: store.rotate((device, ""), body.get("policyKey", "both")),
+            ("POST", "recreate"): lambda: store.recreate(device),
+            ("POST", "enable"): lambda: store.set_status(device, "enabled"),
+            ("POST", "disable"): lambda: store.set_status(device, "disabled", body.get("reason")),
+            ("POST", "connect"): lambda: store.touch((device, "")),
+            ("POST", "disconnect"): lambda: store.touch((device, ""), connected=False),
+            ("PATCH", "reported"): lambda: store.report((device, ""), body),
+        }
+        match (method, *rest):
+            case ("POST", "modules", module, "connect" | "disconnect" as what):
+                store.touch((device, module), connected=what == "connect")
+            case ("PATCH", "modules", module, "reported"):
+                store.report((device, module), body)
+            case action if action in actions:
+                actions[action]()
+            case _:
+                raise HubError("ResourceNotFound", "The control API has nothing at this address.")
+
+
+def _body(raw: bytes) -> Mapping[str, Any]:
+    try:
+        body = json.loads(raw or b"{}")
+    except ValueError:
+        raise HubError("IotHubFormatError", "The body is not JSON.") from None
+    if not isinstance(body, dict):
+        raise HubError("IotHubFormatError", "The body must be an object.")
+    return body
+
+
+def _seconds(body: Mapping[str, Any], name: str) -> float:
+    value = body.get(name, 0)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
+        raise invalid(f"{name} must be a number of seconds.")
+    return float(value)
