@@ -74,7 +74,7 @@ def _text(secret: Secret, key: str) -> str:
     return secret.data.get(key, b"").decode("utf-8", "replace")
 
 
-def as_next_step(error: DeviceError, device: EdgeDevice) -> ReconcileError:
+def as_next_step(error: DeviceError, device: EdgeDevice) -> ReconcileError:  # noqa: PLR0911 - one for each kind
     """What a failed session means for the pass."""
     host = device.ssh.host
     match error:

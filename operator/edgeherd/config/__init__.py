@@ -1,0 +1,49 @@
+"""The daemon's configuration file: read, judged and edited. Pure; no file, network or cluster is touched here.
+
+`edit` gives the bytes that say what is wanted and nothing else changed; `check` says what the daemon would say.
+"""
+
+from edgeherd.config.connection import ConnectionString, ConnectionStringError, parse_connection_string
+from edgeherd.config.editor import check, deprovision, edit, fingerprint, load, repair
+from edgeherd.config.masking import masked_diff
+from edgeherd.config.values import (
+    X509,
+    Change,
+    ConfigError,
+    Dialect,
+    Edit,
+    InvalidConfigError,
+    Problem,
+    RegistryAuth,
+    Settings,
+    UneditableError,
+    Verdict,
+    Version,
+    Wanted,
+)
+
+__all__ = [
+    "X509",
+    "Change",
+    "ConfigError",
+    "ConnectionString",
+    "ConnectionStringError",
+    "Dialect",
+    "Edit",
+    "InvalidConfigError",
+    "Problem",
+    "RegistryAuth",
+    "Settings",
+    "UneditableError",
+    "Verdict",
+    "Version",
+    "Wanted",
+    "check",
+    "deprovision",
+    "edit",
+    "fingerprint",
+    "load",
+    "masked_diff",
+    "parse_connection_string",
+    "repair",
+]

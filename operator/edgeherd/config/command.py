@@ -1,0 +1,165 @@
+"""`edgeherd config`: the editor for people, without a cluster."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+
+import click
+
+from edgeherd.config import editor
+from edgeherd.config.masking import masked_diff
+from edgeherd.config.values import ConfigError, Edit, Version, Wanted
+
+_FILE = click.argument("file", type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False))
+
+
+class _VersionType(click.ParamType[Version]):
+    name = "version"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Version:
+        if isinstance(value, Version):
+            return value
+        try:
+            return Version.parse(str(value))
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+_RUNTIME = click.option(
+    "--runtime",
+    type=_VersionType(),
+    default="1.1.15",
+    show_default=True,
+    help="The version of IoT Edge on the device, as 'iotedge version' says it.",
+)
+_CONNECTION = click.option(
+    "--connection-string-file",
+    type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False),
+    required=True,
+    help="A file that holds the device's connection string. No option takes the string itself: it would show in ps.",
+)
+_HOSTNAME = click.option("--hostname", help="What the file shall say as hostname.")
+
+
+@click.group()
+def group() -> None:
+    """Check and edit the daemon's configuration file, without a cluster."""
+
+
+@group.command()
+@_FILE
+@_RUNTIME
+@click.option("--output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def check(file: pathlib.Path, runtime: Version, output: str) -> None:
+    """Say whether the daemon takes FILE, and whether edgeherd would edit it.
+
+    Exits with 0 when both hold, 1 otherwise.
+    """
+    verdict = editor.check(file.read_bytes(), version=runtime)
+    if output == "json":
+        click.echo(json.dumps(dataclasses.asdict(verdict), indent=2))
+    else:
+        for problem in verdict.problems:
+            where = f"{file}:{problem.line}" if problem.line else str(file)
+            click.echo(f"{where}: {problem.severity}: {problem.message} [{problem.rule}]")
+        takes = "takes" if verdict.valid else "refuses"
+        edits = "edits" if verdict.editable else "does not edit"
+        click.echo(f"IoT Edge {runtime} {takes} this file; edgeherd {edits} it.")
+    sys.exit(0 if verdict.valid and verdict.editable else 1)
+
+
+@group.command("set")
+@_FILE
+@_CONNECTION
+@_RUNTIME
+@_HOSTNAME
+@click.option(
+    "--in-place", is_flag=True, help="Write FILE, atomically, owner and mode kept. Nothing if nothing changes."
+)
+def set_(
+    file: pathlib.Path, connection_string_file: pathlib.Path, runtime: Version, hostname: str | None, *, in_place: bool
+) -> None:
+    """Put a connection string into FILE.
+
+    The edited file goes to stdout; with --in-place it replaces FILE, and the changes go to stderr, secrets masked.
+    """
+    made = _edited(file, connection_string_file, runtime, hostname)
+    if in_place:
+        for change in made.changes:
+            click.echo(f"{change.action}: {change.path}: {change.before or '-'} -> {change.after or '-'}", err=True)
+        _replace(file, made.content)
+    else:
+        sys.stdout.buffer.write(made.content)
+
+
+@group.command()
+@_FILE
+@_CONNECTION
+@_RUNTIME
+@_HOSTNAME
+def diff(file: pathlib.Path, connection_string_file: pathlib.Path, runtime: Version, hostname: str | None) -> None:
+    """Show what `set` would change: a unified diff, secrets masked. Exits with 0 whether or not there is one."""
+    made = _edited(file, connection_string_file, runtime, hostname)
+    click.echo(masked_diff(file.read_bytes(), made.content, name=str(file)), nl=False)
+
+
+@group.command()
+@_FILE
+@_RUNTIME
+@click.option("--in-place", is_flag=True, help="Write FILE, atomically, owner and mode kept.")
+def repair(file: pathlib.Path, runtime: Version, *, in_place: bool) -> None:
+    """Mend what hand edits leave behind: a BOM, tabs, leading spaces, several active provisioning sections.
+
+    The mended file goes to stdout (or into FILE); what was mended goes to stderr.
+    """
+    with _said():
+        content, mended = editor.repair(file.read_bytes(), version=runtime)
+    for sentence in mended or ("nothing had to be mended",):
+        click.echo(sentence, err=True)
+    if in_place:
+        _replace(file, content)
+    else:
+        sys.stdout.buffer.write(content)
+
+
+def _edited(file: pathlib.Path, connection_string_file: pathlib.Path, runtime: Version, hostname: str | None) -> Edit:
+    text = connection_string_file.read_text().strip()
+    with _said():
+        return editor.edit(file.read_bytes(), Wanted(connection_string=text, hostname=hostname), version=runtime)
+
+
+@contextlib.contextmanager
+def _said() -> Iterator[None]:
+    """An editor's refusal becomes the command's error."""
+    try:
+        yield
+    except ConfigError as exc:
+        raise click.ClickException(str(exc)) from None
+
+
+def _replace(file: pathlib.Path, content: bytes) -> None:
+    """Write whole and atomically; a reader sees the old file or the new one."""
+    target = file.resolve()
+    if target.read_bytes() == content:
+        return
+    before = target.stat()
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".edgeherd.")
+    temp = pathlib.Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        if os.geteuid() == 0:
+            shutil.chown(temp, before.st_uid, before.st_gid)
+        temp.chmod(before.st_mode & 0o7777)
+        temp.replace(target)
+    except BaseException:
+        temp.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,330 @@
+"""Edits config.yaml (IoT Edge 1.0 and 1.1) as the most careful human would.
+
+A section that says the right thing already is left to the byte. Where the file has the wanted section in a comment it
+is uncommented in place; other provisioning sections are commented out as the templates do it. What comes out is read
+back and compared before anybody gets it.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from edgeherd.config import daemon_yaml, yaml_tree
+from edgeherd.config.connection import PLACEHOLDER
+from edgeherd.config.masking import masked_value
+from edgeherd.config.values import X509, Change, Edit, Problem, UneditableError, Version, Wanted, refuse
+from edgeherd.config.yaml_draft import Draft, Leaf, Tree, block, refuse_references
+from edgeherd.config.yaml_tree import ListNode, MapNode, Node, ScalarNode
+
+_HEADINGS = {
+    "connection string": "# Manual provisioning configuration using a connection string",
+    "x509": "# Manual provisioning configuration using an X.509 identity certificate",
+}
+_NESTED_SINCE = (1, 0, 10)
+_OWNED = (
+    ("provisioning",),
+    ("hostname",),
+    ("agent", "config", "image"),
+    ("agent", "config", "auth"),
+    ("agent", "env"),
+)
+_COMMENTED = re.compile(r"^#( ?)provisioning:[ \t]*\r?$", re.MULTILINE)
+
+
+def edit(text: str, wanted: Wanted, version: Version) -> Edit:
+    """The text with what is wanted.
+
+    Raises:
+        UneditableError: it cannot be done safely.
+    """
+    draft = Draft(text)
+    if wanted.connection_string is not None:
+        _provision(draft, _connection_string(wanted.connection_string), wanted.dynamic_reprovisioning, version)
+    elif wanted.x509 is not None:
+        if version.numbers < _NESTED_SINCE:
+            raise refuse(None, "version", f"IoT Edge {version} knows no manual provisioning with X.509. Update it.")
+        _provision(draft, _x509(wanted.x509), wanted.dynamic_reprovisioning, version)
+    elif wanted.dynamic_reprovisioning is not None and draft.root.get("provisioning") is not None:
+        draft.put(("provisioning", "dynamic_reprovisioning"), wanted.dynamic_reprovisioning)
+    for path, value in _other_values(wanted):
+        draft.put(path, value)
+    return _verified(text, draft, version, allowed=frozenset())
+
+
+def deprovision(text: str, version: Version) -> Edit:
+    """The text with the placeholder in place of what was provisioned by hand. DPS and external sections stay.
+
+    Raises:
+        UneditableError: it cannot be done safely.
+    """
+    draft = Draft(text)
+    active = draft.root.get("provisioning")
+    if active is None or _kind(active, version) in {"other", "placeholder"}:
+        return Edit(content=text.encode(), changes=(), restarts=False)
+    _provision(draft, _connection_string(PLACEHOLDER), None, version)
+    return _verified(text, draft, version, allowed=frozenset({"connection-string-placeholder"}))
+
+
+def _connection_string(text: str) -> Tree:
+    return {"source": "manual", "device_connection_string": text}
+
+
+def _x509(x509: X509) -> Tree:
+    return {
+        "source": "manual",
+        "authentication": {
+            "method": "x509",
+            "iothub_hostname": x509.iothub_hostname,
+            "device_id": x509.device_id,
+            "identity_cert": x509.identity_cert,
+            "identity_pk": x509.identity_pk,
+        },
+    }
+
+
+def _other_values(wanted: Wanted) -> list[tuple[tuple[str, ...], Leaf]]:
+    values: list[tuple[tuple[str, ...], Leaf]] = []
+    if wanted.hostname is not None:
+        values.append((("hostname",), wanted.hostname))
+    if wanted.agent_image is not None:
+        values.append((("agent", "config", "image"), wanted.agent_image))
+    if wanted.agent_auth is not None:
+        auth = wanted.agent_auth
+        pairs = (("username", auth.username), ("password", auth.password), ("serveraddress", auth.server_address))
+        values += [(("agent", "config", "auth", name), value) for name, value in pairs]
+    return values + [(("agent", "env", name), value) for name, value in wanted.agent_env.items()]
+
+
+def _kind(section: Node, version: Version) -> str:
+    """'connection string', 'x509', 'other', or '' for what is no whole section."""
+    if not isinstance(section, MapNode) or not section.entries:
+        return ""
+    source = section.get("source")
+    said = source.value if isinstance(source, ScalarNode) else "manual" if source is None else None
+    if not isinstance(said, str) or said.lower() != "manual":
+        return "other"
+    flat, inner = section.get("device_connection_string"), section.get("authentication")
+    if inner is None or (isinstance(inner, ScalarNode) and inner.value is None):
+        return "connection string"
+    if flat is not None or not isinstance(inner, MapNode) or version.numbers < _NESTED_SINCE:
+        return ""
+    method = inner.get("method")
+    said = method.value if isinstance(method, ScalarNode) else None
+    return {"device_connection_string": "connection string", "x509": "x509"}.get(str(said), "")
+
+
+def _provision(draft: Draft, section: Tree, dynamic: bool | None, version: Version) -> None:
+    """Make the one active section be `section`."""
+    kind = "x509" if "authentication" in section else "connection string"
+    active = draft.root.get("provisioning")
+    if active is not None:
+        refuse_references(active, "provisioning")
+    if active is None or _kind(active, version) != kind:
+        below = _comment_out(draft, version) if active is not None else None
+        if not _uncomment(draft, kind, version):
+            _write_new(draft, section, kind, version, below)
+    _fit(draft, section, version)
+    if dynamic is None and not _is_bool(draft.root, "dynamic_reprovisioning"):
+        dynamic = False
+    if dynamic is not None:
+        draft.put(("provisioning", "dynamic_reprovisioning"), dynamic)
+
+
+def _is_bool(root: MapNode, name: str) -> bool:
+    """Whether the provisioning section has a boolean of that name, or nothing at all."""
+    section = root.get("provisioning")
+    value = section.get(name) if isinstance(section, MapNode) else None
+    return value is None or (isinstance(value, ScalarNode) and isinstance(value.value, bool))
+
+
+def _fit(draft: Draft, section: Tree, version: Version) -> None:
+    """The values of an active section of the right kind."""
+    active = draft.root.get("provisioning")
+    assert isinstance(active, MapNode)  # noqa: S101 - `_provision` saw to it
+    nested = isinstance(active.get("authentication"), MapNode) and "device_connection_string" in section
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            for name, inner in value.items():
+                assert not isinstance(inner, Mapping)  # noqa: S101 - sections are two levels deep
+                draft.put(("provisioning", key, name), inner)
+        elif nested and key == "device_connection_string":
+            draft.put(("provisioning", "authentication", key), value)
+        elif key != "source" or active.get("source") is not None:
+            draft.put(("provisioning", key), value)
+    null = active.get("authentication")
+    if isinstance(null, ScalarNode) and null.value is None and daemon_nulls_refused(version):
+        raise refuse(null.line, "null", "provisioning.authentication has no value. Remove the line.")
+
+
+def daemon_nulls_refused(version: Version) -> bool:
+    """Whether that version refuses keys without a value."""
+    return (1, 0, 8) <= version.numbers < (1, 0, 10, 4)
+
+
+def _comment_out(draft: Draft, version: Version) -> int:
+    """Comment the active section out as the templates do. Returns a place on its last line."""
+    key, section = draft.root.named("provisioning")[-1]
+    if _kind(section, version) == "connection string":  # what was ours must not stay behind in a comment
+        _fit(draft, _connection_string(PLACEHOLDER), version)
+        key, section = draft.root.named("provisioning")[-1]
+    if isinstance(section, MapNode) and section.flow and "\n" in draft.text[section.start : section.end]:
+        raise refuse(section.line, "layout", "provisioning is a mapping in braces over several lines. Mend it by hand.")
+    start, end = draft.line_start(key.start), draft.line_end(max(key.end, draft.last(section)))
+    lines = draft.text[start:end].split("\n")
+    commented = "\n".join(f"# {line}" if line.strip() else line for line in lines)
+    draft.splice(start, end, commented)
+    return start + len(commented)
+
+
+def _uncomment(draft: Draft, kind: str, version: Version) -> bool:
+    """Uncomment the first section of that kind that the file has in a comment."""
+    for head in _COMMENTED.finditer(draft.text):
+        prefix = f"#{head[1]}"
+        end = _end_of_comment(draft.text, head.end(), prefix)
+        lines = [line.removeprefix(prefix) for line in draft.text[head.start() : end].split("\n")]
+        section = _section(draft.text, "\n".join(lines))
+        if section is None or _kind(section, version) != kind:
+            continue
+        if any(key.column != 2 for key, _ in section.entries):
+            values = {key: value for key, value in _leaves(section) if value is not None}
+            lines = [line + draft.eol[:-1] for line in block({"provisioning": values})]
+            lines[-1] = lines[-1].removesuffix("\r") if not draft.text[:end].endswith("\r") else lines[-1]
+        draft.splice(head.start(), end, "\n".join(lines))
+        return True
+    return False
+
+
+def _end_of_comment(text: str, place: int, prefix: str) -> int:
+    """Where the commented section ends: its lines go on with the prefix and white space."""
+    line = re.compile(rf"\n{re.escape(prefix)}[ ]+[^ \r\n][^\n]*")
+    while found := line.match(text, place):
+        place = found.end()
+    return place
+
+
+def _section(text: str, uncommented: str) -> MapNode | None:
+    del text
+    try:
+        root = Draft(uncommented).root
+    except (UneditableError, yaml_tree.SyntaxProblemError):
+        return None
+    section = root.get("provisioning")
+    return section if isinstance(section, MapNode) and len(root.entries) == 1 else None
+
+
+def _leaves(section: MapNode) -> list[tuple[str, "Leaf | Tree | None"]]:
+    """The values of a section, of any spacing, for a section with the usual spacing."""
+    found: list[tuple[str, Leaf | Tree | None]] = []
+    for key, value in section.entries:
+        name = key.text if isinstance(key, ScalarNode) else ""
+        if isinstance(value, MapNode):
+            found.append((name, {k: v for k, v in _leaves(value) if v is not None}))
+        else:
+            said = value.value if isinstance(value, ScalarNode) else None
+            found.append((name, said if isinstance(said, bool | str) else None))
+    return found
+
+
+def _write_new(draft: Draft, section: Tree, kind: str, version: Version, below: int | None) -> None:
+    """A section in the template's style: below the one that it replaces, or at the end."""
+    whole: dict[str, Leaf | Tree] = dict(section)
+    if version.numbers >= _NESTED_SINCE:
+        whole["dynamic_reprovisioning"] = False
+    lines = [_HEADINGS[kind], *block({"provisioning": whole})]
+    root = draft.root
+    if below is None:
+        below = max((draft.last(value) for _, value in root.entries), default=len(draft.text))
+        below = max([below, *(key.end for key, _ in root.entries)])
+    draft.insert_below(below, ["", *lines] if draft.text.strip() else lines)
+
+
+def _verified(before: str, draft: Draft, version: Version, allowed: frozenset[str]) -> Edit:
+    """The edit, read back: the daemon takes it, and nothing but ours differs.
+
+    Raises:
+        UneditableError: it does not hold; nothing leaves this module then.
+    """
+    after = draft.text
+    settings, problems = daemon_yaml.understand(after, version)
+    left = [problem for problem in problems if problem.rule not in allowed]
+    if left:
+        raise UneditableError(tuple(left))
+    old, new = Draft(before).root, draft.root
+    if _foreign(old) != _foreign(new):
+        raise refuse(None, "self-check", "The edit would change more than it should. Nothing was written; report this.")
+    then, _ = daemon_yaml.understand(before, version)
+    restarts = after != before and (settings is None or then is None or settings.meaning != then.meaning)
+    return Edit(content=after.encode(), changes=_changes(_owned(old), _owned(new)), restarts=restarts)
+
+
+def _plain(node: Node) -> object:
+    match node:
+        case MapNode():
+            return {key.text if isinstance(key, ScalarNode) else "?": _plain(value) for key, value in node.entries}
+        case ListNode():
+            return [_plain(item) for item in node.items]
+        case ScalarNode():
+            return (type(node.value).__name__, node.value)
+        case _:
+            return "alias"
+
+
+def _foreign(root: MapNode) -> object:
+    """All that the file says, without what is ours."""
+    said = _plain(root)
+    for path in _OWNED:
+        inner = said
+        for key in path[:-1]:
+            inner = inner.setdefault(key, {}) if isinstance(inner, dict) else None
+            inner = {} if inner == ("NoneType", None) else inner
+        if isinstance(inner, dict):
+            inner.pop(path[-1], None)
+    return _without_empty(said)
+
+
+def _without_empty(said: object) -> object:
+    if not isinstance(said, dict):
+        return said
+    inner = {key: _without_empty(value) for key, value in said.items()}
+    return {key: value for key, value in inner.items() if value not in ({}, ("NoneType", None))}
+
+
+def _owned(root: MapNode) -> dict[str, str]:
+    """What is ours, by path."""
+    found: dict[str, str] = {}
+
+    def walk(node: Node, path: str) -> None:
+        if isinstance(node, MapNode):
+            for key, value in node.entries:
+                walk(value, f"{path}.{key.text if isinstance(key, ScalarNode) else '?'}")
+        elif isinstance(node, ScalarNode) and node.value is not None:
+            found[path] = str(node.value).lower() if isinstance(node.value, bool) else str(node.value)
+
+    for path in _OWNED:
+        node: Node | None = root
+        for key in path:
+            node = node.get(key) if isinstance(node, MapNode) else None
+        if node is not None:
+            walk(node, ".".join(path))
+    return found
+
+
+def _changes(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...]:
+    changes = []
+    for path in [*before, *(path for path in after if path not in before)]:
+        old, new = before.get(path), after.get(path)
+        if old == new:
+            continue
+        action: Literal["Add", "Change", "Remove"] = "Add" if old is None else "Remove" if new is None else "Change"
+        shown = ["" if value is None else masked_value(path, value) for value in (old, new)]
+        changes.append(Change(path=path, action=action, before=shown[0], after=shown[1]))
+    return tuple(changes)
+
+
+def editable_problems(text: str, version: Version) -> tuple[Problem, ...]:
+    """Why the file would not be edited; nothing if it would."""
+    try:
+        edit(text, Wanted(connection_string="HostName=h;DeviceId=d;SharedAccessKey=QQ=="), version)
+    except UneditableError as exc:
+        return exc.problems
+    return ()

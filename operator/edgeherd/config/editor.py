@@ -1,0 +1,149 @@
+"""The two dialects behind one door: bytes in, bytes out."""
+
+import hashlib
+import re
+
+from edgeherd.config import daemon_yaml, edit_yaml, yaml_tree
+from edgeherd.config.connection import ConnectionStringError, check_for_device
+from edgeherd.config.repairs import repaired
+from edgeherd.config.values import (
+    Dialect,
+    Edit,
+    InvalidConfigError,
+    Problem,
+    Settings,
+    UneditableError,
+    Verdict,
+    Version,
+    Wanted,
+    refuse,
+)
+
+MAX_BYTES = 1024 * 1024
+"""Larger files are refused. The largest template has 22 KB."""
+
+
+def fingerprint(content: bytes) -> str:
+    """The SHA-256 of a file, in hex."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def edit(content: bytes, wanted: Wanted, *, version: Version) -> Edit:
+    """The file with what is wanted; the same bytes where it says so already.
+
+    Raises:
+        UneditableError: it cannot be edited safely, or what is wanted the daemon would refuse.
+    """
+    _refuse_toml(version)
+    text = _text(content)
+    if wanted.connection_string is not None:
+        try:
+            check_for_device(wanted.connection_string)
+        except ConnectionStringError as exc:
+            raise refuse(None, "connection-string", str(exc)) from None
+    try:
+        return edit_yaml.edit(text, wanted, version)
+    except yaml_tree.SyntaxProblemError:
+        raise _unreadable(text, version) from None
+
+
+def deprovision(content: bytes, *, version: Version) -> Edit:
+    """The file with the template's placeholder in place of what `edit` put in.
+
+    Raises:
+        UneditableError: it cannot be edited safely.
+    """
+    _refuse_toml(version)
+    text = _text(content)
+    try:
+        return edit_yaml.deprovision(text, version)
+    except yaml_tree.SyntaxProblemError:
+        raise _unreadable(text, version) from None
+
+
+def _refuse_toml(version: Version) -> None:
+    if version.dialect is Dialect.TOML:
+        raise refuse(None, "dialect", f"IoT Edge {version} reads config.toml, which this version does not edit yet.")
+
+
+def _unreadable(text: str, version: Version) -> UneditableError:
+    return UneditableError(tuple(daemon_yaml.understand(text, version)[1]))
+
+
+def check(content: bytes, *, version: Version) -> Verdict:
+    """The file as the daemon of that version judges it, and whether it would be edited."""
+    try:
+        text = _decoded(content)
+    except UneditableError as exc:
+        return Verdict(valid=False, editable=False, problems=exc.problems)
+    settings, problems = daemon_yaml.understand(text, version)
+    try:
+        _text(content)
+        hindrances = edit_yaml.editable_problems(text, version)
+    except UneditableError as exc:
+        hindrances = exc.problems
+    except yaml_tree.SyntaxProblemError:
+        hindrances = tuple(problems)
+    known = {(problem.line, problem.rule) for problem in problems}
+    others = tuple(
+        Problem(line=p.line, severity="warning", rule=p.rule, message=p.message)
+        for p in hindrances
+        if (p.line, p.rule) not in known
+    )
+    return Verdict(valid=settings is not None, editable=not hindrances, problems=(*problems, *others))
+
+
+def load(content: bytes, *, version: Version) -> Settings:
+    """What the daemon of that version understands.
+
+    Raises:
+        InvalidConfigError: the daemon refuses the file.
+    """
+    try:
+        text = _decoded(content)
+    except UneditableError as exc:
+        raise InvalidConfigError(exc.problems) from None
+    settings, problems = daemon_yaml.understand(text, version)
+    if settings is None:
+        raise InvalidConfigError(tuple(problems))
+    return settings
+
+
+def repair(content: bytes, *, version: Version) -> tuple[bytes, tuple[str, ...]]:
+    """The file without the malformations that are known, and a sentence for each that was mended.
+
+    Raises:
+        UneditableError: it still cannot be read.
+    """
+    text, mended = repaired(_decoded(content), version)
+    try:
+        yaml_tree.documents(text)
+    except yaml_tree.SyntaxProblemError:
+        raise _unreadable(text, version) from None
+    return text.encode(), mended
+
+
+def _decoded(content: bytes) -> str:
+    if len(content) > MAX_BYTES:
+        raise refuse(None, "size", "The file is larger than 1 MiB, which no file of the daemon is.")
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as exc:
+        line = content.count(b"\n", 0, exc.start) + 1
+        raise refuse(line, "encoding", "The file is not UTF-8. Save it as UTF-8 without BOM.") from None
+
+
+def _text(content: bytes) -> str:
+    """The text, if it may be edited at all."""
+    text = _decoded(content)
+    if text.startswith("\ufeff"):
+        raise refuse(1, "bom", "The file begins with a byte order mark (BOM), which the daemon refuses. Remove it.")
+    tab = re.search(r"^ *\t", text, re.MULTILINE)
+    odd = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)", text)
+    if tab and text[tab.end() : tab.end() + 1] not in {"", "\n", "\r"}:
+        message = "The line is indented with a tab, which hides it from the daemon. Indent with two spaces."
+        raise refuse(text.count("\n", 0, tab.start()) + 1, "tab", message)
+    if odd:
+        message = "The line has a control character. Remove it."
+        raise refuse(text.count("\n", 0, odd.start()) + 1, "control-character", message)
+    return text

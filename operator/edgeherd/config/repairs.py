@@ -1,0 +1,83 @@
+"""Mends the malformations that hand edits leave behind. Offered to people, never done unasked."""
+
+import re
+
+from edgeherd.config import yaml_tree
+from edgeherd.config.values import Version
+from edgeherd.config.yaml_tree import MapNode
+
+_SECTIONS = "provisioning|certificates|agent|hostname|watchdog|connect|listen|homedir|moby_runtime"
+
+
+def repaired(text: str, version: Version) -> tuple[str, tuple[str, ...]]:
+    """The text, and a sentence for each thing that was mended."""
+    del version
+    mended = []
+    for mend in (_bom, _tabs, _leading_spaces, _second_sections):
+        text, what = mend(text)
+        mended += what
+    return text, tuple(mended)
+
+
+def _bom(text: str) -> tuple[str, list[str]]:
+    if not text.startswith("\ufeff"):
+        return text, []
+    return text.removeprefix("\ufeff"), ["line 1: the byte order mark was removed"]
+
+
+def _tabs(text: str) -> tuple[str, list[str]]:
+    lines, what = text.split("\n"), []
+    for number, line in enumerate(lines):
+        indent = re.match(r"[ \t]*", line)
+        if indent and "\t" in indent[0]:
+            lines[number] = indent[0].replace("\t", "  ") + line[indent.end() :]
+            what.append(f"line {number + 1}: tabs became two spaces each")
+    return "\n".join(lines), what
+
+
+def _leading_spaces(text: str) -> tuple[str, list[str]]:
+    """A section that does not begin in the first column goes there, with the lines below it."""
+    lines, what = text.split("\n"), []
+    surplus = 0
+    for number, line in enumerate(lines):
+        head = re.match(rf"( +)(?:{_SECTIONS}):", line)
+        indent = len(line) - len(line.lstrip(" "))
+        if head and (not surplus or indent <= surplus) and _is_stray(lines, number):
+            surplus = indent
+            what.append(f"line {number + 1}: {indent} leading space{'s' if indent > 1 else ''} removed")
+        elif line.strip() and indent <= surplus and not line.lstrip().startswith("#"):
+            surplus = 0
+        if surplus and indent >= surplus:
+            lines[number] = line[surplus:]
+    return "\n".join(lines), what
+
+
+def _is_stray(lines: list[str], number: int) -> bool:
+    """Whether an indented section name belongs to no section above it: blank, comment or nothing is before it."""
+    indent = len(lines[number]) - len(lines[number].lstrip(" "))
+    for line in reversed(lines[:number]):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        above = len(line) - len(line.lstrip(" "))
+        return indent != above and not (above < indent and re.search(r":\s*(#.*)?$", line.rstrip("\r")))
+    return True
+
+
+def _second_sections(text: str) -> tuple[str, list[str]]:
+    """Of several active provisioning sections the daemon uses the last; the others become comments."""
+    try:
+        documents = yaml_tree.documents(text)
+    except yaml_tree.SyntaxProblemError:
+        return text, []
+    if len(documents) != 1 or not isinstance(documents[0], MapNode):
+        return text, []
+    what: list[str] = []
+    for key, value in reversed(documents[0].named("provisioning")[:-1]):
+        start = text.rfind("\n", 0, key.start) + 1
+        end = key.start + len(text[key.start : max(key.end, value.end)].rstrip())
+        stop = text.find("\n", end)
+        stop = len(text) if stop < 0 else stop
+        section = "\n".join(f"# {line}" if line.strip() else line for line in text[start:stop].split("\n"))
+        text = text[:start] + section + text[stop:]
+        what.insert(0, f"line {key.line}: this provisioning section was commented out; the daemon used a later one")
+    return text, what

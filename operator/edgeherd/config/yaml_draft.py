@@ -1,0 +1,214 @@
+"""A config.yaml under edit: changes are made in its text, and only where they have to be.
+
+Every operation looks at the text as it is then. None re-writes what it does not change: comments, order, quotation
+marks, line ends and blank lines are the owner's.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from edgeherd.config import yaml_tree
+from edgeherd.config.daemon_yaml import problem_of_duplicates
+from edgeherd.config.values import UneditableError, refuse
+from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
+
+Leaf = str | bool
+Tree = Mapping[str, "Leaf | Tree"]
+
+_PLAIN_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
+_INDENT = 2
+
+
+def quoted(value: Leaf, style: str = '"') -> str:
+    """A value as the file says it: bare `true` and `false`, text in quotation marks (single ones where they were)."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if style == "'" and value.isprintable():
+        return "'" + value.replace("'", "''") + "'"
+    return '"' + "".join(map(_escaped, value)) + '"'
+
+
+def _escaped(char: str) -> str:
+    if char in '"\\':
+        return "\\" + char
+    if char.isprintable():
+        return char
+    code = ord(char)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def block(tree: Tree, indent: int = 0) -> list[str]:
+    """The lines of a block mapping."""
+    lines = []
+    for key, value in tree.items():
+        name = key if _PLAIN_KEY.fullmatch(key) and yaml_tree.resolve(key, plain=True) == key else quoted(key)
+        if isinstance(value, Mapping):
+            lines += [f"{' ' * indent}{name}:", *block(value, indent + _INDENT)]
+        else:
+            lines.append(f"{' ' * indent}{name}: {quoted(value)}")
+    return lines
+
+
+class Draft:
+    """A text, parsed anew after each change."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.eol = "\r\n" if "\r\n" in text else "\n"
+        self._root: MapNode | None = None
+
+    @property
+    def root(self) -> MapNode:
+        """The whole file.
+
+        Raises:
+            UneditableError: the text is nothing that can be edited safely.
+        """
+        if self._root is None:
+            self._root = _editable_root(self.text)
+        return self._root
+
+    def splice(self, start: int, end: int, new: str) -> None:
+        """Replace the characters from `start` up to `end`."""
+        if self.text[start:end] != new:
+            self.text = self.text[:start] + new + self.text[end:]
+            self._root = None
+
+    def put(self, path: Sequence[str], value: Leaf) -> None:
+        """Make the file say `value` at `path`: replaced where it is, added where it is not, untouched if right."""
+        node: Node = self.root
+        for depth, key in enumerate(path):
+            if not isinstance(node, MapNode):
+                raise refuse(node.line, "type", f"{'.'.join(path[:depth])} must be a mapping. Mend it by hand.")
+            found = node.named(key)
+            if not found:
+                self._add(node, nested(path[depth:], value))
+                return
+            where, inner = found[-1]
+            _refuse_references(inner, ".".join(path[: depth + 1]))
+            if depth + 1 < len(path) and _is_empty(inner):
+                self._fill(where, inner, nested(path[depth + 1 :], value))
+                return
+            node = inner
+        self._replace(node, value)
+
+    def _replace(self, node: Node, value: Leaf) -> None:
+        if not isinstance(node, ScalarNode):
+            span = self.text[node.start : node.end]
+            if _is_empty(node) and "\n" not in span:
+                self.splice(node.start, node.end, quoted(value))
+                return
+            raise refuse(node.line, "type", "A single value was expected on this line. Mend it by hand.")
+        if node.value == value and type(node.value) is type(value):
+            return
+        if not node.text and not node.style:
+            self.splice(node.start, node.end, " " + quoted(value))
+        elif node.style in {"|", ">"}:
+            kept = self.text[self.last(node) : node.end]
+            self.splice(node.start, node.end, quoted(value) + kept)
+        else:
+            self.splice(node.start, node.end, quoted(value, node.style))
+
+    def last(self, node: Node) -> int:
+        """Where the node's own text ends, without white space behind it."""
+        return node.start + len(self.text[node.start : node.end].rstrip())
+
+    def _add(self, parent: MapNode, tree: Tree) -> None:
+        """New entries at the end of a mapping, in its own style."""
+        if parent.flow and parent.entries:
+            inline = ", ".join(_inline(tree))
+            self.splice(self.last(parent) - 1, self.last(parent) - 1, f", {inline}")
+            return
+        column = parent.entries[0][0].column if parent.entries else parent.column
+        self.insert_below(self._last_of(parent), block(tree, column))
+
+    def _last_of(self, parent: MapNode) -> int:
+        if not parent.entries:
+            return parent.end
+        key, value = parent.entries[-1]
+        return max(self.last(value), key.end)
+
+    def _fill(self, key: Node, empty: Node, tree: Tree) -> None:
+        """Children for a key that has none: `{}` and null are replaced, never appended to."""
+        column, end = key.column + _INDENT, max(key.end, self.last(empty))
+        lines = block(tree, column)
+        if empty.end > empty.start:
+            before = self.text[key.end : empty.start]
+            kept = before.rstrip(" ")
+            self.splice(key.end, empty.end, kept)
+            end = key.end + len(kept)
+        self.insert_below(end, lines)
+
+    def insert_below(self, place: int, lines: Sequence[str]) -> int:
+        """Put lines below the line of a character. Returns where the first of them begins."""
+        newline = self.text.find("\n", place)
+        if newline < 0:
+            start = len(self.text)
+            lead = self.eol if self.text else ""
+            self.splice(start, start, lead + self.eol.join(lines))
+            return start + len(lead)
+        self.splice(newline + 1, newline + 1, "".join(line + self.eol for line in lines))
+        return newline + 1
+
+    def line_start(self, place: int) -> int:
+        """Where the line of a character begins."""
+        return self.text.rfind("\n", 0, place) + 1
+
+    def line_end(self, place: int) -> int:
+        """Where the line of a character ends, before its line break."""
+        found = re.compile(r"\r?\n|\Z").search(self.text, place)
+        return found.start() if found else len(self.text)
+
+
+def nested(path: Sequence[str], value: Leaf) -> Tree:
+    """A tree with one leaf."""
+    head, *rest = path
+    return {head: nested(rest, value) if rest else value}
+
+
+def _inline(tree: Tree) -> list[str]:
+    return [
+        f"{quoted(key)}: {'{' + ', '.join(_inline(value)) + '}' if isinstance(value, Mapping) else quoted(value)}"
+        for key, value in tree.items()
+    ]
+
+
+def _is_empty(node: Node) -> bool:
+    return (isinstance(node, ScalarNode) and node.value is None) or (isinstance(node, MapNode) and not node.entries)
+
+
+def _refuse_references(node: Node, path: str) -> None:
+    if isinstance(node, AliasNode) or node.anchored:
+        message = f"{path} has an anchor, an alias or a tag. Write its value out."
+        raise refuse(node.line, "reference", message)
+
+
+def refuse_references(node: Node, path: str) -> None:
+    """Refuse anchors, aliases and tags anywhere below a node that is ours.
+
+    Raises:
+        UneditableError: there is one.
+    """
+    _refuse_references(node, path)
+    if isinstance(node, MapNode):
+        for key, value in node.entries:
+            refuse_references(value, f"{path}.{key.text if isinstance(key, ScalarNode) else '?'}")
+    elif isinstance(node, ListNode):
+        for item in node.items:
+            refuse_references(item, path)
+
+
+def _editable_root(text: str) -> MapNode:
+    documents = yaml_tree.documents(text)
+    if len(documents) > 1:
+        raise refuse(documents[1].line, "documents", "The file has more than one YAML document. Keep one.")
+    root = documents[0] if documents else None
+    if root is None or (isinstance(root, ScalarNode) and root.value is None):
+        return MapNode(start=len(text), end=len(text), line=1, column=0, entries=(), flow=False)
+    if not isinstance(root, MapNode) or root.flow:
+        raise refuse(root.line, "layout", "The file must be a mapping, one key a line. Mend it by hand.")
+    if root.column != 0:
+        raise refuse(root.line, "leading-space", "The sections must begin in the first column. Remove the spaces.")
+    if duplicates := problem_of_duplicates(root):
+        raise UneditableError(tuple(duplicates))
+    return root

@@ -1,0 +1,261 @@
+"""The one door to ruamel.yaml: a text becomes a tree of nodes that know where they stand.
+
+A tree of our own instead of ruamel's round-trip dicts, because the daemon does not read YAML as any Python library
+does (yaml-rust 0.4.0 resolves plain scalars in its own way, takes the last of duplicate keys, knows no merge keys),
+and because an edit must leave every byte alone that it does not own: it needs places, not a dumper.
+"""
+
+import dataclasses
+import functools
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLStreamError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+)
+
+Scalar = str | int | float | bool | None
+
+ODD = "\ue000"
+"""Stands in a node's text for a character that no person means to be there: a leading tab, a control character."""
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One value of the file, from character `start` up to, not including, `end`."""
+
+    start: int
+    end: int
+    line: int
+    """The line that it begins on, counted from 1."""
+    column: int
+    anchored: bool = False
+    """Whether it has an anchor or a tag of its own."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ScalarNode(Node):
+    """A scalar; `style` is '' (plain), a quotation mark, '|' or '>'."""
+
+    text: str = dataclasses.field(repr=False)
+    style: str
+    tag: str
+
+    @property
+    def value(self) -> Scalar:
+        """What the daemon reads."""
+        return resolve(self.text, plain=not self.style, tag=self.tag)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class MapNode(Node):
+    """A mapping, its entries in the file's order, duplicates and all."""
+
+    entries: tuple[tuple[Node, Node], ...]
+    flow: bool
+
+    def named(self, name: str) -> list[tuple[Node, Node]]:
+        """All entries with that key."""
+        return [(key, value) for key, value in self.entries if isinstance(key, ScalarNode) and key.value == name]
+
+    def get(self, name: str) -> Node | None:
+        """The value that counts: the daemon takes the last one."""
+        found = self.named(name)
+        return found[-1][1] if found else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ListNode(Node):
+    """A sequence."""
+
+    items: tuple[Node, ...]
+    flow: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class AliasNode(Node):
+    """A reference to an anchor, with what it stands for."""
+
+    target: Node
+
+
+class SyntaxProblemError(Exception):
+    """The text is not YAML. `line` counts from 1."""
+
+    def __init__(self, line: int | None, message: str) -> None:
+        super().__init__(message)
+        self.line = line
+        self.message = message
+
+
+_INTEGER = re.compile(r"[+-]?[0-9]+")
+_FLOAT = re.compile(
+    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity|nan)|[+-]?\.inf|\.nan", re.IGNORECASE
+)
+_YAML_TAG = "tag:yaml.org,2002:"
+
+
+def resolve(text: str, *, plain: bool, tag: str = "") -> Scalar:
+    """A scalar as yaml-rust 0.4.0 resolves it (src/yaml.rs, `on_event` and `from_str`)."""
+    if not plain:
+        return text
+    if tag:
+        return _tagged(text, tag)
+    if text in {"", "~", "null"}:
+        return None
+    if text in {"true", "false"}:
+        return text == "true"
+    number = _integer(text)
+    if number is not None:
+        return number
+    return _float(text) if _FLOAT.fullmatch(text) else text
+
+
+def _tagged(text: str, tag: str) -> Scalar:
+    """What a tag makes of a plain scalar; null where it does not fit."""
+    match tag.removeprefix(_YAML_TAG):
+        case "bool":
+            return text == "true" if text in {"true", "false"} else None
+        case "int":
+            return int(text) if _INTEGER.fullmatch(text) else None
+        case "float":
+            return _float(text) if _FLOAT.fullmatch(text) else None
+        case "null":
+            return None
+        case _:
+            return text
+
+
+def _integer(text: str) -> int | None:
+    for prefix, base, digits in (("0x", 16, "[0-9a-fA-F]+"), ("0o", 8, "[0-7]+"), ("", 10, "[0-9]+")):
+        if re.fullmatch(f"{'' if prefix else '[+-]?'}{prefix}{digits}", text):
+            number = int(text.removeprefix(prefix), base)
+            return number if -(2**63) <= number < 2**63 else None  # an i64
+    return None
+
+
+def _float(text: str) -> float:
+    return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
+
+
+@functools.lru_cache(maxsize=8)
+def documents(text: str) -> tuple[Node, ...]:
+    """The documents of a text. An edit looks at the same few texts again and again, so they are remembered.
+
+    Raises:
+        SyntaxProblemError: the text is not YAML.
+    """
+    _refuse_what_ruamel_takes(text)
+    try:
+        return _Builder(YAML(typ="safe", pure=True).parse(_palatable(text))).documents()
+    except MarkedYAMLError as exc:
+        mark = exc.problem_mark or exc.context_mark
+        problem = exc.problem or exc.context or "not YAML"
+        raise SyntaxProblemError(mark.line + 1 if mark else None, _without_values(problem)) from None
+    except (YAMLStreamError, ValueError, RecursionError) as exc:
+        raise SyntaxProblemError(None, _without_values(str(exc))) from None
+
+
+_REFUSED = re.compile(r"^ *\t[ \t]*#|\r(?!\n)", re.MULTILINE)
+
+
+def _refuse_what_ruamel_takes(text: str) -> None:
+    """To yaml-rust a tab before a '#' is a scalar of its own, and a lone carriage return does not begin a line."""
+    found = _REFUSED.search(text)
+    if found:
+        what = "a carriage return in the middle of a line" if found[0] == "\r" else "a tab before a comment"
+        raise SyntaxProblemError(text.count("\n", 0, found.start()) + 1, what)
+
+
+def _palatable(text: str) -> str:
+    """The text without what ruamel stops at and the daemon's parser does not; all places stay the same.
+
+    To yaml-rust a tab at the beginning of a line is the first letter of a scalar (so that the key is not the one that
+    it looks like), and any other tab is white space; a NUL is the end.
+    """
+    text = _UNPRINTABLE.sub(ODD, text.partition("\0")[0])
+    text = re.sub(r"^( *)\t", rf"\1{ODD}", text, flags=re.MULTILINE)
+    return text.replace("\t", " ")
+
+
+def _without_values(problem: str) -> str:
+    """The parser's message, without anything of the file that it may quote."""
+    return re.sub(r"\s+", " ", re.sub(r"['\"].*['\"]", "'...'", problem, flags=re.DOTALL)).strip()[:200]
+
+
+class _Builder:
+    """Builds nodes from the parser's events."""
+
+    def __init__(self, events: Iterator[Any]) -> None:
+        self._events = events
+        self._anchors: dict[str, Node] = {}
+
+    def documents(self) -> tuple[Node, ...]:
+        found = []
+        for event in self._events:
+            if isinstance(event, DocumentStartEvent):
+                self._anchors = {}
+                found.append(self._node(next(self._events)))
+        return tuple(found)
+
+    def _node(self, event: Any) -> Node:
+        where = {"start": event.start_mark.index, "line": event.start_mark.line + 1, "column": event.start_mark.column}
+        if isinstance(event, AliasEvent):
+            target = self._anchors.get(event.anchor)
+            if target is None:
+                raise SyntaxProblemError(where["line"], "an alias refers to an anchor that is not there")
+            return AliasNode(**where, end=event.end_mark.index, target=target)
+        tag = event.tag or ""
+        node: Node
+        if isinstance(event, ScalarEvent):
+            node = self._scalar(event, where, tag)
+        elif isinstance(event, SequenceStartEvent):
+            node = self._sequence(event, where, tag)
+        else:
+            node = self._mapping(event, where, tag)
+        if event.anchor:
+            self._anchors[event.anchor] = node
+        return node
+
+    def _scalar(self, event: Any, where: dict[str, int], tag: str) -> ScalarNode:
+        style = event.style or ""
+        return ScalarNode(
+            **where,
+            end=event.end_mark.index,
+            anchored=bool(event.anchor or tag),
+            text=event.value,
+            style=style,
+            tag=tag,
+        )
+
+    def _sequence(self, event: SequenceStartEvent, where: dict[str, int], tag: str) -> ListNode:
+        items = []
+        while not isinstance(inner := next(self._events), SequenceEndEvent):
+            items.append(self._node(inner))
+        end = inner.end_mark.index if event.flow_style else max([where["start"], *(item.end for item in items)])
+        return ListNode(
+            **where, end=end, anchored=bool(event.anchor or tag), items=tuple(items), flow=bool(event.flow_style)
+        )
+
+    def _mapping(self, event: MappingStartEvent, where: dict[str, int], tag: str) -> MapNode:
+        entries = []
+        while not isinstance(inner := next(self._events), MappingEndEvent):
+            key = self._node(inner)
+            entries.append((key, self._node(next(self._events))))
+        # The parser ends a block mapping where the next token begins; ours ends where its last value does.
+        ends = [where["start"], *(value.end for _, value in entries), *(key.end for key, _ in entries)]
+        end = inner.end_mark.index if event.flow_style else max(ends)
+        return MapNode(
+            **where, end=end, anchored=bool(event.anchor or tag), entries=tuple(entries), flow=bool(event.flow_style)
+        )
