@@ -100,9 +100,8 @@ class Cluster:
         if authorization:
             headers["Authorization"] = authorization
         url = f"{self.configuration.host}{url_path}" + (f"?{urlencode(query)}" if query else "")
-        payload = json.dumps(body) if content_type == APPLY else body
         try:
-            response = await self._api.call_api(method, url, headers, payload, _request_timeout=TIMEOUT)
+            response = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT)
             raw = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             raise ApiError(0, f"The API server did not answer: {type(exc).__name__}") from exc

@@ -154,10 +154,16 @@ class ConfigurationLink:
 
     def __init__(self) -> None:
         self._refused: dict[Key, str] = {}
+        self._revived: dict[Key, str] = {}
 
     def forget(self, key: Key) -> None:
         """The device is gone."""
         self._refused.pop(key, None)
+        self._revived.pop(key, None)
+
+    def healthy(self, key: Key) -> None:
+        """The daemon was seen healthy: should it fail again, it may be started again."""
+        self._revived.pop(key, None)
 
     async def apply(
         self, device: EdgeDevice, session: Session, want: config.Wanted, *, applied_before: bool
@@ -177,7 +183,7 @@ class ConfigurationLink:
         except config.UneditableError as exc:
             raise Stalled("ConfigNotEditable", f"{path} was left as it is: {exc}") from None
         if not edit.changes:
-            return Applied(facts=facts, version=version, config_hash=facts.sha256)
+            return await self._revive(device, session, Applied(facts=facts, version=version, config_hash=facts.sha256))
         plan = tuple(
             PlannedChange(path=f"device:{c.path}", action=c.action, restart="Daemon" if edit.restarts else "None")
             for c in edit.changes
@@ -192,6 +198,17 @@ class ConfigurationLink:
         what = ", ".join(change.path for change in edit.changes)
         event = (reason, f"{path} was changed ({what}) and the daemon restarted.")
         return Applied(facts=facts, version=version, config_hash=facts.sha256, restarted=True, events=(event,))
+
+    async def _revive(self, device: EdgeDevice, session: Session, applied: Applied) -> Applied:
+        """Start a daemon that gave up (perhaps on an earlier file), once for a content: systemd will not try again."""
+        content_hash = applied.config_hash
+        gave_up = applied.facts.unit.active_state == "failed"
+        if not gave_up or not device.correct_drift or self._revived.get(device.key) == content_hash:
+            return applied
+        self._revived[device.key] = content_hash
+        await session.restart()
+        event = ("DaemonRestarted", "The daemon had failed while its file is right; it was started again.")
+        return dataclasses.replace(applied, restarted=True, events=(event,))
 
     async def _write(self, device: EdgeDevice, session: Session, path: str, facts: Facts, edit: config.Edit) -> None:
         content_hash = config.fingerprint(edit.content)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from edgeherd import conditions
+from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
 from edgeherd.device.port import DeviceError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
@@ -114,10 +115,22 @@ class DevicePass:
         except ReconcileError as exc:
             ended_by = self._with_deadline(device, exc)
             found.say("Unknown" if exc.blind else "False", ended_by.reason, ended_by.message)
+        except ApiError:
+            raise
+        except Exception:
+            await self._confess(device, found)
+            raise
         finally:
             for reason, message in found.events:
                 await self._objects.event(device, warning=False, reason=reason, message=message)
         return await self._settle(device, found, ended_by)
+
+    async def _confess(self, device: EdgeDevice, found: _Findings) -> None:
+        """A bug must show where the user looks, not in the operator's log alone."""
+        message = "An error in edgeherd itself; the operator's log has the traceback. It is tried again."
+        error = Waiting("InternalError", message)
+        found.say("Unknown", error.reason, error.message)
+        await self._settle(device, found, error)
 
     def forget(self, key: Key) -> None:
         """The device is gone."""
@@ -176,6 +189,7 @@ class DevicePass:
         if applied.restarted:
             raise Waiting("DaemonRestarted", "The daemon was restarted. It is looked at again.", retry_after=2)
         judge_daemon(applied.facts)
+        self._configuration.healthy(device.key)
         found.say("True", "Running", "The daemon is active and edgeAgent is running.")
 
     async def _claim(self, device: EdgeDevice, found: _Findings) -> tuple[HubConnection, Claim]:
