@@ -40,5 +40,5 @@ def _masked_line(line: str) -> str:
 def masked_diff(before: bytes, after: bytes, *, name: str) -> str:
     """A unified diff for people. The lines are compared as they are and masked afterwards."""
     old, new = (content.decode("utf-8", "replace").splitlines() for content in (before, after))
-    lines = difflib.unified_diff(old, new, f"{name} (now)", f"{name} (wanted)", lineterm="")
+    lines = difflib.unified_diff(old, new, f"{name} (before)", f"{name} (after)", lineterm="")
     return "".join(f"{line[:1]}{_masked_line(line[1:])}\n" for line in lines)

@@ -1,0 +1,39 @@
+"""What the demo draws."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+_LINKS = ("IdentityReady", "SecretReady", "Reachable", "ConfigApplied", "DaemonHealthy")
+_MARKS = {"True": Text("✔", "bold green"), "False": Text("✘", "bold red"), "Unknown": Text("·", "dim")}
+
+
+def conditions_of(device: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The conditions of an EdgeDevice, by type."""
+    return {c["type"]: c for c in device.get("status", {}).get("conditions", [])}
+
+
+def is_ready(device: Mapping[str, Any]) -> bool:
+    """Whether the EdgeDevice is Ready at its present generation."""
+    ready = conditions_of(device).get("Ready", {})
+    return ready.get("status") == "True" and ready.get("observedGeneration") == device["metadata"]["generation"]
+
+
+def fleet(devices: Sequence[Mapping[str, Any]], *, title: str, seconds: float) -> Table:
+    """One row for each device: the links of the chain, and what it waits for."""
+    table = Table(box=box.SIMPLE_HEAD, title=f"{title} ({seconds:.1f} s)", title_justify="left", pad_edge=False)
+    table.add_column("device")
+    for link in ("identity", "secret", "reach", "config", "daemon"):
+        table.add_column(link, justify="center")
+    table.add_column("ready")
+    table.add_column("reason", no_wrap=True)
+    for device in devices:
+        found = conditions_of(device)
+        ready = found.get("Ready", {})
+        marks = [_MARKS[found.get(link, {}).get("status", "Unknown")] for link in _LINKS]
+        state = Text("True", "bold green") if is_ready(device) else Text(ready.get("status", "Unknown"), "yellow")
+        table.add_row(device["metadata"]["name"], *marks, state, ready.get("reason", ""))
+    return table
