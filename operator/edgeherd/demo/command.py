@@ -85,9 +85,11 @@ class _Demo:
         await scene.install(kubectl)
         for namespace in (scene.OPERATOR_NAMESPACE, scene.TEAM_NAMESPACE):
             await kubectl("create", "namespace", namespace)
-        await scene.put_hub_secret(kubectl, "contoso-hub", hub.facts["connectionString"], folder)
-        private_key = pathlib.Path(fleet.facts["privateKeyFile"]).read_text()
-        await scene.put_ssh_secret(kubectl, scene.TEAM_NAMESPACE, "plant-a-ssh", private_key, folder)
+        secret = {"namespace": scene.OPERATOR_NAMESPACE, "name": "contoso-hub"}
+        await scene.put_hub_secret(kubectl, folder, hub.facts["connectionString"], **secret)
+        private_key = await asyncio.to_thread(pathlib.Path(fleet.facts["privateKeyFile"]).read_bytes)
+        secret = {"namespace": scene.TEAM_NAMESPACE, "name": "plant-a-ssh"}
+        await scene.put_ssh_secret(kubectl, folder, private_key, **secret)
 
     async def _create(self, kubectl: Kubectl, hub: Running, devices: Bodies, folder: pathlib.Path) -> None:
         samples = scene.write_samples(folder, hub.facts, devices)

@@ -28,11 +28,13 @@ def repository() -> pathlib.Path:
     return root
 
 
-def operator_environment(kubeconfig: pathlib.Path, hub: Mapping[str, Any]) -> dict[str, str]:
+def operator_environment(
+    kubeconfig: pathlib.Path, hub: Mapping[str, Any], *, namespace: str = OPERATOR_NAMESPACE
+) -> dict[str, str]:
     """What the operator is told: the cluster, its namespace, and the authority of the hub's certificate."""
     return {
         "KUBECONFIG": str(kubeconfig),
-        "EDGEHERD_NAMESPACE": OPERATOR_NAMESPACE,
+        "EDGEHERD_NAMESPACE": namespace,
         "REQUESTS_CA_BUNDLE": str(hub["caFile"]),
     }
 
@@ -43,19 +45,26 @@ async def install(kubectl: Kubectl) -> None:
     await kubectl("wait", "--for=condition=Established", "--timeout=30s", *(f"crd/{name}" for name in CRDS))
 
 
-async def put_hub_secret(kubectl: Kubectl, name: str, connection_string: str, folder: pathlib.Path) -> None:
-    """The administrator's Secret. The connection string goes through a file: arguments show in `ps`."""
-    await _create_secret(kubectl, OPERATOR_NAMESPACE, name, "Opaque", {"connectionString": connection_string}, folder)
-
-
-async def put_ssh_secret(kubectl: Kubectl, namespace: str, name: str, private_key: str, folder: pathlib.Path) -> None:
-    """The team's Secret with the SSH login of its devices."""
-    await _create_secret(kubectl, namespace, name, "kubernetes.io/ssh-auth", {"ssh-privatekey": private_key}, folder)
-
-
-async def _create_secret(
-    kubectl: Kubectl, namespace: str, name: str, kind: str, data: Mapping[str, str], folder: pathlib.Path
+async def put_hub_secret(
+    kubectl: Kubectl, folder: pathlib.Path, connection_string: str, *, namespace: str, name: str
 ) -> None:
+    """The administrator's Secret with the hub's policy. The connection string goes through a file: arguments show in `ps`."""
+    await create_secret(kubectl, folder, (namespace, name), "Opaque", {"connectionString": connection_string})
+
+
+async def put_ssh_secret(
+    kubectl: Kubectl, folder: pathlib.Path, private_key: bytes, *, namespace: str, name: str
+) -> None:
+    """The team's Secret with the SSH login of its devices."""
+    data = {"ssh-privatekey": private_key.decode()}
+    await create_secret(kubectl, folder, (namespace, name), "kubernetes.io/ssh-auth", data)
+
+
+async def create_secret(
+    kubectl: Kubectl, folder: pathlib.Path, where: tuple[str, str], kind: str, data: Mapping[str, str]
+) -> None:
+    """Create a Secret, `where` being its namespace and name, through files that are gone afterwards."""
+    namespace, name = where
     files = []
     for key, value in data.items():
         file = folder / f"{namespace}.{name}.{key}"

@@ -113,7 +113,7 @@ class DevicePass:
             await self._links(device, found)
             ended_by = None
         except ReconcileError as exc:
-            ended_by = self._with_deadline(device, exc)
+            ended_by = _with_patience(device, found.link, self._with_deadline(device, exc))
             found.say("Unknown" if exc.blind else "False", ended_by.reason, ended_by.message)
         except ApiError:
             raise
@@ -276,6 +276,18 @@ class DevicePass:
         worth_saying = was_ready or isinstance(ended_by, Stalled)
         if worth_saying and ended_by is not None and (before is None or before.reason != after.reason):
             await self._objects.event(device, warning=True, reason=after.reason, message=after.message)
+
+
+def _with_patience(device: EdgeDevice, link: str, error: ReconcileError) -> ReconcileError:
+    """A daemon that is on its way is looked at again after half as long as it took so far: 1 s at first, then up to 30.
+
+    edgeAgent takes a second where its image is there, and minutes where it has to be pulled over a thin line.
+    """
+    before = device.status.condition(link)
+    if link != "DaemonHealthy" or not isinstance(error, Waiting) or before is None:
+        return error
+    waited = conditions.seconds_since(before.last_transition_time, conditions.now()) if before.status == "False" else 0
+    return Waiting(error.reason, error.message, retry_after=min(max(waited / 2, 1.0), 30.0), blind=error.blind)
 
 
 def _soon(ended_by: ReconcileError) -> float:

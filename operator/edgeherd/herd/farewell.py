@@ -79,7 +79,7 @@ class Farewell:
                 content = facts.content or b""
                 version = config.Version.parse(facts.version)
                 ours = config.load(content, version=version).connection_string
-                if ours is None or config.parse_connection_string(ours).device_id != device.device_id:
+                if not ours or config.parse_connection_string(ours).device_id != device.device_id:
                     return
                 edit = config.deprovision(content, version=version)
                 if edit.changes:
@@ -101,7 +101,8 @@ class Farewell:
     async def _blocked(self, device: EdgeDevice, error: ReconcileError) -> None:
         """Say what blocks the deletion; a status that cannot be written is no reason to stop trying."""
         hint = f" To leave the hub as it is, annotate the object with edgeherd.io/force-delete={device.uid}."
-        told = type(error)(error.reason, error.message + hint) if isinstance(error, Stalled) else error
+        for_a_human = isinstance(error, Stalled) or error.reason == "HubNotFound"
+        told = Stalled(error.reason, error.message + hint) if for_a_human else error
         said = conditions.deleting(device.status.conditions, device.generation, told, at=conditions.now())
         status = dataclasses.replace(device.status, conditions=said)
         if status == device.status:

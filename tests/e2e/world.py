@@ -1,0 +1,305 @@
+"""The world of the e2e tests: an API server, a hub, devices, and the operator as a process of its own."""
+
+import asyncio
+import base64
+import contextlib
+import copy
+import dataclasses
+import pathlib
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Self
+
+from edgeherd import config
+from edgeherd.cluster.client import Cluster, path
+from edgeherd.demo import scene, stage
+from edgeherd.demo.stage import Kubectl, Running
+from edgeherd.sim.devices.device import Device
+from edgeherd.sim.devices.server import Fleet
+from edgeherd.sim.hub.server import Hub
+
+PATIENCE_SECONDS = 45.0
+
+Body = dict[str, Any]
+Expectation = Callable[[Body], bool]
+
+
+def condition(body: Mapping[str, Any], type_: str) -> Mapping[str, Any]:
+    """A condition of an object; empty when it is not there."""
+    found = [c for c in body.get("status", {}).get("conditions", []) if c["type"] == type_]
+    return found[0] if found else {}
+
+
+def is_ready(body: Body) -> bool:
+    """Ready at the present generation."""
+    ready = condition(body, "Ready")
+    return ready.get("status") == "True" and ready.get("observedGeneration") == body["metadata"]["generation"]
+
+
+def because(reason: str) -> Expectation:
+    """Not Ready, for that reason, at the present generation."""
+
+    def holds(body: Body) -> bool:
+        ready = condition(body, "Ready")
+        current = ready.get("observedGeneration") == body["metadata"]["generation"]
+        return current and ready.get("status") == "False" and ready.get("reason") == reason
+
+    return holds
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class World:
+    """What the tests of a session share. Each test has a namespace and devices of its own in it."""
+
+    kubectl: Kubectl
+    cluster: Cluster
+    hub: Hub
+    fleet: Fleet
+    folder: pathlib.Path
+    collects_garbage: bool
+    """Whether somebody deletes what belonged to a deleted object: a bare API server does not."""
+    namespace: str
+    hub_name: str
+    operator: Running | None = None
+    _operator_stack: contextlib.AsyncExitStack = dataclasses.field(default_factory=contextlib.AsyncExitStack)
+    _free: list[Device] = dataclasses.field(default_factory=list)
+
+    async def prepare(self) -> None:
+        """Install the CRDs, the operator's namespace and the hub that all tests use."""
+        self._free = list(self.fleet.devices)
+        await scene.install(self.kubectl)
+        await self.kubectl("create", "namespace", self.namespace)
+        await self.put_hub_secret("hub", self.hub.connection_string)
+        await self.kubectl.apply(self.hub_connection(self.hub_name, "hub"))
+
+    async def put_hub_secret(self, name: str, connection_string: str) -> None:
+        """A Secret with a hub's connection string."""
+        await scene.put_hub_secret(self.kubectl, self.folder, connection_string, namespace=self.namespace, name=name)
+
+    def hub_connection(self, name: str, secret: str, **spec: Any) -> Body:
+        """A HubConnection to the emulator."""
+        said = {
+            "hostName": self.hub.host_name,
+            "port": self.hub.port,
+            "auth": {"connectionStringSecretRef": {"name": secret}},
+            "allowedNamespaces": {"from": "All"},
+            "budget": {"registryOperationsPerMinute": 10000},
+            **spec,
+        }
+        return {"apiVersion": "edgeherd.io/v1alpha1", "kind": "HubConnection", "metadata": {"name": name}, "spec": said}
+
+    async def start_operator(self) -> None:
+        """Start the operator, as `edgeherd run`."""
+        environment = scene.operator_environment(
+            self.kubectl.kubeconfig, self.hub.facts(), namespace=self.namespace
+        )
+        running = stage.operator(environment, folder=self.folder)
+        self.operator = await self._operator_stack.enter_async_context(running)
+
+    async def kill_operator(self) -> None:
+        """SIGKILL."""
+        assert self.operator is not None
+        await self.operator.stop(kill=True)
+        await self._operator_stack.aclose()
+
+    async def stop_operator(self) -> None:
+        """SIGTERM, as a Pod is ended."""
+        await self._operator_stack.aclose()
+
+    def device(self) -> Device:
+        """A device that no other test has."""
+        return self._free.pop()
+
+    @contextlib.asynccontextmanager
+    async def team(self, **labels: str) -> AsyncIterator["Team"]:
+        """A namespace with the devices' SSH Secret, until the block ends."""
+        name = f"e2e-{secrets.token_hex(4)}"
+        metadata = {"name": name, "labels": labels}
+        await self.kubectl.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        await scene.put_ssh_secret(self.kubectl, self.folder, self.fleet.private_key, namespace=name, name="ssh")
+        team = Team(world=self, namespace=name)
+        try:
+            yield team
+        finally:
+            self.hub.faults.clear()
+            for device in team.devices:
+                device.faults.clear()
+            await self.kubectl("delete", "edgedevices", "--all", "-n", name, "--wait=false", check=False)
+            await self.kubectl("delete", "namespace", name, "--wait=false", check=False)
+
+    def leaks(self) -> list[str]:
+        """Secrets that the operator's log shows."""
+        log = (self.folder / "operator.log").read_text(errors="replace")
+        keys = [identity.authentication.primary_key for identity in self.hub.store.devices()]
+        keys += [identity.authentication.secondary_key for identity in self.hub.store.devices()]
+        keys += [*self.hub.policies.values(), *_inner_lines(self.fleet.private_key)]
+        return [key for key in keys if key and key in log]
+
+
+def _inner_lines(private_key: bytes) -> list[str]:
+    return [line for line in private_key.decode().splitlines() if line and not line.startswith("-")]
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Team:
+    """One test's namespace."""
+
+    world: World
+    namespace: str
+    devices: list[Device] = dataclasses.field(default_factory=list)
+
+    def manifest(self, device: Device, *, name: str = "", **spec: Any) -> Body:
+        """An EdgeDevice for a device; `spec` goes over the usual one, key by key, mappings merged, None removes."""
+        if device not in self.devices:
+            self.devices.append(device)
+        usual: Body = {
+            "hubRef": {"name": self.world.hub_name},
+            "deviceId": f"{self.namespace}.{name or device.name}",
+            "ssh": {
+                "host": device.host,
+                "port": device.port,
+                "user": device.user,
+                "credentialsSecretRef": {"name": "ssh"},
+                "hostKeys": [device.facts()["hostKey"]],
+            },
+            "intervalSeconds": 60,
+        }
+        return {
+            "apiVersion": "edgeherd.io/v1alpha1",
+            "kind": "EdgeDevice",
+            "metadata": {"name": name or device.name, "namespace": self.namespace},
+            "spec": _merged(usual, spec),
+        }
+
+    async def apply(self, body: Body) -> "Managed":
+        """`kubectl apply` it."""
+        await self.world.kubectl.apply(body)
+        return Managed(team=self, body=body)
+
+    async def ready(self, device: Device, *, name: str = "", **spec: Any) -> "Managed":
+        """Apply a manifest and wait until it is Ready."""
+        managed = await self.apply(self.manifest(device, name=name, **spec))
+        await managed.until(is_ready)
+        return managed
+
+    async def events(self, name: str) -> list[str]:
+        """The reasons of the Events on an EdgeDevice."""
+        found = await self.world.kubectl.get("events", "-n", self.namespace)
+        return [event["reason"] for event in found["items"] if event["involvedObject"]["name"] == name]
+
+
+@dataclasses.dataclass(slots=True, kw_only=True)
+class Managed:
+    """One EdgeDevice."""
+
+    team: Team
+    body: Body
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.body["metadata"]["name"])
+
+    @property
+    def device_id(self) -> str:
+        """Its identity in the hub."""
+        return str(self.body["spec"]["deviceId"])
+
+    async def get(self) -> Body | None:
+        """The object now."""
+        where = path("edgeherd.io", "v1alpha1", "edgedevices", namespace=self.team.namespace, name=self.name)
+        return await self.team.world.cluster.find(where)
+
+    async def until(self, holds: Expectation, *, patience: float = PATIENCE_SECONDS) -> Body:
+        """Wait until the object is as expected; the failure shows what it is instead."""
+        deadline = time.monotonic() + patience
+        while True:
+            body = await self.get()
+            assert body is not None, f"{self.name} is gone"
+            if holds(body):
+                return body
+            if time.monotonic() > deadline:
+                world = self.team.world
+                tail = world.operator.last_words() if world.operator else ""
+                raise AssertionError(f"{self.name}: {body.get('status')}\n{tail}")
+            await asyncio.sleep(0.15)
+
+    async def until_gone(self, *, patience: float = PATIENCE_SECONDS) -> None:
+        """Wait until the object is gone."""
+        deadline = time.monotonic() + patience
+        while (body := await self.get()) is not None:
+            assert time.monotonic() < deadline, f"{self.name} is still there: {body.get('status')}"
+            await asyncio.sleep(0.15)
+
+    async def patch(self, **spec: Any) -> None:
+        """Edit the spec."""
+        self.body = _merged(self.body, {"spec": spec})
+        await self.team.world.kubectl.apply(self.body)
+
+    async def look_now(self) -> Body:
+        """Ask for a pass now, and wait until one is through."""
+        at = secrets.token_hex(6)
+        await self.annotate("edgeherd.io/reconcile-requested-at", at)
+        return await self.until(lambda body: body.get("status", {}).get("lastHandledReconcileAt") == at)
+
+    async def annotate(self, key: str, value: str) -> None:
+        """Set an annotation."""
+        arguments = ("annotate", "edgedevice", self.name, f"{key}={value}", "--overwrite", "-n", self.team.namespace)
+        await self.team.world.kubectl(*arguments)
+
+    async def delete(self) -> None:
+        """Ask for its deletion, without waiting."""
+        await self.team.world.kubectl("delete", "edgedevice", self.name, "-n", self.team.namespace, "--wait=false")
+
+    async def secret(self) -> dict[str, str] | None:
+        """The content of its connection Secret."""
+        where = path("", "v1", "secrets", namespace=self.team.namespace, name=f"{self.name}-connection")
+        body = await self.team.world.cluster.find(where)
+        return None if body is None else {k: base64.b64decode(v).decode() for k, v in body["data"].items()}
+
+
+def settings_of(device: Device) -> config.Settings:
+    """What the device's daemon understands of its file."""
+    return config.load(device.config_file.read_bytes(), version=config.Version.parse("1.0.10"))
+
+
+async def assert_whole(managed: Managed, device: Device, *, key_in_use: str = "Primary") -> None:
+    """Hub, Secret and device agree, and nothing else was touched: the end that every path must lead to."""
+    world = managed.team.world
+    identity = world.hub.store.device(managed.device_id)
+    keys = identity.authentication
+    host = world.hub.host_name
+    strings = {
+        which: f"HostName={host};DeviceId={managed.device_id};SharedAccessKey={key}"
+        for which, key in (("Primary", keys.primary_key), ("Secondary", keys.secondary_key))
+    }
+    assert await managed.secret() == {
+        "connectionString": strings[key_in_use],
+        "primaryConnectionString": strings["Primary"],
+        "secondaryConnectionString": strings["Secondary"],
+        "primaryKey": keys.primary_key,
+        "secondaryKey": keys.secondary_key,
+        "hostName": host,
+        "deviceId": managed.device_id,
+    }
+    assert (identity.edge, identity.status) == (True, "enabled")
+    assert settings_of(device).connection_string == strings[key_in_use]
+    assert device.config_file.stat().st_mode & 0o7777 == 0o400
+    assert [module.name for module in device.modules] == ["edgeAgent"]
+    shown = str(await managed.get()) + str(await world.kubectl.get("events", "-n", managed.team.namespace))
+    assert not [key for key in (keys.primary_key, keys.secondary_key) if key in shown]
+    assert not re.search(r"SharedAccessKey=(?!\*\*\*)", shown)
+
+
+def _merged(usual: Body, over: Mapping[str, Any]) -> Body:
+    merged = copy.deepcopy(usual)
+    for key, value in over.items():
+        if value is None:
+            merged.pop(key, None)
+        elif isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = _merged(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
