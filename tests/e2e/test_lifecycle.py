@@ -130,7 +130,9 @@ async def test_a_hand_edit_of_the_file_is_put_right(world: World) -> None:
         _write(device.config_file, content.replace(b'\nhostname: "press"', b'\n# mine\nhostname: "other"'))
         await managed.look_now()
         await managed.until(is_ready)
-        assert device.config_file.read_bytes() == content.replace(b'\nhostname: "press"', b'\n# mine\nhostname: "press"')
+        assert device.config_file.read_bytes() == content.replace(
+            b'\nhostname: "press"', b'\n# mine\nhostname: "press"'
+        )
         assert "ConfigDriftCorrected" in await team.events(managed.name)
 
 

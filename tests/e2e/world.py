@@ -92,9 +92,7 @@ class World:
 
     async def start_operator(self) -> None:
         """Start the operator, as `edgeherd run`."""
-        environment = scene.operator_environment(
-            self.kubectl.kubeconfig, self.hub.facts(), namespace=self.namespace
-        )
+        environment = scene.operator_environment(self.kubectl.kubeconfig, self.hub.facts(), namespace=self.namespace)
         running = stage.operator(environment, folder=self.folder)
         self.operator = await self._operator_stack.enter_async_context(running)
 

@@ -167,7 +167,7 @@ def documents(text: str) -> tuple[Node, ...]:
         raise SyntaxProblemError(None, _without_values(str(exc))) from None
 
 
-_REFUSED = re.compile(r"^ *\t[ \t]*#|\r(?!\n)", re.MULTILINE)
+_REFUSED = re.compile(r"^ *\t[ \t]*#|\r(?!\r*(?:\n|\Z))", re.MULTILINE)
 
 
 def _refuse_what_ruamel_takes(text: str) -> None:
@@ -186,6 +186,7 @@ def _palatable(text: str) -> str:
     """
     text = _UNPRINTABLE.sub(ODD, text.partition("\0")[0])
     text = re.sub(r"^( *)\t", rf"\1{ODD}", text, flags=re.MULTILINE)
+    text = re.sub(r"\r(?!\n)", " ", text)
     return text.replace("\t", " ")
 
 

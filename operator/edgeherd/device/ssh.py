@@ -7,10 +7,11 @@ same), and nothing is read from the operator's own ~/.ssh or agent.
 import asyncio
 import base64
 import contextlib
+import dataclasses
 import hashlib
 import ipaddress
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import asyncssh
 
@@ -33,6 +34,15 @@ EXEC_SECONDS = 180.0
 OUTPUT_BYTES = 4 * 1024 * 1024
 
 _KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "ecdh-sha2-nistp256")
+_HOST_KEYS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+_HOST_CERTIFICATES = tuple(f"{name}-cert-v01@openssh.com" for name in _HOST_KEYS)
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 
 
@@ -43,6 +53,11 @@ class _Client(asyncssh.SSHClient):
         self.presented = ""
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
+        del host, addr, port
+        self.presented = key.get_fingerprint()
+        return False
+
+    def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         del host, addr, port
         self.presented = key.get_fingerprint()
         return False
@@ -100,12 +115,16 @@ class SshSession:
         return values
 
     async def _exchange(self, command: str, stdin: bytes) -> tuple[bytes, bytes, int | None]:
-        async with self._connection.create_process(command, encoding=None, stderr=asyncssh.PIPE) as process:
+        process = await self._connection.create_process(command, encoding=None, stderr=asyncssh.PIPE)
+        try:
             process.stdin.write(stdin)
             process.stdin.write_eof()
             output, errors = await asyncio.gather(_capped(process.stdout), _capped(process.stderr))
             await process.wait_closed()
             return output, errors, process.exit_status
+        finally:
+            # Not waited for: a command that hangs on the device would hold us beyond every deadline.
+            process.close()
 
 
 async def _capped(reader: asyncssh.SSHReader[bytes]) -> bytes:
@@ -132,34 +151,71 @@ def _cause(exc: Exception) -> str:
     return type(exc).__name__
 
 
-def _pinned(login: Login) -> tuple[list[asyncssh.SSHKey], list[asyncssh.SSHKey]]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Pins:
+    """What is known of the device's host key."""
+
+    keys: list[asyncssh.SSHKey]
+    authorities: list[asyncssh.SSHKey]
+    revoked: list[asyncssh.SSHKey]
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        return tuple(key.get_fingerprint() for key in [*self.keys, *self.authorities])
+
+    @property
+    def algorithms(self) -> list[str]:
+        """The kinds that are pinned first, then all others: a device without them still shows what it has."""
+        pinned = [name.decode() for key in self.keys for name in key.sig_algorithms]
+        certificates = _HOST_CERTIFICATES if self.authorities else ()
+        return list(dict.fromkeys([*certificates, *(name for name in pinned if name in _HOST_KEYS), *_HOST_KEYS]))
+
+
+def _pinned(login: Login) -> _Pins:
     """The host keys and the host certificate authorities that are trusted for this device."""
     keys: list[asyncssh.SSHKey] = []
     authorities: list[asyncssh.SSHKey] = []
+    revoked: list[asyncssh.SSHKey] = []
     try:
         for line in login.host_keys:
             is_authority = line.startswith("@cert-authority ")
             key = asyncssh.import_public_key(line.removeprefix("@cert-authority "))
             (authorities if is_authority else keys).append(key)
         if login.known_hosts:
-            matches = asyncssh.import_known_hosts(login.known_hosts).match(login.host, login.host, login.port)
+            address = login.host if _is_address(login.host) else ""
+            matches = asyncssh.import_known_hosts(login.known_hosts).match(login.host, address, login.port)
             keys.extend(matches[0])
             authorities.extend(matches[1])
+            revoked.extend(matches[2])
     except (ValueError, asyncssh.Error):
         message = "a pinned host key cannot be read"
         raise CredentialError(message) from None
-    return keys, authorities
+    return _Pins(keys, authorities, revoked)
 
 
-def _client_key(login: Login) -> asyncssh.SSHKey | tuple[asyncssh.SSHKey, asyncssh.SSHCertificate]:
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _client_keys(login: Login) -> Sequence[asyncssh.SSHKeyPair]:
     try:
         key = asyncssh.import_private_key(login.private_key, login.passphrase)
-        return (key, asyncssh.import_certificate(login.certificate)) if login.certificate else key
-    except asyncssh.KeyEncryptionError:
-        message = "the private key is encrypted, and the passphrase is missing or wrong"
-        raise CredentialError(message) from None
-    except (ValueError, asyncssh.KeyImportError):
-        message = "the private key or its certificate cannot be read"
+        if not login.certificate:
+            return asyncssh.load_keypairs([key])
+        return asyncssh.load_keypairs([(key, asyncssh.import_certificate(login.certificate))])
+    except ValueError as exc:
+        # All of asyncssh's errors about keys are this one; only its words tell a lock from garbage.
+        is_locked = isinstance(exc, asyncssh.KeyEncryptionError) or any(
+            word in str(exc).lower() for word in ("passphrase", "decrypt")
+        )
+        why = (
+            "is encrypted, and the passphrase is missing or wrong" if is_locked else "or its certificate cannot be read"
+        )
+        message = f"the private key {why}"
         raise CredentialError(message) from None
 
 
@@ -190,8 +246,8 @@ async def connect(login: Login) -> AsyncIterator[SshSession]:
         LoginRefusedError: the device refuses user and key.
         UnreachableError: anything else on the way.
     """
-    keys, authorities = _pinned(login)
-    client_key = _client_key(login)
+    pins = _pinned(login)
+    client_keys = _client_keys(login)
     client = _Client()
     try:
         async with asyncio.timeout(CONNECT_SECONDS + LOGIN_SECONDS):
@@ -201,8 +257,10 @@ async def connect(login: Login) -> AsyncIterator[SshSession]:
                 login.port,
                 config=None,
                 username=login.user,
-                client_keys=[client_key],
-                known_hosts=(keys, authorities, []),
+                client_keys=client_keys,
+                known_hosts=(pins.keys, pins.authorities, pins.revoked),
+                host_key_alias=login.host,
+                server_host_key_algs=pins.algorithms,
                 x509_trusted_certs=None,
                 agent_path=None,
                 kex_algs=_KEX,
@@ -215,8 +273,8 @@ async def connect(login: Login) -> AsyncIterator[SshSession]:
                 keepalive_count_max=3,
             )
     except asyncssh.HostKeyNotVerifiable:
-        expected = tuple(key.get_fingerprint() for key in [*keys, *authorities])
-        raise HostKeyMismatchError(client.presented or "another key type", expected) from None
+        presented = client.presented or "a key or certificate that is revoked, expired or for another host"
+        raise HostKeyMismatchError(presented, pins.fingerprints) from None
     except asyncssh.PermissionDenied:
         message = "the device does not accept this user and key"
         raise LoginRefusedError(message) from None

@@ -59,12 +59,15 @@ class AzureHub:
         operations_per_minute: int,
         executor: concurrent.futures.ThreadPoolExecutor,
         timeout: tuple[float, float] = (5.0, 60.0),
+        ca_file: str | None = None,
     ) -> None:
         self._executor = executor
         self._budget = AsyncLimiter(operations_per_minute, 60)
         self._manager = IoTHubRegistryManager.from_connection_string(credential.connection_string(port))
         config = self._manager.protocol.config
         config.keep_alive = True
+        if ca_file is not None:  # otherwise REQUESTS_CA_BUNDLE, or the public authorities
+            config.connection.verify = ca_file
         # (connect, read): the hub queues requests before it throttles, so the read time-out is generous.
         config.connection.timeout = timeout
         # Hidden retries of a PUT turn a lost reply into a 409; looking again is this operator's own business.

@@ -1,0 +1,110 @@
+"""How a device asks its hub whether the key opens it."""
+
+import asyncio
+import base64
+import contextlib
+import dataclasses
+import hashlib
+import hmac
+import pathlib
+import socket
+import ssl
+import time
+import urllib.parse
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from edgeherd import config
+
+API_VERSION = "2020-03-13"
+_SECONDS = 10.0
+_LIFETIME = 3600
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What the hub said. `reason` is what the daemon writes into its journal when it was no."""
+
+    accepted: bool
+    reason: str = ""
+
+
+class Hub(Protocol):
+    """Whoever decides about keys."""
+
+    async def ask(self, connection: config.ConnectionString) -> Answer:
+        """Whether the hub lets this device in."""
+
+
+class _Pinned(AbstractResolver):
+    """Every name is at one address: hub names of tests are in no DNS."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        """See `AbstractResolver`."""
+        del family
+        kind = socket.AF_INET6 if ":" in self._address else socket.AF_INET
+        return [ResolveResult(hostname=host, host=self._address, port=port, family=kind, proto=0, flags=0)]
+
+    async def close(self) -> None:
+        """See `AbstractResolver`."""
+
+
+def sas_token(connection: config.ConnectionString, *, now: float) -> str:
+    """The device's own token: it names no policy."""
+    resource = urllib.parse.quote(f"{connection.host_name}/devices/{connection.device_id}", safe="")
+    expiry = int(now) + _LIFETIME
+    key = connection.shared_access_key
+    secret = base64.b64decode(key + "=" * (-len(key) % 4))
+    digest = hmac.digest(secret, f"{resource}\n{expiry}".encode(), hashlib.sha256)
+    signature = urllib.parse.quote(base64.b64encode(digest), safe="")
+    return f"SharedAccessSignature sr={resource}&sig={signature}&se={expiry}"
+
+
+class HttpsHub:
+    """The hub that the connection string names, by HTTPS."""
+
+    def __init__(self, session: aiohttp.ClientSession, port: int) -> None:
+        self._session = session
+        self._port = port
+
+    async def ask(self, connection: config.ConnectionString) -> Answer:
+        """See `Hub`."""
+        device = urllib.parse.quote(connection.device_id, safe="")
+        url = f"https://{connection.host_name}:{self._port}/devices/{device}/messages/deviceBound?api-version={API_VERSION}"
+        headers = {"Authorization": sas_token(connection, now=time.time())}
+        try:
+            async with self._session.get(url, headers=headers) as response:
+                status, words = response.status, response.reason
+        except TimeoutError:
+            return Answer(accepted=False, reason="Could not make hub request: operation timed out")
+        except (aiohttp.ClientError, OSError) as exc:
+            return Answer(accepted=False, reason=f"Could not make hub request: {type(exc).__name__}")
+        if status in {200, 204}:
+            return Answer(accepted=True)
+        return Answer(accepted=False, reason=f"HTTP response error: [{status} {words}]")
+
+
+@contextlib.asynccontextmanager
+async def https_hub(
+    *, ca_file: pathlib.Path | None = None, port: int = 443, address: str | None = None
+) -> AsyncIterator[HttpsHub]:
+    """The door to hubs on the network.
+
+    Args:
+        ca_file: the authority to trust; the system's when None.
+        port: connection strings name no port, so it is the same for all hubs.
+        address: where every hub is, whatever its name; by DNS when None.
+    """
+    context = await asyncio.to_thread(ssl.create_default_context, cafile=str(ca_file) if ca_file else None)
+    connector = aiohttp.TCPConnector(ssl=context, limit=64, resolver=_Pinned(address) if address else None)
+    timeout = aiohttp.ClientTimeout(total=_SECONDS)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        yield HttpsHub(session, port)

@@ -1,0 +1,109 @@
+"""OpenSSH's own sshd in front of a simulated device."""
+
+import contextlib
+import os
+import pathlib
+import pwd
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import asyncssh
+import pytest
+from sshd_lab import Sshd
+
+from edgeherd.sim.devices.daemon import Pace
+from edgeherd.sim.devices.device import Device
+from edgeherd.sim.devices.hubdoor import Answer
+from edgeherd.sim.devices.server import serve
+
+
+class _Hub:
+    async def ask(self, connection: object) -> Answer:
+        del connection
+        return Answer(accepted=True)
+
+
+@pytest.fixture
+async def device(tmp_path: pathlib.Path) -> AsyncIterator[Device]:
+    """The files, the programs and the daemon; its own SSH server is not used here."""
+    pace = Pace(load=0.02, watchdog=0.05, pull=0.02)
+    async with serve(root=tmp_path / "fleet", hub=_Hub(), pace=pace, bind="127.0.0.1") as fleet:
+        yield fleet.devices[0]
+
+
+@pytest.fixture(scope="session")
+def sshd_program() -> str:
+    """Where sshd is; skips where it is not, or where it would not let us in."""
+    program = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    if program is None:
+        pytest.skip("OpenSSH's sshd is not installed")
+    user, shell = pwd.getpwuid(os.geteuid()).pw_name, pwd.getpwuid(os.geteuid()).pw_shell
+    if not os.access(shell, os.X_OK) or shell.endswith(("nologin", "false")):
+        pytest.skip(f"sshd lets nobody in whose shell is '{shell}'")
+    if _locked(user):
+        pytest.skip(f"the account '{user}' is locked, and sshd lets nobody into such")
+    if os.geteuid() == 0:
+        pathlib.Path("/run/sshd").mkdir(exist_ok=True)  # sshd's own demand when it is root
+    return program
+
+
+def _locked(user: str) -> bool:
+    """Whether sshd would say so; where /etc/shadow cannot be read, it cannot read it either."""
+    try:
+        lines = pathlib.Path("/etc/shadow").read_text().splitlines()
+    except OSError:
+        return False
+    return any(line.startswith(f"{user}:!") for line in lines)
+
+
+@pytest.fixture
+def sshd(sshd_program: str, device: Device, tmp_path: pathlib.Path) -> Iterator[Sshd]:
+    """A real sshd whose sessions are on the simulated device."""
+    folder = tmp_path / "sshd"
+    folder.mkdir()
+    lab, process = _start(sshd_program, folder, device)
+    yield lab
+    process.terminate()
+    process.wait(10)
+
+
+def _start(program: str, folder: pathlib.Path, device: Device) -> tuple[Sshd, "subprocess.Popen[bytes]"]:
+    """Start it on a free port; on another one when somebody was quicker."""
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    for _ in range(5):
+        lab = Sshd(folder=folder, user=user, port=_free_port())
+        lab.write_config(device.environment)
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen([program, "-D", "-e", "-f", str(folder / "config")], stderr=log)
+        if _listens(lab, process):
+            return lab, process
+    pytest.fail(f"sshd does not start:\n{lab.log}")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _listens(lab: Sshd, process: "subprocess.Popen[bytes]") -> bool:
+    """Wait until it says so, or ends."""
+    deadline = time.monotonic() + 20
+    while process.poll() is None and time.monotonic() < deadline:
+        if f"Server listening on {lab.host} port {lab.port}" in lab.log:
+            return True
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.01)
+    if process.poll() is None:
+        process.kill()
+        process.wait(10)
+    return False
+
+
+@pytest.fixture(scope="session")
+def stranger() -> asyncssh.SSHKey:
+    """A key that nobody knows."""
+    return asyncssh.generate_private_key("ssh-ed25519")

@@ -1,0 +1,39 @@
+"""A fleet of simulated devices whose hub does what the test says."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from device_lab import PACE, ScriptedHub, provision, until
+
+from edgeherd.sim.devices.device import Device
+from edgeherd.sim.devices.server import Fleet, serve
+
+
+@pytest.fixture
+def hub() -> ScriptedHub:
+    """The hub of the fleet."""
+    return ScriptedHub()
+
+
+@pytest.fixture
+async def fleet(hub: ScriptedHub) -> AsyncIterator[Fleet]:
+    """One device, booted: its daemon has already refused the template's placeholder."""
+    async with serve(count=1, hub=hub, pace=PACE) as running:
+        await until(lambda: running.devices[0].daemon.unit.active == "failed")
+        yield running
+
+
+@pytest.fixture
+def device(fleet: Fleet) -> Device:
+    """The first device."""
+    return fleet.devices[0]
+
+
+@pytest.fixture
+async def healthy(device: Device) -> Device:
+    """A device whose edgeAgent runs; nobody asked for a restart yet."""
+    provision(device)
+    await device.daemon.systemctl("restart")
+    await until(lambda: any(module.status == "running" for module in device.modules))
+    device.daemon.starts = 0
+    return device

@@ -1,0 +1,72 @@
+"""What the tests do with simulated devices."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable
+
+from edgeherd import config
+from edgeherd.sim.devices.daemon import Pace
+from edgeherd.sim.devices.device import Device
+from edgeherd.sim.devices.hubdoor import Answer
+
+PACE = Pace(load=0.02, watchdog=0.05, pull=0.02, retry=0.01)
+STRING = "HostName=hub.example.net;DeviceId=press-01;SharedAccessKey=c2VjcmV0"
+PLACEHOLDER = b"<ADD DEVICE CONNECTION STRING HERE>"
+
+
+class ScriptedHub:
+    """Answers what it is told to, and remembers who asked."""
+
+    def __init__(self) -> None:
+        self.answer = Answer(accepted=True)
+        self.asked: list[config.ConnectionString] = []
+
+    async def ask(self, connection: config.ConnectionString) -> Answer:
+        """See `hubdoor.Hub`."""
+        self.asked.append(connection)
+        return self.answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    status: int | None
+    output: str
+    errors: str
+
+
+async def on(device: Device, command: str) -> Outcome:
+    """Run a command in the device's environment, without SSH."""
+    process = await asyncio.create_subprocess_exec(
+        "/bin/sh",
+        "-c",
+        command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=device.environment,
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 20)
+    return Outcome(process.returncode, output.decode(), errors.decode())
+
+
+def put(device: Device, content: bytes) -> None:
+    """Replace the device's settings, without a restart."""
+    device.config_file.chmod(0o600)
+    device.config_file.write_bytes(content)
+    device.config_file.chmod(0o400)
+
+
+def provision(device: Device, connection_string: str = STRING) -> None:
+    """Put a connection string where the placeholder is, without a restart."""
+    put(device, device.config_file.read_bytes().replace(PLACEHOLDER, connection_string.encode()))
+
+
+async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    """Wait for something that must come true."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        await asyncio.sleep(0.01)

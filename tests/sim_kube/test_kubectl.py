@@ -1,0 +1,195 @@
+"""kubectl on the simulator prints what it prints on a real API server.
+
+The scenarios are in `kubectl_cases.yaml`, their transcripts in `golden/`. With a real server at hand
+(`KUBEBUILDER_ASSETS`) the same command lines run there as well, and must give the same transcripts;
+`EDGEHERD_RECORD=1` writes them anew from there.
+"""
+
+import json
+import os
+import re
+import subprocess
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import KUBECTL, Target
+
+HERE = Path(__file__).resolve().parent
+GOLDEN = HERE / "golden"
+RECORD = os.environ.get("EDGEHERD_RECORD") == "1"
+_TOKEN = re.compile(r'"[^"]*"(?=\s|$)|\S+')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """Command lines in a namespace of their own."""
+
+    name: str
+    namespace: str
+    files: dict[str, str]
+    steps: tuple[Any, ...]
+
+    @property
+    def transcript(self) -> Path:
+        """Where its output is kept."""
+        return GOLDEN / (re.sub(r"[^a-z]+", "-", self.name.lower()).strip("-") + ".txt")
+
+
+def scenarios() -> list[Scenario]:
+    """All of the file."""
+    content = yaml.safe_load((HERE / "kubectl_cases.yaml").read_text(encoding="utf-8"))
+    return [
+        Scenario(
+            name=item["name"],
+            namespace=f"case-{number:02d}",
+            files={**content["shared"], **item.get("files", {})},
+            steps=tuple(item["steps"]),
+        )
+        for number, item in enumerate(content["scenarios"])
+    ]
+
+
+SCENARIOS = scenarios()
+
+_REPLACED: tuple[tuple[str, str], ...] = (
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UID"),
+    (r"(?!2026-01-01T00:00:00)\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( [+-]\d{4}|Z)", "TIME"),
+    (r'(resourceVersion"?: *)"?\d+"?', r"\1N"),
+    (r"(Resource Version: +)\d+", r"\1N"),
+    (r"\b(LIVE|MERGED)-\d+", r"\1"),
+    (r"/\S+/(LIVE|MERGED)", r"\1"),
+    (r"(?<![\w.=-])\d+[smhdy](\d+[smhd])?(?![\w-])", "AGE"),
+    (r"https://127\.0\.0\.1:\d+", "https://SERVER"),
+    (r"(?<=\S) {2,}", "  "),
+    (r"[ \t]+$", ""),
+    # kubectl's own log: over HTTP/1.1 it notes its own time-outs, over HTTP/2 it does not.
+    (r"^I\d{4} .*\n", ""),
+)
+
+
+def normalised(text: str) -> str:
+    """A transcript without what differs from run to run."""
+    for pattern, replacement in _REPLACED:
+        text = re.sub(pattern, replacement, text, flags=re.MULTILINE)
+    return re.sub(r"(^(\* |  \.).*\n)+", _sorted_lines, text, flags=re.MULTILINE)
+
+
+def _sorted_lines(match: re.Match[str]) -> str:
+    """The real server lists what is wrong in random order."""
+    return "".join(sorted(match[0].splitlines(keepends=True)))
+
+
+@dataclass(slots=True)
+class Session:
+    """A scenario being run."""
+
+    target: Target
+    scenario: Scenario
+    folder: Path
+    kubeconfig: Path
+    transcript: list[str] = field(default_factory=list)
+
+    def run(self) -> str:
+        """All steps; the transcript."""
+        for step in self.scenario.steps:
+            if isinstance(step, str):
+                self._say(step, self._command(step))
+            else:
+                self._watch(step)
+        return normalised("\n".join(self.transcript))
+
+    def _say(self, line: str, output: str) -> None:
+        self.transcript.append(f"$ {self._filled(line)}\n{output}")
+
+    def _filled(self, text: str) -> str:
+        return text.replace("{ns}", self.scenario.namespace)
+
+    def _words(self, line: str) -> list[str]:
+        return [word.strip('"') if word.startswith('"') else word for word in _TOKEN.findall(self._filled(line))]
+
+    def _command(self, line: str) -> str:
+        program, *arguments = self._words(line)
+        if program == "kubectl":
+            return self.target.kubectl(*arguments, cwd=self.folder, kubeconfig=self.kubeconfig)
+        subprocess.run([program, *arguments], cwd=self.folder, check=True)
+        return ""
+
+    def _watch(self, step: dict[str, Any]) -> None:
+        """A command that goes on while others run."""
+        process = subprocess.Popen(
+            [str(KUBECTL), *self._words(step["watch"])[1:]],
+            cwd=self.folder,
+            env=self.target.environment(self.kubeconfig),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert process.stdout is not None
+        overdue = threading.Timer(15, process.kill)
+        overdue.start()
+        try:
+            lines = [process.stdout.readline()] if "lines" in step else []
+            said = [(line, self._command(line)) for line in step["then"]]
+            while "lines" not in step or len(lines) < step["lines"]:
+                line = process.stdout.readline()
+                if not line:
+                    break
+                lines.append(line)
+        finally:
+            overdue.cancel()
+            process.terminate()
+            process.wait()
+            process.stdout.close()
+        self._say(step["watch"], "".join(lines))
+        for line, output in said:
+            self._say(line, output)
+
+
+def _run(target: Target, scenario: Scenario, folder: Path) -> str:
+    target.client.namespace(scenario.namespace)
+    for name, content in scenario.files.items():
+        (folder / name).write_text(content.replace("{ns}", scenario.namespace))
+    kubeconfig = json.loads(target.kubeconfig.read_text())
+    kubeconfig["contexts"][0]["context"]["namespace"] = scenario.namespace
+    own = folder / "kubeconfig"
+    own.write_text(json.dumps(kubeconfig))
+    return Session(target=target, scenario=scenario, folder=folder, kubeconfig=own).run()
+
+
+_IN_SENTENCES: dict[str, Any] = {"argvalues": SCENARIOS, "ids": [scenario.name for scenario in SCENARIOS]}
+
+
+@pytest.mark.parametrize("scenario", **_IN_SENTENCES)
+def test_the_simulator_answers_as_recorded(simulator: Target, scenario: Scenario, tmp_path: Path) -> None:
+    """kubectl on the simulator prints the transcript that was recorded on a real server."""
+    assert _run(simulator, scenario, tmp_path) == scenario.transcript.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("scenario", **_IN_SENTENCES)
+def test_the_real_server_answers_as_recorded(real_server: Target, scenario: Scenario, tmp_path: Path) -> None:
+    """kubectl on the real server prints the recorded transcript; so both servers answer alike."""
+    transcript = _run(real_server, scenario, tmp_path)
+    if RECORD:
+        GOLDEN.mkdir(exist_ok=True)
+        scenario.transcript.write_text(transcript, encoding="utf-8")
+    assert transcript == scenario.transcript.read_text(encoding="utf-8")
+
+
+def test_every_transcript_belongs_to_a_scenario() -> None:
+    """No transcript is left over from a scenario that is gone, and the table is as long as it claims to be."""
+    assert {path.name for path in GOLDEN.iterdir()} == {scenario.transcript.name for scenario in SCENARIOS}
+    assert sum(len(list(_lines(scenario))) for scenario in SCENARIOS) >= 60
+
+
+def _lines(scenario: Scenario) -> Iterator[str]:
+    for step in scenario.steps:
+        if isinstance(step, str):
+            yield step
+        else:
+            yield step["watch"]
+            yield from step["then"]
