@@ -1,10 +1,10 @@
 """Bad input gets a clear condition that says what to do next, and does no damage."""
 
 import dataclasses
-import subprocess
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+import asyncssh
 import pytest
 from world import Team, World, because, condition, is_ready
 
@@ -55,9 +55,8 @@ async def _malformed_key(team: Team, device: Device) -> Mapping[str, Any]:
 
 async def _refused_key(team: Team, device: Device) -> Mapping[str, Any]:
     del device
-    file = team.world.folder / f"{team.namespace}.key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)  # noqa: ASYNC221, S607 - a moment, and any ssh-keygen does
-    return await _ssh_secret(team, {"ssh-privatekey": file.read_text()})
+    other = asyncssh.generate_private_key("ssh-ed25519").export_private_key().decode()
+    return await _ssh_secret(team, {"ssh-privatekey": other})
 
 
 async def _wrong_host_key(team: Team, device: Device) -> Mapping[str, Any]:
@@ -153,7 +152,7 @@ CASES = (
     Case(sentence="the device refuses the key", prepare=_refused_key, reason="SshLoginRefused", link="Reachable", says="authorized_keys"),
     Case(sentence="the device shows another host key", prepare=_wrong_host_key, reason="HostKeyMismatch", link="Reachable", says="spec.ssh.hostKeys"),
     Case(sentence="nobody answers at the address", prepare=_unreachable, reason="DeviceUnreachable", link="Reachable", says="tried again"),
-    Case(sentence="the user may not become root", prepare=_no_sudo, reason="SudoRefused", link="Reachable", says="NOPASSWD"),
+    Case(sentence="the user may not become root", prepare=_no_sudo, reason="SudoRefused", link="ConfigApplied", says="NOPASSWD"),
     Case(sentence="the file cannot be read", prepare=_unreadable_file, reason="ConfigUnreadable", link="ConfigApplied", says="Look at its mode"),
     Case(sentence="two provisioning sections are active", prepare=_two_sections, reason="ConfigNotEditable", link="ConfigApplied", says="Remove one"),
     Case(sentence="the file is not YAML", prepare=_broken_yaml, reason="ConfigNotEditable", link="ConfigApplied", says="line "),

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from world import Managed, World, assert_whole, is_ready
+from world import Managed, World, assert_whole, is_ready, until
 
 from edgeherd.sim.devices.device import Device
 
@@ -63,9 +63,7 @@ async def test_a_killed_operator_comes_to_the_same_end(world: World, case: Case)
         if case.fault:
             world.hub.faults.add(case.fault, count=1, method="PUT", path=manifest["spec"]["deviceId"], delay=3.0)
         managed = await team.apply(manifest)
-        async with asyncio.timeout(30):
-            while not case.come(world, managed, device):
-                await asyncio.sleep(0.002)
+        await until(lambda: case.come(world, managed, device), every=0.002)
         await world.kill_operator()
         created = [entry for entry in world.hub.requests if entry.method == "PUT" and managed.device_id in entry.path]
         assert len(created) <= 1
@@ -83,11 +81,13 @@ async def test_a_deletion_goes_on_after_a_kill(world: World) -> None:
         managed = await team.ready(device)
         world.hub.faults.add("latency", count=1, method="DELETE", path=managed.device_id, delay=3.0)
         await managed.delete()
-        async with asyncio.timeout(30):
-            while not any(e.method == "DELETE" and managed.device_id in e.path for e in world.hub.requests):
-                if not _identity_exists(world, managed, device):
-                    break
-                await asyncio.sleep(0.002)
+        await until(
+            lambda: (
+                any(e.method == "DELETE" and managed.device_id in e.path for e in world.hub.requests)
+                or not _identity_exists(world, managed, device)
+            ),
+            every=0.002,
+        )
         await world.kill_operator()
         await world.start_operator()
         await managed.until_gone()

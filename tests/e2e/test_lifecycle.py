@@ -1,6 +1,7 @@
 """One device from nothing to healthy, through everything that happens to it, to its end."""
 
 import asyncio
+import pathlib
 
 import pytest
 from world import World, assert_whole, because, condition, is_ready, settings_of
@@ -210,7 +211,7 @@ async def test_deletion_cleans_up_and_lets_go(world: World) -> None:
         assert managed.device_id not in {identity.device_id for identity in world.hub.store.devices()}
         assert device.config_file.read_bytes() == original
         if world.collects_garbage:
-            await _until_no_secret(managed)
+            await managed.until_no_secret()
 
 
 async def test_retain_leaves_identity_and_device_as_they_are(world: World) -> None:
@@ -253,13 +254,7 @@ async def test_force_delete_lets_go_of_what_cannot_be_cleaned_up(world: World) -
         await managed.until_gone()
 
 
-async def _until_no_secret(managed: object) -> None:
-    async with asyncio.timeout(20):
-        while await managed.secret() is not None:  # type: ignore[attr-defined]
-            await asyncio.sleep(0.1)
-
-
-def _write(file: object, content: bytes) -> None:
-    file.chmod(0o600)  # type: ignore[attr-defined]
-    file.write_bytes(content)  # type: ignore[attr-defined]
-    file.chmod(0o400)  # type: ignore[attr-defined]
+def _write(file: pathlib.Path, content: bytes) -> None:
+    file.chmod(0o600)
+    file.write_bytes(content)
+    file.chmod(0o400)

@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any, Self
+from typing import Any
 
 from edgeherd import config
 from edgeherd.cluster.client import Cluster, path
@@ -47,6 +47,14 @@ def because(reason: str) -> Expectation:
         return current and ready.get("status") == "False" and ready.get("reason") == reason
 
     return holds
+
+
+async def until(holds: Callable[[], bool], *, every: float = 0.1, patience: float = 30.0) -> None:
+    """Wait until something that is seen from outside of the cluster holds."""
+    deadline = time.monotonic() + patience
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come to be in time"
+        await asyncio.sleep(every)
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -222,6 +230,13 @@ class Managed:
                 world = self.team.world
                 tail = world.operator.last_words() if world.operator else ""
                 raise AssertionError(f"{self.name}: {body.get('status')}\n{tail}")
+            await asyncio.sleep(0.15)
+
+    async def until_no_secret(self, *, patience: float = PATIENCE_SECONDS) -> None:
+        """Wait until its connection Secret is gone."""
+        deadline = time.monotonic() + patience
+        while await self.secret() is not None:
+            assert time.monotonic() < deadline, f"the Secret of {self.name} is still there"
             await asyncio.sleep(0.15)
 
     async def until_gone(self, *, patience: float = PATIENCE_SECONDS) -> None:

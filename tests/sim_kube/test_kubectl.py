@@ -166,13 +166,13 @@ _IN_SENTENCES: dict[str, Any] = {"argvalues": SCENARIOS, "ids": [scenario.name f
 
 @pytest.mark.parametrize("scenario", **_IN_SENTENCES)
 def test_the_simulator_answers_as_recorded(simulator: Target, scenario: Scenario, tmp_path: Path) -> None:
-    """kubectl on the simulator prints the transcript that was recorded on a real server."""
+    """Kubectl on the simulator prints the transcript that was recorded on a real server."""
     assert _run(simulator, scenario, tmp_path) == scenario.transcript.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("scenario", **_IN_SENTENCES)
 def test_the_real_server_answers_as_recorded(real_server: Target, scenario: Scenario, tmp_path: Path) -> None:
-    """kubectl on the real server prints the recorded transcript; so both servers answer alike."""
+    """Kubectl on the real server prints the recorded transcript; so both servers answer alike."""
     transcript = _run(real_server, scenario, tmp_path)
     if RECORD:
         GOLDEN.mkdir(exist_ok=True)

@@ -84,7 +84,7 @@ class Control:
         """What somebody else did to an identity, without the clients' knowledge."""
         store = self.wire.store
         actions: Mapping[tuple[str, ...], Callable[[], object]] = {
-            ("DELETE",): lambda: (store.device(device), store.remove(device)),
+            ("DELETE",): lambda: store.remove(store.device(device).device_id),
             ("POST", "rotate-keys"): lambda: store.rotate((device, ""), body.get("policyKey", "both")),
             ("POST", "recreate"): lambda: store.recreate(device),
             ("POST", "enable"): lambda: store.set_status(device, "enabled"),

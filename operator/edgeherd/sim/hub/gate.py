@@ -94,11 +94,8 @@ class Gate:
         return Caller(name="/".join(filter(None, key)), rights=Right.NONE, identity=key), identity.authentication.keys
 
     def _bearer(self, token: str, now: float) -> Caller:
-        if self._bearer_token is not None:
-            accepted = token == self._bearer_token
-        else:
-            accepted = _unexpired_jwt(token, now)
-        if not accepted:
+        one_token = self._bearer_token
+        if not (token == one_token if one_token is not None else _unexpired_jwt(token, now)):
             raise sas.unauthorized()
         return Caller(name="bearer", rights=Right.ALL & ~Right.DEVICE, entra=True)
 

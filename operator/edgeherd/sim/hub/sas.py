@@ -59,7 +59,7 @@ def valid(token: Token, keys: Iterable[str], *, now: float) -> bool:
         return False
     forms = {token.signed, urllib.parse.quote_plus(token.resource)}
     digests = [_sign(form, token.expiry, key) for key in keys for form in forms]
-    return any([hmac.compare_digest(token.signature, digest) for digest in digests])
+    return any(hmac.compare_digest(token.signature, digest) for digest in digests)
 
 
 def covers(token: Token, hosts: Iterable[str], path: str) -> bool:
@@ -69,7 +69,7 @@ def covers(token: Token, hosts: Iterable[str], path: str) -> bool:
     if host.lower().strip("[]") not in {name.lower() for name in hosts}:
         return False
     wanted = "/" + urllib.parse.unquote(prefix).strip("/")
-    return wanted == "/" or path == wanted or path.startswith(wanted + "/")
+    return wanted in {"/", path} or path.startswith(wanted + "/")
 
 
 def unauthorized() -> HubError:

@@ -55,7 +55,7 @@ class Hub:
         return self.connection_string_of(self.policy_name)
 
     def connection_string_of(self, policy: str) -> str:
-        """For service clients, by any policy: `registryRead`, `registryReadWrite`, `service`, `device`, …"""
+        """For service clients, by any policy: `registryRead`, `registryReadWrite`, `service`, `device` and so on."""
         return f"HostName={self.authority};SharedAccessKeyName={policy};SharedAccessKey={self.policies[policy]}"
 
     def device_connection_string(self, device_id: str) -> str:

@@ -2,7 +2,7 @@
 
 import base64
 import dataclasses
-import datetime
+import datetime as dt
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -13,16 +13,16 @@ from edgeherd.sim.hub.identities import EDGE_MODULES, Stamp
 from edgeherd.sim.hub.model import Configuration, Identity, Key, Twin
 
 MODULES_PER_DEVICE = 50
-_EPOCH = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)
+_EPOCH = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 _KEY_BYTES = 32
 
 Listener = Callable[[Key], None]
 """Told after every change which identity or twin it was."""
 
 
-def utc_now() -> datetime.datetime:
+def utc_now() -> dt.datetime:
     """The clock of a hub that is not told otherwise."""
-    return datetime.datetime.now(datetime.UTC)
+    return dt.datetime.now(dt.UTC)
 
 
 def mint_key() -> str:
@@ -40,7 +40,7 @@ class Store:
     def __init__(
         self,
         *,
-        now: Callable[[], datetime.datetime] = utc_now,
+        now: Callable[[], dt.datetime] = utc_now,
         mint: Callable[[], str] = mint_key,
         idle_after: float = 300,
     ) -> None:
@@ -53,7 +53,7 @@ class Store:
         self.listeners: list[Listener] = []
         self._now = now
         self._mint = mint
-        self._idle_after = datetime.timedelta(seconds=idle_after)
+        self._idle_after = dt.timedelta(seconds=idle_after)
 
     # ---- devices
 
@@ -274,13 +274,13 @@ class Store:
         return self.revision
 
     def _stamp(self) -> Stamp:
-        ticks = (self._now() - _EPOCH) // datetime.timedelta(microseconds=1) * 10
+        ticks = (self._now() - _EPOCH) // dt.timedelta(microseconds=1) * 10
         self.generation = max(self.generation + 1, ticks)
         return Stamp(revision=self._next(), generation_id=str(self.generation), at=self._at(), mint=self._mint)
 
     def _at(self) -> str:
-        return self._now().astimezone(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return self._now().astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _time(text: str) -> datetime.datetime:
-    return datetime.datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=datetime.UTC)
+def _time(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text.removesuffix("Z")).replace(tzinfo=dt.UTC)

@@ -57,8 +57,7 @@ class Wire:
             flat = route.flat_errors
             response = answer(await self._perform(request, route, params, path, entry))
             await self.save()
-            if any(order.kind is Kind.DROP_AFTER_COMMIT for order in orders):
-                raise _DroppedError
+            _drop_after_commit(orders)
         except HubError as exc:
             entry.error = exc.code
             response = refusal(exc, flat=flat)
@@ -122,6 +121,11 @@ def refusal(error: HubError, *, flat: bool) -> web.Response:
     if error.code.startswith("Throttl"):
         headers["Connection"] = "close"
     return answer(Reply(status=error.status, body=body, headers=headers))
+
+
+def _drop_after_commit(orders: list[Fault]) -> None:
+    if any(order.kind is Kind.DROP_AFTER_COMMIT for order in orders):
+        raise _DroppedError
 
 
 async def _before(orders: list[Fault]) -> None:

@@ -239,8 +239,9 @@ class Api:
             raise conflict(kind.group, kind.plural, at.name, why)
         if old is not None:
             self._check_version(kind, old, {"name": at.name, **body["metadata"]}, patched=True)
-        manager = {"manager": options.manager, "force": options.force, "now": now(), "subresource": at.subresource}
-        new = rules.apply(kind, old, body, **manager)
+        new = rules.apply(
+            kind, old, body, manager=options.manager, force=options.force, now=now(), subresource=at.subresource
+        )
         new["metadata"].setdefault("name", at.name)
         self._named(at, new)
         managed = new["metadata"].get("managedFields")

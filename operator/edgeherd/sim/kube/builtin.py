@@ -90,7 +90,7 @@ def _default_secret(body: Body) -> None:
         body["type"] = "Opaque"
 
 
-def check(kind: Kind, new: Body, old: Body | None) -> list[Any]:
+def check(kind: Kind, new: Body, old: Body | None) -> list[Any]:  # noqa: PLR0911 - one for each kind
     """Why the object would be refused."""
     if is_crd(kind):
         return rules.check_crd(new)
@@ -136,9 +136,7 @@ def _check_binding(kind: Kind, new: Body, old: Body | None) -> list[Any]:
 def _check_secret(new: Body, old: Body | None) -> list[Any]:
     problems: list[Any] = []
     data = new.get("data") or {}
-    for key in _SECRET_KEYS.get(new["type"], ()):
-        if key not in data:
-            problems.append(rules.required(f"data[{key}]"))
+    problems += [rules.required(f"data[{key}]") for key in _SECRET_KEYS.get(new["type"], ()) if key not in data]
     if sum(len(value) for value in data.values()) * 3 // 4 > _SECRET_LIMIT:
         problems.append(
             rules.Problem(

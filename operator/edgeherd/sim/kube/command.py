@@ -3,6 +3,7 @@
 import asyncio
 import json
 import signal
+import sys
 import tempfile
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from edgeherd.sim.kube.server import Server, serve
     help="Accept the bearer token in this file; a random one when left out.",
 )
 def command(bind: str, port: int, output: str, kubeconfig: Path | None, token_file: Path | None) -> None:
-    """A Kubernetes API simulator, in memory.
+    r"""A Kubernetes API simulator, in memory.
 
     kubectl, kopf and the Kubernetes clients work against it as against kube-apiserver 1.36: CustomResourceDefinitions
     with their schemas, CEL rules, columns and subresources; Secrets, ConfigMaps, Namespaces, Events, Leases, RBAC
@@ -82,4 +83,4 @@ def _announce(server: Server, kubeconfig: Path, output: str) -> None:
         click.echo(json.dumps(facts))
     else:
         click.echo(f"The Kubernetes API simulator listens on {server.url}.\n\n  export KUBECONFIG={kubeconfig}\n")
-    click.get_text_stream("stdout").flush()
+    sys.stdout.flush()

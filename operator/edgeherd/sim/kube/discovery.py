@@ -77,16 +77,16 @@ def _group(name: str, versions: list[str]) -> Body:
 def resources(kinds: Kinds, group_name: str, version_name: str) -> Body | None:
     """The answer to `/api/v1` and `/apis/GROUP/VERSION`; None for an unknown one."""
     entries = [entry for kind in kinds.of_version(group_name, version_name) for entry in _resource(kind)]
-    for review in REVIEWS.get(group_name, ()) if version_name == "v1" else ():
-        entries.append(
-            {
-                "name": _review_plural(review),
-                "singularName": review.lower(),
-                "namespaced": False,
-                "kind": review,
-                "verbs": ["create"],
-            }
-        )
+    entries += [
+        {
+            "name": _review_plural(review),
+            "singularName": review.lower(),
+            "namespaced": False,
+            "kind": review,
+            "verbs": ["create"],
+        }
+        for review in (REVIEWS.get(group_name, ()) if version_name == "v1" else ())
+    ]
     if not entries:
         return None
     name = f"{group_name}/{version_name}" if group_name else version_name
@@ -148,16 +148,16 @@ def aggregated(kinds: Kinds, *, core: bool) -> Body:
 
 def _aggregated_resources(kinds: Kinds, group_name: str, version_name: str) -> list[Body]:
     found = [_aggregated_resource(kind) for kind in kinds.of_version(group_name, version_name)]
-    for review in REVIEWS.get(group_name, ()):
-        found.append(
-            {
-                "resource": _review_plural(review),
-                "responseKind": {"group": group_name, "version": version_name, "kind": review},
-                "scope": "Cluster",
-                "singularResource": review.lower(),
-                "verbs": ["create"],
-            }
-        )
+    found += [
+        {
+            "resource": _review_plural(review),
+            "responseKind": {"group": group_name, "version": version_name, "kind": review},
+            "scope": "Cluster",
+            "singularResource": review.lower(),
+            "verbs": ["create"],
+        }
+        for review in REVIEWS.get(group_name, ())
+    ]
     return found
 
 

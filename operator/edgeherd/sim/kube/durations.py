@@ -1,6 +1,6 @@
 """Ages as kubectl and the API server print them."""
 
-import datetime
+import datetime as dt
 
 _MINUTE, _HOUR = 60, 3600
 
@@ -10,13 +10,13 @@ def age(time: str | None) -> str:
     if not time:
         return "<unknown>"
     try:
-        then = datetime.datetime.fromisoformat(time)
+        then = dt.datetime.fromisoformat(time)
     except ValueError:
         return "<invalid>"
-    return words(int((datetime.datetime.now(datetime.UTC) - then).total_seconds()))
+    return words(int((dt.datetime.now(dt.UTC) - then).total_seconds()))
 
 
-def words(seconds: int) -> str:
+def words(seconds: int) -> str:  # noqa: PLR0911 - one for each span
     """A duration: two units at most, the smaller one only while it tells something."""
     if seconds < -1:
         return "<invalid>"

@@ -12,8 +12,8 @@ def merged(kind: Kind, old: Body, new: Body, subresource: str) -> Body:
     if subresource == "status":
         return _only_status(old, new)
     if subresource == "finalize":
-        return clone(old) | {"spec": new.get("spec", {})}
-    result = dict(new)
+        return {**clone(old), "spec": new.get("spec", {})}
+    result: Body = dict(new)
     if kind.status:
         result.pop("status", None)
         if "status" in old:

@@ -1,6 +1,6 @@
 """Small helpers on plain API objects."""
 
-import datetime
+import datetime as dt
 import json
 from typing import Any
 
@@ -18,7 +18,7 @@ def clone(value: Any) -> Any:
 
 def now() -> str:
     """The time as the API writes it, to the second."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def metadata(body: Body) -> Body:

@@ -161,7 +161,7 @@ def _property(schemas: dict[str, Body], model: models.Model, field: models.Field
     return found
 
 
-def _type(schemas: dict[str, Body], type_name: str) -> Body:
+def _type(schemas: dict[str, Body], type_name: str) -> Body:  # noqa: PLR0911 - one for each type
     container, inner = models.element(type_name)
     if container == "list":
         return {"type": "array", "items": _type(schemas, inner)}

@@ -5,7 +5,7 @@ the field numbers of the messages that those commands write; anything else is re
 """
 
 import base64
-import datetime
+import datetime as dt
 from collections.abc import Iterator
 from typing import Any
 
@@ -184,7 +184,7 @@ def _message(name: str, raw: bytes) -> Body:
     return found
 
 
-def _value(type_: str, value: int | bytes) -> Any:
+def _value(type_: str, value: int | bytes) -> Any:  # noqa: PLR0911 - one for each type
     if type_ == "string":
         return _bytes(value).decode()
     if type_ == "bytes":
@@ -197,7 +197,7 @@ def _value(type_: str, value: int | bytes) -> Any:
         seconds = dict(_fields(_bytes(value))).get(1)
         if not isinstance(seconds, int):
             return None
-        return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return dt.datetime.fromtimestamp(seconds, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return _message(type_, _bytes(value))
 
 

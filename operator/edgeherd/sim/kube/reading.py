@@ -112,14 +112,14 @@ class Lists:
                 "The provided continue parameter is too old to display a consistent list result. You can start a new "
                 "list without the continue parameter."
             )
-        return self._cut(query, items, version, limit, start, key)
+        return self._cut(query, items, version, limit, start=start, key=key)
 
-    def _cut(self, query: Query, items: list[Body], version: int, limit: int, start: int = 0, key: str = "") -> Page:
+    def _cut(self, query: Query, items: list[Body], version: int, limit: int, *, start: int = 0, key: str = "") -> Page:
         end = start + limit if limit > 0 else len(items)
         if end >= len(items):
             return Page(items=items[start:], version=version)
         if not key:
-            key = f"{version}-{random.getrandbits(32):08x}"  # noqa: S311 - a name, no secret
+            key = f"{version}-{random.getrandbits(32):08x}"
             self._snapshots[key] = (time.monotonic(), version, items)
             while len(self._snapshots) > _SNAPSHOTS:
                 self._snapshots.popitem(last=False)
@@ -195,9 +195,9 @@ async def watch(
                 continue
             if change is None:
                 return
-            event = _seen(change, test)
-            if event is not None:
-                yield event
+            seen = _seen(change, test)
+            if seen is not None:
+                yield seen
         if bookmarks:
             yield _bookmark(query.kind, store.version, {})
 

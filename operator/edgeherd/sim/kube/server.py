@@ -7,11 +7,12 @@ import secrets
 import shutil
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from edgeherd.sim.kube.certificates import write_certificates
 from edgeherd.sim.kube.collector import Collector
@@ -24,7 +25,6 @@ from edgeherd.sim.kube.store import Store
 
 _OPEN_PATHS = {"/version", "/healthz", "/livez", "/readyz"}
 _BODY_LIMIT = 3 * 1024 * 1024
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,11 +42,11 @@ class Server:
         return path
 
 
-def _authentication(token: str) -> Callable[[web.Request, _Handler], Awaitable[web.StreamResponse]]:
+def _authentication(token: str) -> Middleware:
     expected = f"Bearer {token}".encode()
 
     @web.middleware
-    async def middleware(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
         given = request.headers.get("Authorization", "").encode(errors="replace")
         try:
             if request.path not in _OPEN_PATHS and not hmac.compare_digest(given, expected):

@@ -64,18 +64,16 @@ def columns_of(kind: Kind) -> list[Body]:
     if kind.custom is None:
         # Events have their name last.
         return [*([] if kind.kind == "Event" else [_NAME]), *columns.definitions(kind)]
-    found = [_NAME]
-    for column in kind.custom.columns or (_AGE,):
-        found.append(
-            {
-                "name": column["name"],
-                "type": column["type"],
-                "format": column.get("format", ""),
-                "description": column.get("description", ""),
-                "priority": column.get("priority", 0),
-            }
-        )
-    return found
+    return [_NAME] + [
+        {
+            "name": column["name"],
+            "type": column["type"],
+            "format": column.get("format", ""),
+            "description": column.get("description", ""),
+            "priority": column.get("priority", 0),
+        }
+        for column in kind.custom.columns or (_AGE,)
+    ]
 
 
 def cells(kind: Kind, item: Body) -> list[Any]:
