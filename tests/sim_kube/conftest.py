@@ -14,7 +14,7 @@ from wire import Client
 
 from edgeherd.sim.kube import envtest
 
-CRDS = Path(__file__).resolve().parent.parent.parent / "crds"
+CRDS = Path(__file__).resolve().parent / "crds"
 KUBECTL = Path(sys.executable).parent / "kubectl"
 
 

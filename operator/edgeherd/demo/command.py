@@ -12,7 +12,6 @@ from typing import Any
 import click
 from rich.console import Console
 from rich.live import Live
-from rich.syntax import Syntax
 
 from edgeherd import config
 from edgeherd.demo import picture, scene, stage
@@ -105,11 +104,12 @@ class _Demo:
         self.console.print(await kubectl("get", "edgedevices", *namespace), end="", soft_wrap=True)
         secret = await kubectl.get("secret", "press-01-connection", *namespace)
         self.console.print("\nThe keys of Secret press-01-connection, without their values:")
-        self.console.print("  " + "  ".join(sorted(secret["data"])), soft_wrap=True)
+        self.console.print("  " + ", ".join(sorted(secret["data"])))
         device = devices[0]
         diff = config.masked_diff(originals[device["name"]], _config_of(device), name="config.yaml")
         self.console.print(f"\nWhat changed in /etc/iotedge/config.yaml of {device['name']}, secrets masked:")
-        self.console.print(Syntax(diff.rstrip(), "diff", background_color="default", word_wrap=True))
+        for line in diff.splitlines():
+            self.console.print(picture.diff_line(line), soft_wrap=True)
 
     async def _break_and_repair(self, kubectl: Kubectl, hub: Running, devices: Bodies) -> None:
         self._title("Break two things")

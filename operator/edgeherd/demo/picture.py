@@ -37,3 +37,8 @@ def fleet(devices: Sequence[Mapping[str, Any]], *, title: str, seconds: float) -
         state = Text("True", "bold green") if is_ready(device) else Text(ready.get("status", "Unknown"), "yellow")
         table.add_row(device["metadata"]["name"], *marks, state, ready.get("reason", ""))
     return table
+
+
+def diff_line(line: str) -> Text:
+    """A line of a unified diff, in the colours that people know."""
+    return Text(f"  {line}", style={"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))

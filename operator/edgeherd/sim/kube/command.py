@@ -36,7 +36,7 @@ from edgeherd.sim.kube.server import Server, serve
     help="Accept the bearer token in this file; a random one when left out.",
 )
 def command(bind: str, port: int, output: str, kubeconfig: Path | None, token_file: Path | None) -> None:
-    r"""A Kubernetes API simulator, in memory.
+    """A Kubernetes API simulator, in memory.
 
     kubectl, kopf and the Kubernetes clients work against it as against kube-apiserver 1.36: CustomResourceDefinitions
     with their schemas, CEL rules, columns and subresources; Secrets, ConfigMaps, Namespaces, Events, Leases, RBAC
@@ -52,7 +52,7 @@ def command(bind: str, port: int, output: str, kubeconfig: Path | None, token_fi
     With --output json it prints one line when it listens:
     {"url": "https://127.0.0.1:PORT", "kubeconfig": "FILE", "caFile": "FILE"}.
     SIGTERM and SIGINT end it with exit code 0.
-    """
+    """  # noqa: D301 - click wants the backspace character itself
     token = ""
     if token_file is not None:
         token = token_file.read_text(encoding="utf-8").strip()

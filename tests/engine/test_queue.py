@@ -1,0 +1,149 @@
+"""The work queue: one key at most once, never twice at the same time, what matters first."""
+
+import asyncio
+import collections
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgeherd.engine import queue as queues
+from edgeherd.engine.queue import Priority, WorkQueue
+from edgeherd.model import Key
+
+
+def key(name: str) -> Key:
+    """A device's key."""
+    return Key("EdgeDevice", "plant-a", name)
+
+
+async def drained(queue: WorkQueue) -> list[str]:
+    """The names of all keys that are due now, in their order."""
+    names = []
+    while len(queue):
+        taken = await queue.take()
+        queue.done(taken)
+        names.append(taken.name)
+    return names
+
+
+async def test_deletions_come_before_changes_and_those_before_drift() -> None:
+    """Within one priority the first in is the first out."""
+    queue = WorkQueue()
+    for name, priority in (
+        ("d1", Priority.DRIFT),
+        ("c1", Priority.CHANGE),
+        ("x1", Priority.DELETE),
+        ("c2", Priority.CHANGE),
+    ):
+        queue.add(key(name), priority)
+    assert await drained(queue) == ["x1", "c1", "c2", "d1"]
+
+
+async def test_a_key_that_waits_is_not_queued_again() -> None:
+    """Ten events of one object lead to one pass."""
+    queue = WorkQueue()
+    for _ in range(10):
+        queue.add(key("a"))
+    assert await drained(queue) == ["a"]
+
+
+async def test_a_key_that_waits_moves_up_when_it_matters_more() -> None:
+    """And is still worked on once."""
+    queue = WorkQueue()
+    queue.add(key("late"), Priority.DRIFT)
+    queue.add(key("other"), Priority.CHANGE)
+    queue.add(key("late"), Priority.DELETE)
+    assert await drained(queue) == ["late", "other"]
+
+
+async def test_what_arrives_during_a_pass_leads_to_one_more() -> None:
+    """The key is not given to a second worker meanwhile."""
+    queue = WorkQueue()
+    queue.add(key("a"))
+    assert await queue.take() == key("a")
+    queue.add(key("a"))
+    queue.add(key("a"))
+    assert len(queue) == 0
+    queue.done(key("a"))
+    assert await drained(queue) == ["a"]
+
+
+async def test_a_later_date_wakes_a_waiting_worker() -> None:
+    """Of two dates the earlier one counts."""
+    queue = WorkQueue()
+    queue.add_after(key("a"), 30)
+    queue.add_after(key("a"), 0.01)
+    assert await asyncio.wait_for(queue.take(), 5) == key("a")
+    queue.done(key("a"))
+    assert len(queue) == 0
+
+
+async def test_a_later_date_is_dropped_when_the_key_is_added_now() -> None:
+    """So a change does not lead to a second pass when the date comes."""
+    queue = WorkQueue()
+    queue.add_after(key("a"), 0.01)
+    queue.add(key("a"))
+    assert await drained(queue) == ["a"]
+    await asyncio.sleep(0.05)
+    queue.add(key("b"))
+    assert await drained(queue) == ["b"]
+
+
+async def test_failures_back_off_up_to_a_limit_and_are_forgiven() -> None:
+    """1, 2, 4 ... seconds, each shortened by up to a half so that a fleet does not come back as one."""
+    queue = WorkQueue()
+    delays = [queue.back_off(key("a")) for _ in range(12)]
+    bounds = [min(queues.LONGEST_DELAY, queues.FIRST_DELAY * 2**n) for n in range(12)]
+    assert all(bound / 2 <= delay <= bound for delay, bound in zip(delays, bounds, strict=True))
+    queue.forgive(key("a"))
+    assert queue.back_off(key("a")) <= queues.FIRST_DELAY
+
+
+async def test_idle_means_that_no_pass_is_at_work() -> None:
+    """It is what a stop waits for."""
+    queue = WorkQueue()
+    queue.add(key("a"))
+    await queue.take()
+    waiting = asyncio.create_task(queue.idle())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    queue.done(key("a"))
+    await asyncio.wait_for(waiting, 5)
+
+
+_STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("add"), st.sampled_from("abc"), st.sampled_from(Priority)),
+        st.tuples(st.just("take")),
+        st.tuples(st.just("done")),
+    ),
+    max_size=60,
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(_STEPS)
+def test_nothing_that_was_added_is_lost_or_done_twice_at_once(steps: list[tuple[object, ...]]) -> None:
+    """After any history every key had a pass that began after it was last added."""
+    asyncio.run(_holds(steps))
+
+
+async def _holds(steps: list[tuple[object, ...]]) -> None:
+    queue = WorkQueue()
+    busy: collections.deque[Key] = collections.deque()
+    owed: set[Key] = set()
+    for step in steps:
+        match step:
+            case ("add", str() as name, Priority() as priority):
+                queue.add(key(name), priority)
+                owed.add(key(name))
+            case ("take",) if len(queue):
+                taken = await queue.take()
+                assert taken not in busy
+                busy.append(taken)
+                owed.discard(taken)
+            case ("done",) if busy:
+                queue.done(busy.popleft())
+    while busy:
+        queue.done(busy.popleft())
+    assert sorted(await drained(queue)) == sorted(k.name for k in owed)
