@@ -1,15 +1,17 @@
 """An emulated hub, and the adapter over the real SDK that talks to it."""
 
+import asyncio
 import concurrent.futures
 import contextlib
 import dataclasses
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
 from edgeherd.hub import credential
 from edgeherd.hub.azure import AzureHub
+from edgeherd.hub.port import HubError
 from edgeherd.model import Keys
 from edgeherd.sim.hub.server import Hub
 
@@ -24,7 +26,7 @@ class Lab:
     hub: Hub
     executor: concurrent.futures.ThreadPoolExecutor
 
-    def open(  # noqa: PLR0913 - each is a way to go wrong
+    def open(
         self,
         *,
         policy: str = "registryReadWrite",
@@ -66,3 +68,35 @@ async def odd_server(context: ssl.SSLContext, answer: Callable[[], web.Response]
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def counting_relay(port: int) -> AsyncIterator[tuple[int, list[int]]]:
+    """A relay to that port: its own port, and a list that grows by one with every connection."""
+    connections: list[int] = []
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(1)
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        await asyncio.gather(pump(reader, back), pump(there, writer))
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0)
+    try:
+        yield int(server.sockets[0].getsockname()[1]), connections
+    finally:
+        server.close()
+
+
+async def outcome(call: Awaitable[object]) -> object:
+    """What a call ended with: its value, or the kind and code of the error."""
+    try:
+        return await call
+    except HubError as error:
+        return type(error), error.code
