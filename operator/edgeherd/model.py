@@ -13,8 +13,7 @@ GROUP = "edgeherd.io"
 VERSION = "v1alpha1"
 FINALIZER = "edgeherd.io/identity"
 FORCE_DELETE = "edgeherd.io/force-delete"
-REQUESTED_AT = "edgeherd.io/reconcile-requested-at"
-FLUX_REQUESTED_AT = "reconcile.fluxcd.io/requestedAt"
+REQUESTED_AT = "reconcile.edgeherd.io/requestedAt"
 SECRET_TYPE = "edgeherd.io/device-connection"  # noqa: S105 - the type of a Secret, not its content
 
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeherd.model import (
-    FLUX_REQUESTED_AT,
     FORCE_DELETE,
     REQUESTED_AT,
     Condition,
@@ -39,7 +38,7 @@ def edge_device(body: Body) -> EdgeDevice:
         deleted_at=meta.get("deletionTimestamp", ""),
         force_delete=annotations.get(FORCE_DELETE, ""),
         finalizers=tuple(meta.get("finalizers", ())),
-        requested_at=annotations.get(REQUESTED_AT) or annotations.get(FLUX_REQUESTED_AT) or "",
+        requested_at=annotations.get(REQUESTED_AT, ""),
         hub_name=spec["hubRef"]["name"],
         device_id=spec.get("deviceId", meta["name"]),
         enabled=identity.get("status", "Enabled") == "Enabled",

@@ -254,7 +254,7 @@ class Managed:
     async def look_now(self) -> Body:
         """Ask for a pass now, and wait until one is through."""
         at = secrets.token_hex(6)
-        await self.annotate("edgeherd.io/reconcile-requested-at", at)
+        await self.annotate("reconcile.edgeherd.io/requestedAt", at)
         return await self.until(lambda body: body.get("status", {}).get("lastHandledReconcileAt") == at)
 
     async def annotate(self, key: str, value: str) -> None:
