@@ -7,12 +7,11 @@ back and compared before anybody gets it.
 
 import re
 from collections.abc import Mapping
-from typing import Literal
 
 from edgeherd.config import daemon_yaml, yaml_tree
 from edgeherd.config.connection import PLACEHOLDER
-from edgeherd.config.masking import masked_value
-from edgeherd.config.values import X509, Change, Edit, Problem, UneditableError, Version, Wanted, refuse
+from edgeherd.config.differences import changes
+from edgeherd.config.values import X509, Edit, Problem, UneditableError, Version, Wanted, refuse
 from edgeherd.config.yaml_draft import Draft, Leaf, Tree, block, refuse_references
 from edgeherd.config.yaml_tree import ListNode, MapNode, Node, ScalarNode
 
@@ -254,7 +253,7 @@ def _verified(before: str, draft: Draft, version: Version, allowed: frozenset[st
         raise refuse(None, "self-check", "The edit would change more than it should. Nothing was written; report this.")
     then, _ = daemon_yaml.understand(before, version)
     restarts = after != before and (settings is None or then is None or settings.meaning != then.meaning)
-    return Edit(content=after.encode(), changes=_changes(_owned(old), _owned(new)), restarts=restarts)
+    return Edit(content=after.encode(), changes=changes(_owned(old), _owned(new)), restarts=restarts)
 
 
 def _plain(node: Node) -> object:
@@ -307,18 +306,6 @@ def _owned(root: MapNode) -> dict[str, str]:
         if node is not None:
             walk(node, ".".join(path))
     return found
-
-
-def _changes(before: dict[str, str], after: dict[str, str]) -> tuple[Change, ...]:
-    changes = []
-    for path in [*before, *(path for path in after if path not in before)]:
-        old, new = before.get(path), after.get(path)
-        if old == new:
-            continue
-        action: Literal["Add", "Change", "Remove"] = "Add" if old is None else "Remove" if new is None else "Change"
-        shown = ["" if value is None else masked_value(path, value) for value in (old, new)]
-        changes.append(Change(path=path, action=action, before=shown[0], after=shown[1]))
-    return tuple(changes)
 
 
 def editable_problems(text: str, version: Version) -> tuple[Problem, ...]:

@@ -3,9 +3,10 @@
 import hashlib
 import re
 
-from edgeherd.config import daemon_yaml, edit_yaml, yaml_tree
+from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, toml_text, yaml_tree
 from edgeherd.config.connection import ConnectionStringError, check_for_device
-from edgeherd.config.repairs import repaired
+from edgeherd.config.repairs import repaired, repaired_toml
+from edgeherd.config.shapes import Problems
 from edgeherd.config.values import (
     Dialect,
     Edit,
@@ -34,13 +35,14 @@ def edit(content: bytes, wanted: Wanted, *, version: Version) -> Edit:
     Raises:
         UneditableError: it cannot be edited safely, or what is wanted the daemon would refuse.
     """
-    _refuse_toml(version)
-    text = _text(content)
+    text = _text(content, version)
     if wanted.connection_string is not None:
         try:
             check_for_device(wanted.connection_string)
         except ConnectionStringError as exc:
             raise refuse(None, "connection-string", str(exc)) from None
+    if version.dialect is Dialect.TOML:
+        return edit_toml.edit(text, wanted, version)
     try:
         return edit_yaml.edit(text, wanted, version)
     except yaml_tree.SyntaxProblemError:
@@ -48,26 +50,27 @@ def edit(content: bytes, wanted: Wanted, *, version: Version) -> Edit:
 
 
 def deprovision(content: bytes, *, version: Version) -> Edit:
-    """The file with the template's placeholder in place of what `edit` put in.
+    """The file without what `edit` put in: the template's placeholder is back.
 
     Raises:
         UneditableError: it cannot be edited safely.
     """
-    _refuse_toml(version)
-    text = _text(content)
+    text = _text(content, version)
+    if version.dialect is Dialect.TOML:
+        return edit_toml.deprovision(text, version)
     try:
         return edit_yaml.deprovision(text, version)
     except yaml_tree.SyntaxProblemError:
         raise _unreadable(text, version) from None
 
 
-def _refuse_toml(version: Version) -> None:
-    if version.dialect is Dialect.TOML:
-        raise refuse(None, "dialect", f"IoT Edge {version} reads config.toml, which this version does not edit yet.")
-
-
 def _unreadable(text: str, version: Version) -> UneditableError:
     return UneditableError(tuple(daemon_yaml.understand(text, version)[1]))
+
+
+def _understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
+    understand = daemon_toml.understand if version.dialect is Dialect.TOML else daemon_yaml.understand
+    return understand(text, version)
 
 
 def check(content: bytes, *, version: Version) -> Verdict:
@@ -76,10 +79,10 @@ def check(content: bytes, *, version: Version) -> Verdict:
         text = _decoded(content)
     except UneditableError as exc:
         return Verdict(valid=False, editable=False, problems=exc.problems)
-    settings, problems = daemon_yaml.understand(text, version)
+    settings, problems = _understand(text, version)
+    dialect = edit_toml if version.dialect is Dialect.TOML else edit_yaml
     try:
-        _text(content)
-        hindrances = edit_yaml.editable_problems(text, version)
+        hindrances = dialect.editable_problems(_text(content, version), version)
     except UneditableError as exc:
         hindrances = exc.problems
     except yaml_tree.SyntaxProblemError:
@@ -103,7 +106,7 @@ def load(content: bytes, *, version: Version) -> Settings:
         text = _decoded(content)
     except UneditableError as exc:
         raise InvalidConfigError(exc.problems) from None
-    settings, problems = daemon_yaml.understand(text, version)
+    settings, problems = _understand(text, version)
     if settings is None:
         raise InvalidConfigError(tuple(problems))
     return settings
@@ -115,7 +118,14 @@ def repair(content: bytes, *, version: Version) -> tuple[bytes, tuple[str, ...]]
     Raises:
         UneditableError: it still cannot be read.
     """
-    text, mended = repaired(_decoded(content), version)
+    if version.dialect is Dialect.TOML:
+        text, mended = repaired_toml(_decoded(content))
+        try:
+            toml_text.parsed(text)
+        except toml_text.TomlSyntaxError as exc:
+            raise toml_text.unreadable(exc) from None
+        return text.encode(), mended
+    text, mended = repaired(_decoded(content))
     try:
         yaml_tree.documents(text)
     except yaml_tree.SyntaxProblemError:
@@ -133,11 +143,13 @@ def _decoded(content: bytes) -> str:
         raise refuse(line, "encoding", "The file is not UTF-8. Save it as UTF-8 without BOM.") from None
 
 
-def _text(content: bytes) -> str:
+def _text(content: bytes, version: Version) -> str:
     """The text, if it may be edited at all."""
     text = _decoded(content)
     if text.startswith("\ufeff"):
-        raise refuse(1, "bom", "The file begins with a byte order mark (BOM), which the daemon refuses. Remove it.")
+        raise refuse(1, "bom", "The file begins with a byte order mark (BOM). Save it as UTF-8 without BOM.")
+    if version.dialect is Dialect.TOML:
+        return text
     tab = re.search(r"^ *\t", text, re.MULTILINE)
     odd = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)", text)
     if tab and text[tab.end() : tab.end() + 1] not in {"", "\n", "\r"}:

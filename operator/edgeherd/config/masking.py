@@ -15,12 +15,13 @@ _LINE = re.compile(
     r"\s*[:=]\s*)(?P<value>\S.*)$",
     re.IGNORECASE,
 )
-_TOML_VALUE = re.compile(r"(device_id_pk\s*=\s*\{\s*value\s*=\s*)(\"[^\"]*\"|'[^']*')")
+_TOML_VALUE = re.compile(r"(\bvalue\s*=\s*)(\"[^\"]*\"|'[^']*')")
+"""In config.toml only keys stand in a `value`."""
 
 
 def masked_value(path: str, value: str) -> str:
     """A value for people; masked whole where its name says that it is a secret."""
-    if _SECRET_NAME.search(path.rpartition(".")[2]):
+    if _SECRET_NAME.search(path.rpartition(".")[2]) or path.endswith((".device_id_pk.value", ".symmetric_key.value")):
         return "***"
     return masked_text(value)
 

@@ -1,17 +1,16 @@
 """Mends the malformations that hand edits leave behind. Offered to people, never done unasked."""
 
+import itertools
 import re
 
-from edgeherd.config import yaml_tree
-from edgeherd.config.values import Version
+from edgeherd.config import toml_text, yaml_tree
 from edgeherd.config.yaml_tree import MapNode
 
 _SECTIONS = "provisioning|certificates|agent|hostname|watchdog|connect|listen|homedir|moby_runtime"
 
 
-def repaired(text: str, version: Version) -> tuple[str, tuple[str, ...]]:
-    """The text, and a sentence for each thing that was mended."""
-    del version
+def repaired(text: str) -> tuple[str, tuple[str, ...]]:
+    """A config.yaml, and a sentence for each thing that was mended."""
     mended = []
     for mend in (_bom, _tabs, _leading_spaces, _second_sections):
         text, what = mend(text)
@@ -80,4 +79,40 @@ def _second_sections(text: str) -> tuple[str, list[str]]:
         section = "\n".join(f"# {line}" if line.strip() else line for line in text[start:stop].split("\n"))
         text = text[:start] + section + text[stop:]
         what.insert(0, f"line {key.line}: this provisioning section was commented out; the daemon used a later one")
+    return text, what
+
+
+_BARE_MODE = re.compile(
+    r"^(auto_reprovisioning_mode[ \t]*=[ \t]*)(Dynamic|AlwaysOnStartup|OnErrorOnly)(?=[ \t]*(?:#.*)?\r?$)", re.MULTILINE
+)
+
+
+def repaired_toml(text: str) -> tuple[str, tuple[str, ...]]:
+    """A config.toml, and a sentence for each thing that was mended."""
+    mended = []
+    for mend in (_bom, _bare_mode, _second_tables):
+        text, what = mend(text)
+        mended += what
+    return text, tuple(mended)
+
+
+def _bare_mode(text: str) -> tuple[str, list[str]]:
+    """The template's own line is not TOML when it is uncommented as it stands."""
+    found = list(_BARE_MODE.finditer(text))
+    what = [f"line {text.count(chr(10), 0, m.start()) + 1}: the value was put in quotation marks" for m in found]
+    return _BARE_MODE.sub(r'\1"\2"', text), what
+
+
+def _second_tables(text: str) -> tuple[str, list[str]]:
+    """Of several active [provisioning] sections the last one stays, as in config.yaml; TOML refuses two of them."""
+    statements = toml_text.statements(text)
+    heads = [n for n, s in enumerate(statements) if s.header and s.path == ("provisioning",)]
+    what: list[str] = []
+    for first, stop in reversed(list(itertools.pairwise(heads))):
+        section = [s for s in statements[first:stop] if s.path[0] == "provisioning"]
+        for statement in reversed(section):
+            lines = text[statement.start : statement.end].split("\n")
+            commented = "\n".join(f"# {line}" if line.strip() else line for line in lines)
+            text = text[: statement.start] + commented + text[statement.end :]
+        what.insert(0, f"line {statements[first].line}: this provisioning section was commented out; a later one stays")
     return text, what
