@@ -74,6 +74,7 @@ async def odd_server(context: ssl.SSLContext, answer: Callable[[], web.Response]
 async def counting_relay(port: int) -> AsyncIterator[tuple[int, list[int]]]:
     """A relay to that port: its own port, and a list that grows by one with every connection."""
     connections: list[int] = []
+    writers: list[asyncio.StreamWriter] = []
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -85,6 +86,7 @@ async def counting_relay(port: int) -> AsyncIterator[tuple[int, list[int]]]:
     async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connections.append(1)
         there, back = await asyncio.open_connection("127.0.0.1", port)
+        writers.extend((writer, back))
         await asyncio.gather(pump(reader, back), pump(there, writer))
 
     server = await asyncio.start_server(relay, "127.0.0.1", 0)
@@ -92,6 +94,8 @@ async def counting_relay(port: int) -> AsyncIterator[tuple[int, list[int]]]:
         yield int(server.sockets[0].getsockname()[1]), connections
     finally:
         server.close()
+        for writer in writers:
+            writer.close()
 
 
 async def outcome(call: Awaitable[object]) -> object:
