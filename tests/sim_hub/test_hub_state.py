@@ -1,6 +1,7 @@
 """The state file of the emulated hub: what outlives a restart."""
 
 import asyncio
+import datetime as dt
 import json
 import pathlib
 from typing import Any
@@ -10,6 +11,7 @@ from hub_client import KEYS, Client, connected
 
 from edgeherd.sim.hub.persist import StateError
 from edgeherd.sim.hub.server import Hub, serve
+from edgeherd.sim.hub.store import Store
 
 
 def names_in(folder: pathlib.Path) -> list[str]:
@@ -56,6 +58,17 @@ async def test_etags_and_generations_are_never_given_again(tmp_path: pathlib.Pat
             seen.append((int(body["generationId"]), hub.store.device("press-01").revision))
             await client.send("DELETE", "/devices/press-01", if_match="*")
     assert seen == sorted(set(seen))
+
+
+def test_generations_move_when_the_clock_does_not() -> None:
+    """Two devices of one moment, or of a clock that went back, still are two generations."""
+    now = [dt.datetime(2026, 11, 23, 3, tzinfo=dt.UTC)]
+    store = Store(now=lambda: now[0])
+    found = []
+    for hour in (3, 3, 2, 2, 1):
+        now[0] = now[0].replace(hour=hour)
+        found.append(int(store.put_device(f"press-{len(found)}", {}, None).generation_id))
+    assert found == sorted(set(found))
 
 
 async def test_a_change_is_on_disk_before_it_is_acknowledged(tmp_path: pathlib.Path) -> None:
