@@ -14,6 +14,7 @@ VERSION = "v1alpha1"
 FINALIZER = "edgeherd.io/identity"
 FORCE_DELETE = "edgeherd.io/force-delete"
 REQUESTED_AT = "reconcile.edgeherd.io/requestedAt"
+RENEW_KEY = "edgeherd.io/renew-key"
 SECRET_TYPE = "edgeherd.io/device-connection"  # noqa: S105 - the type of a Secret, not its content
 
 
@@ -71,6 +72,17 @@ class RuntimeSpec:
     https_proxy: str | None
     upstream_protocol: str | None
     dynamic_reprovisioning: bool | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class X509Spec:
+    """A self-signed certificate: `spec.identity.x509`. Either a Secret with it, or thumbprints of one on the device."""
+
+    secret_name: str | None
+    primary_thumbprint: str | None
+    secondary_thumbprint: str | None
+    certificate_path: str | None
+    private_key_path: str | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,8 +152,11 @@ class EdgeDevice:
     hub_name: str
     device_id: str
     enabled: bool
-    authentication: str
+    x509: X509Spec | None
+    """None: the device authenticates with symmetric keys."""
     key_in_use: str
+    renew_key: str
+    """Which key somebody asked to renew: 'Primary', 'Secondary', or empty."""
     ssh: SshTarget
     runtime: RuntimeSpec
     secret_name: str
@@ -174,6 +189,9 @@ class HubConnection:
     port: int
     secret_name: str | None
     secret_key: str
+    client_id: str | None
+    """Of the workload identity, if another than that of the environment; only without `secret_name`."""
+    tenant_id: str | None
     registry_operations_per_minute: int
     namespace_selector: Mapping[str, object] | None
     device_id_pattern: str | None
@@ -208,3 +226,15 @@ class Keys:
 
     primary: str = dataclasses.field(repr=False)
     secondary: str = dataclasses.field(repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Thumbprints:
+    """The SHA-1 or SHA-256 thumbprints of one or two certificates: 40 or 64 hex digits, upper case."""
+
+    primary: str
+    secondary: str | None
+
+
+Credentials = Keys | Thumbprints
+"""How an identity proves itself to the hub."""

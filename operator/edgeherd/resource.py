@@ -8,6 +8,7 @@ from typing import Any
 
 from edgeherd.model import (
     FORCE_DELETE,
+    RENEW_KEY,
     REQUESTED_AT,
     Condition,
     DeviceStatus,
@@ -19,6 +20,7 @@ from edgeherd.model import (
     RuntimeSpec,
     SshTarget,
     Status,
+    X509Spec,
 )
 
 Body = Mapping[str, Any]
@@ -42,8 +44,9 @@ def edge_device(body: Body) -> EdgeDevice:
         hub_name=spec["hubRef"]["name"],
         device_id=spec.get("deviceId", meta["name"]),
         enabled=identity.get("status", "Enabled") == "Enabled",
-        authentication=identity.get("authentication", "SymmetricKey"),
+        x509=_x509(identity["x509"]) if identity.get("authentication") == "SelfSignedX509" else None,
         key_in_use=identity.get("keyInUse", "Primary"),
+        renew_key=annotations.get(RENEW_KEY, ""),
         ssh=_ssh_target(spec["ssh"]),
         runtime=_runtime(spec.get("runtime", {})),
         secret_name=spec.get("connectionSecret", {}).get("name", f"{meta['name']}-connection"),
@@ -53,6 +56,17 @@ def edge_device(body: Body) -> EdgeDevice:
         suspend=spec.get("suspend", False),
         interval_seconds=spec.get("intervalSeconds", 900),
         status=_status(body.get("status", {})),
+    )
+
+
+def _x509(x509: Body) -> X509Spec:
+    first, second = x509.get("primaryThumbprint"), x509.get("secondaryThumbprint")
+    return X509Spec(
+        secret_name=x509.get("certificateSecretRef", {}).get("name"),
+        primary_thumbprint=first.upper() if first else None,
+        secondary_thumbprint=second.upper() if second else None,
+        certificate_path=x509.get("certificatePath"),
+        private_key_path=x509.get("privateKeyPath"),
     )
 
 
@@ -134,6 +148,8 @@ def hub_connection(body: Body) -> HubConnection:
         port=spec.get("port", 443),
         secret_name=secret["name"] if secret else None,
         secret_key=secret.get("key", "connectionString") if secret else "connectionString",
+        client_id=spec["auth"].get("workloadIdentity", {}).get("clientId"),
+        tenant_id=spec["auth"].get("workloadIdentity", {}).get("tenantId"),
         registry_operations_per_minute=spec.get("budget", {}).get("registryOperationsPerMinute", 50),
         namespace_selector=None if allowed["from"] == "All" else allowed["selector"],
         device_id_pattern=spec.get("deviceIdPattern"),

@@ -13,26 +13,26 @@ from edgeherd.engine.operator import Operator
 from edgeherd.engine.queue import WorkQueue
 from edgeherd.herd.device_pass import DevicePass
 from edgeherd.herd.hub_pass import HubPass
-from edgeherd.herd.hubs import Hubs
+from edgeherd.herd.hubs import ClientFactory, Hubs, Login
 from edgeherd.herd.rivals import Rivals
 from edgeherd.hub import azure
-from edgeherd.hub.credential import HubCredential
-from edgeherd.hub.port import Hub
 from edgeherd.model import HubConnection
 from edgeherd.settings import Settings
 
 _log = logging.getLogger(__name__)
 
 
-def _open_hub(
-    connection: HubConnection, credential: HubCredential, executor: concurrent.futures.ThreadPoolExecutor
-) -> Hub:
-    return azure.AzureHub(
-        credential,
-        port=connection.port,
-        operations_per_minute=connection.registry_operations_per_minute,
-        executor=executor,
-    )
+def _factory(executor: concurrent.futures.ThreadPoolExecutor, queue: WorkQueue) -> ClientFactory:
+    def opened(connection: HubConnection, login: Login) -> azure.Registry:
+        return azure.Registry(
+            login,
+            port=connection.port,
+            operations_per_minute=connection.registry_operations_per_minute,
+            executor=executor,
+            on_trouble=lambda: queue.add(connection.key),
+        )
+
+    return opened
 
 
 async def run(settings: Settings) -> None:
@@ -45,7 +45,7 @@ async def run(settings: Settings) -> None:
     executor = azure.pool()
     async with await Cluster.configured(settings.kubeconfig) as cluster:
         objects, rivals, queue = Objects(cluster), Rivals(), WorkQueue()
-        hubs = Hubs(objects, namespace=settings.namespace, factory=_open_hub, executor=executor)
+        hubs = Hubs(objects, namespace=settings.namespace, factory=_factory(executor, queue))
         devices = DevicePass(objects=objects, hubs=hubs, connect=ssh.connect, rivals=rivals)
         reconcile = {"EdgeDevice": devices.run, "HubConnection": HubPass(objects=objects, hubs=hubs).run}
         ready = asyncio.Event()

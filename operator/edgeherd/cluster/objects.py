@@ -6,17 +6,17 @@ import socket
 from collections.abc import Mapping
 
 from edgeherd import resource
-from edgeherd.cluster.client import Body, Cluster, path
+from edgeherd.cluster.client import MERGE_PATCH, Body, Cluster, path
 from edgeherd.cluster.errors import ApiError
 from edgeherd.model import (
     FINALIZER,
     GROUP,
+    RENEW_KEY,
     SECRET_TYPE,
     VERSION,
     Condition,
     EdgeDevice,
     HubConnection,
-    Keys,
     Secret,
     Status,
 )
@@ -71,9 +71,15 @@ class Objects:
         )
 
     async def put_connection_secret(
-        self, device: EdgeDevice, data: Mapping[str, str], *, annotations: Mapping[str, str], create: bool
+        self,
+        device: EdgeDevice,
+        data: Mapping[str, str],
+        *,
+        annotations: Mapping[str, str],
+        create: bool,
+        obsolete: tuple[str, ...] = (),
     ) -> None:
-        """Write the device's connection Secret, owned by the EdgeDevice.
+        """Write the device's connection Secret, owned by the EdgeDevice; `obsolete` are keys of its data that go.
 
         With `create` an existing Secret is a ConflictError, so that nobody's Secret is taken over by a race.
         No label or annotation of the EdgeDevice is copied: a GitOps tool would take the Secret for its own.
@@ -105,8 +111,14 @@ class Objects:
             await self._cluster.request(
                 "POST", _secret_path(device.namespace), query=query, body=body, content_type="application/json"
             )
-        else:
-            await self._cluster.apply(_secret_path(device.namespace, device.secret_name), body)
+            return
+        where = _secret_path(device.namespace, device.secret_name)
+        if obsolete:
+            # Server-side apply takes away only what it put there itself, and the first write was no apply.
+            gone = {"data": dict.fromkeys(obsolete)}
+            query = {"fieldManager": COMPONENT}
+            await self._cluster.request("PATCH", where, query=query, body=gone, content_type=MERGE_PATCH)
+        await self._cluster.apply(where, body)
 
     async def add_finalizer(self, device: EdgeDevice) -> EdgeDevice:
         """Hold the object until the hub is cleaned up. A ConflictError means that it changed meanwhile."""
@@ -119,6 +131,13 @@ class Objects:
         index = device.finalizers.index(FINALIZER)
         at = f"/metadata/finalizers/{index}"
         await self._patch(device, [{"op": "test", "path": at, "value": FINALIZER}, {"op": "remove", "path": at}])
+
+    async def forget_renewal(self, device: EdgeDevice) -> None:
+        """Take away the annotation that asked for a new key: it was heard."""
+        where = _device_path(device.namespace, device.name)
+        body = {"metadata": {"annotations": {RENEW_KEY: None}, "uid": device.uid}}
+        query = {"fieldManager": COMPONENT}
+        await self._cluster.request("PATCH", where, query=query, body=body, content_type=MERGE_PATCH)
 
     async def _patch(self, device: EdgeDevice, operations: list[Body]) -> EdgeDevice:
         guard = {"op": "test", "path": "/metadata/resourceVersion", "value": device.resource_version}
@@ -180,11 +199,3 @@ class Objects:
             await self._cluster.request("POST", events, body=body, content_type="application/json")
         except ApiError:
             return
-
-
-def keys_of(secret: Secret) -> Keys | None:
-    """The two keys that a connection Secret holds; None when either is missing or empty."""
-    primary, secondary = (
-        secret.data.get(name, b"").decode("ascii", "replace") for name in ("primaryKey", "secondaryKey")
-    )
-    return Keys(primary=primary, secondary=secondary) if primary and secondary else None

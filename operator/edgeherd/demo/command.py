@@ -183,14 +183,16 @@ def _write_config(device: Mapping[str, Any], content: bytes) -> None:
 async def _delete_identity(hub: Running, device_id: str, *, only_look: bool = False) -> object:
     """Delete an identity as somebody in the portal would. Returns what was there."""
     with azure.pool() as executor:
-        registry = azure.AzureHub(
+        registry = azure.Registry(
             parse(hub.facts["connectionString"]),
             port=int(hub.facts["port"]),
             operations_per_minute=100,
             executor=executor,
             ca_file=str(hub.facts["caFile"]),
         )
-        identity = await registry.get(device_id)
+        portal = registry.on_behalf_of("")
+        identity = await portal.get(device_id)
         if identity is not None and not only_look:
-            await registry.delete(identity)
+            await portal.delete(identity)
+        registry.close()
         return identity

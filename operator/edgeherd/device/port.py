@@ -78,5 +78,12 @@ class Session(Protocol):
             'applied', 'changed' (by somebody else meanwhile), 'unwritable', 'incomplete' or 'owner'.
         """
 
+    async def place(self, path: str, content: bytes) -> str:
+        """Put a file beside the daemon's own, for the daemon to read and nobody else, unless it is there already.
+
+        Returns:
+            'same', 'placed', 'unwritable', 'incomplete' or 'owner'.
+        """
+
     async def restart(self) -> None:
         """Restart the daemon."""

@@ -65,6 +65,32 @@ echo "$?" | say restart
 echo applied | say result
 """
 
+_PLACE = r"""
+IFS= read -r path
+IFS= read -r after
+file=$R$path
+if [ -f "$file" ] && [ ! -L "$file" ] && [ "$(sha256sum < "$file" | cut -d ' ' -f 1)" = "$after" ]; then
+  echo same | say result; exit 0
+fi
+umask 077
+folder=${file%/*}
+own() { if id -u iotedge >/dev/null 2>&1; then chown iotedge:iotedge "$1" 2>/dev/null; fi; }
+# A new folder is the daemon's, which must be able to look into it; one that is there stays as it is.
+if [ ! -d "$folder" ]; then
+  if ! mkdir -p "$folder" 2>/dev/null; then echo unwritable | say result; exit 0; fi
+  own "$folder"
+fi
+if ! temp=$(mktemp "$folder/.edgeherd.XXXXXX" 2>/dev/null); then echo unwritable | say result; exit 0; fi
+trap 'rm -f "$temp"' EXIT
+trap 'exit 1' HUP INT TERM
+if ! base64 -d 2>/dev/null | cat > "$temp" 2>/dev/null; then echo unwritable | say result; exit 0; fi
+if [ "$(sha256sum < "$temp" | cut -d ' ' -f 1)" != "$after" ]; then echo incomplete | say result; exit 0; fi
+if ! own "$temp"; then echo owner | say result; exit 0; fi
+chmod 400 "$temp"
+sync "$temp" 2>/dev/null || sync
+if mv -f "$temp" "$file"; then echo placed | say result; else echo unwritable | say result; fi
+"""
+
 _RESTART = r"""
 timeout -k 5 20 systemctl reset-failed iotedge.service >/dev/null 2>&1 </dev/null
 timeout -k 5 120 systemctl restart iotedge.service >/dev/null 2>&1 </dev/null
@@ -90,6 +116,12 @@ APPLY = _command(_APPLY)
 """Replaces the file and restarts the daemon, if the file still is what was observed.
 
 Parameters: nonce, path, SHA-256 before, SHA-256 after; then the content in base64 until the end. Says: result.
+"""
+
+PLACE = _command(_PLACE)
+"""Writes a file that only the daemon may read, unless it is there already.
+
+Parameters: nonce, path, SHA-256; then the content in base64 until the end. Says: result.
 """
 
 RESTART = _command(_RESTART)

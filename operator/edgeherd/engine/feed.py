@@ -41,6 +41,7 @@ class Feeder:
             device.deleted_at,
             device.force_delete,
             device.requested_at,
+            device.renew_key,
             bool(device.finalizers),
         )
         if self._seen.get(device.key) == matters:

@@ -15,11 +15,14 @@ from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
 from edgeherd.device.port import DeviceError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.configuration import ConfigurationLink, Connect, as_next_step, judge_daemon, login, wanted
+from edgeherd.herd.configuration import ConfigurationLink
+from edgeherd.herd.daemon import judge_daemon
 from edgeherd.herd.farewell import Farewell
 from edgeherd.herd.hubs import Hubs
 from edgeherd.herd.identity import Claim, IdentityLink
+from edgeherd.herd.reach import Connect, as_next_step, login
 from edgeherd.herd.rivals import Rivals
+from edgeherd.herd.wanted import wanted
 from edgeherd.model import (
     FINALIZER,
     Condition,
@@ -41,7 +44,7 @@ DEADLINE_SECONDS = 600.0
 STALLED_SECONDS = 60.0
 """How often what only a human can mend is looked at, because the mend may happen where nobody tells us."""
 
-_BLIPS = frozenset({"DeviceUnreachable", "HubUnavailable", "HubThrottled"})
+_BLIPS = frozenset({"DeviceUnreachable", "HubUnavailable", "HubThrottled", "HubBudgetSpent", "HubChanging"})
 """What may pass by itself within the grace."""
 
 
@@ -157,9 +160,9 @@ class DevicePass:
         found.link = "SecretReady"
         text = await self._identity.store(device, connection, claim)
         found.secret_name = device.secret_name
-        found.say("True", "SecretStored", f"Secret '{device.secret_name}' holds the keys that the hub has.")
+        found.say("True", "SecretStored", f"Secret '{device.secret_name}' holds the credentials that the hub has.")
         found.link = "Reachable"
-        want = wanted(device, text)
+        want = wanted(device, connection.host_name, text)
         credentials = await login(self._objects, device, connection.allowed_cidrs)
         with _device_errors(device, found):
             async with self._connect(credentials) as session:
@@ -167,7 +170,9 @@ class DevicePass:
                 found.say("True", "Connected", f"An SSH session with {device.ssh.host} works; its host key is pinned.")
                 found.link = "ConfigApplied"
                 known = device.status.device.applied_generation
-                applied = await self._configuration.apply(device, session, want, applied_before=known is not None)
+                applied = await self._configuration.apply(
+                    device, session, want, certificate=claim.certificate, applied_before=known is not None
+                )
         found.events.extend(applied.events)
         settled = not applied.plan
         found.device = DeviceStatus(
@@ -193,9 +198,6 @@ class DevicePass:
         found.say("True", "Running", "The daemon is active and edgeAgent is running.")
 
     async def _claim(self, device: EdgeDevice, found: _Findings) -> tuple[HubConnection, Claim]:
-        if device.authentication != "SymmetricKey":
-            message = f"spec.identity.authentication '{device.authentication}' is not supported by this version yet."
-            raise Stalled("NotSupported", message)
         first = self._rivals.before(device)
         if first is not None and await self._objects.edge_device(first.namespace, first.name) is None:
             self._rivals.gone(first)  # its deletion fell into a gap of the watch

@@ -10,9 +10,10 @@ from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
 from edgeherd.device.port import DeviceError, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.configuration import CONFIG_YAML, Connect, login
+from edgeherd.herd.configuration import CONFIG_YAML
 from edgeherd.herd.hubs import Hubs
 from edgeherd.herd.identity import IdentityLink
+from edgeherd.herd.reach import Connect, login
 from edgeherd.model import FINALIZER, Condition, EdgeDevice
 
 CLEANUP_SECONDS = 60.0

@@ -29,7 +29,7 @@ class HubPass:
             return None
         ended_by: ReconcileError | None = None
         try:
-            hub = await self._hubs.open(connection)
+            hub = (await self._hubs.open(connection)).on_behalf_of("")
             await hub.probe()
         except HubError as exc:
             ended_by = as_next_step(exc)

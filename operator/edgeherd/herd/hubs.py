@@ -1,19 +1,30 @@
 """HubConnections: may this device use that hub, and the one client per hub that all its devices share."""
 
-import concurrent.futures
 import dataclasses
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from edgeherd.cluster.objects import Objects
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.hub import credential
-from edgeherd.hub.credential import HubCredential
+from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.hub.port import Hub
 from edgeherd.model import EdgeDevice, HubConnection
 
-HubFactory = Callable[[HubConnection, HubCredential, concurrent.futures.ThreadPoolExecutor], Hub]
+
+class Client(Protocol):
+    """The client of one hub, which all its devices share."""
+
+    def on_behalf_of(self, namespace: str) -> Hub:
+        """The hub as one namespace uses it."""
+
+    def close(self) -> None:
+        """Let go of its connections."""
+
+
+Login = HubCredential | WorkloadIdentity
+ClientFactory = Callable[[HubConnection, Login], Client]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -21,19 +32,16 @@ class _Open:
     """A client, with all that it was made from."""
 
     made_from: tuple[object, ...] = dataclasses.field(repr=False)
-    hub: Hub
+    client: Client
 
 
 class Hubs:
     """Opens hubs on demand; a rotated Secret or an edited HubConnection is picked up at the next use."""
 
-    def __init__(
-        self, objects: Objects, *, namespace: str, factory: HubFactory, executor: concurrent.futures.ThreadPoolExecutor
-    ) -> None:
+    def __init__(self, objects: Objects, *, namespace: str, factory: ClientFactory) -> None:
         self._objects = objects
         self._namespace = namespace
         self._factory = factory
-        self._executor = executor
         self._open: dict[str, _Open] = {}
 
     async def for_device(self, device: EdgeDevice) -> tuple[HubConnection, Hub]:
@@ -45,7 +53,7 @@ class Hubs:
         """
         connection = await self._named(device.hub_name)
         await self._admit(device, connection)
-        return connection, await self.open(connection)
+        return connection, (await self.open(connection)).on_behalf_of(device.namespace)
 
     async def for_release(self, device: EdgeDevice) -> Hub:
         """The hub that the device names, to leave it: whether it may still be used does not matter.
@@ -54,7 +62,7 @@ class Hubs:
             Waiting: the HubConnection or its Secret is not there.
             Stalled: the credential cannot be used.
         """
-        return await self.open(await self._named(device.hub_name))
+        return (await self.open(await self._named(device.hub_name))).on_behalf_of(device.namespace)
 
     async def _named(self, name: str) -> HubConnection:
         connection = await self._objects.hub_connection(name)
@@ -65,7 +73,9 @@ class Hubs:
 
     def forget(self, name: str) -> None:
         """The HubConnection is gone."""
-        self._open.pop(name, None)
+        known = self._open.pop(name, None)
+        if known is not None:
+            known.client.close()
 
     async def _admit(self, device: EdgeDevice, connection: HubConnection) -> None:
         selector = connection.namespace_selector
@@ -80,19 +90,26 @@ class Hubs:
             )
             raise Stalled("DeviceIdNotAllowed", message)
 
-    async def open(self, connection: HubConnection) -> Hub:
+    async def open(self, connection: HubConnection) -> Client:
         """The client of a hub.
 
         Raises:
             Waiting: the Secret is not there yet.
             Stalled: the Secret's content cannot be used.
         """
+        login = await self._login(connection)
+        made_from = (login, connection.port, connection.registry_operations_per_minute)
+        known = self._open.get(connection.name)
+        if known is None or known.made_from != made_from:
+            self.forget(connection.name)
+            known = self._open[connection.name] = _Open(made_from, self._factory(connection, login))
+        return known.client
+
+    async def _login(self, connection: HubConnection) -> Login:
         if connection.secret_name is None:
-            message = (
-                f"HubConnection '{connection.name}' uses workloadIdentity, which this version does not support yet; "
-                "use connectionStringSecretRef."
+            return WorkloadIdentity(
+                host_name=connection.host_name, client_id=connection.client_id, tenant_id=connection.tenant_id
             )
-            raise Stalled("NotSupported", message)
         where = (
             f"Secret '{connection.secret_name}' in namespace '{self._namespace}' (HubConnection '{connection.name}')"
         )
@@ -110,11 +127,7 @@ class Hubs:
         if login.host_name.lower() != connection.host_name.lower():
             message = f"{where} is for hub '{login.host_name}', but spec.hostName is '{connection.host_name}'. Mend one of them."
             raise Stalled("HubSecretInvalid", message)
-        made_from = (login, connection.port, connection.registry_operations_per_minute)
-        known = self._open.get(connection.name)
-        if known is None or known.made_from != made_from:
-            known = self._open[connection.name] = _Open(made_from, self._factory(connection, login, self._executor))
-        return known.hub
+        return login
 
 
 def id_matches(pattern: str, device_id: str, namespace: str) -> bool:

@@ -2,96 +2,104 @@
 
 The Secret is the write-ahead log: keys are made here and stored in the cluster before the identity is created with
 exactly those keys. After any crash or lost reply the truth can be told: if the hub's keys are the Secret's, the
-identity is ours.
+identity is ours. Thumbprints are no secret and prove nothing, so with X.509 the log is the status, which only the
+operator may write.
 """
 
-import base64
 import dataclasses
-import secrets
 
 from edgeherd.cluster.errors import ConflictError
-from edgeherd.cluster.objects import Objects, keys_of
+from edgeherd.cluster.objects import Objects
 from edgeherd.errors import Stalled, Waiting
+from edgeherd.herd import secrets
 from edgeherd.hub.port import (
     AlreadyExistsError,
+    BusyError,
     Hub,
     HubError,
     Identity,
     InvalidError,
     PreconditionFailedError,
+    QuotaExceededError,
     RefusedError,
     ThrottledError,
 )
-from edgeherd.model import SECRET_TYPE, EdgeDevice, HubConnection, Keys, Origin, Secret
-
-KEY_BYTES = 64
-"""The hub takes 16 to 64 bytes (IoT Hub identity registry: device keys)."""
+from edgeherd.model import (
+    SECRET_TYPE,
+    Credentials,
+    EdgeDevice,
+    HubConnection,
+    IdentityStatus,
+    Keys,
+    Origin,
+    Secret,
+    Thumbprints,
+)
 
 ORIGIN = "edgeherd.io/identity-origin"
+WRITTEN_FOR = "edgeherd.io/written-for"
+
+Events = tuple[tuple[str, str], ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A certificate and its private key for the device, in PEM. The key never shows in a repr."""
+
+    certificate: bytes
+    private_key: bytes = dataclasses.field(repr=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """The outcome of the identity link."""
+    """The outcome of the identity link. `certificate` is one that has to be on the device."""
 
     identity: Identity
     origin: Origin
-    keys: Keys
-    events: tuple[tuple[str, str], ...] = ()
-
-
-def new_keys() -> Keys:
-    """Two fresh keys from the system's random generator."""
-    first, second = (base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode() for _ in range(2))
-    return Keys(primary=first, secondary=second)
-
-
-def connection_string(host_name: str, device_id: str, key: str) -> str:
-    """A device's connection string in the documented form, without quotation marks."""
-    return f"HostName={host_name};DeviceId={device_id};SharedAccessKey={key}"
-
-
-def secret_data(host_name: str, device_id: str, keys: Keys, *, key_in_use: str) -> dict[str, str]:
-    """The content of the connection Secret."""
-    primary = connection_string(host_name, device_id, keys.primary)
-    secondary = connection_string(host_name, device_id, keys.secondary)
-    return {
-        "connectionString": secondary if key_in_use == "Secondary" else primary,
-        "primaryConnectionString": primary,
-        "secondaryConnectionString": secondary,
-        "primaryKey": keys.primary,
-        "secondaryKey": keys.secondary,
-        "hostName": host_name,
-        "deviceId": device_id,
-    }
+    credentials: Credentials
+    events: Events = ()
+    certificate: Certificate | None = None
 
 
 def as_next_step(error: HubError) -> Waiting | Stalled:
     """What a failed call to the hub means for the pass."""
-    if isinstance(error, RefusedError):
-        message = (
-            f"The hub refuses the credential of the HubConnection ({error.code}). "
-            "Its administrator must mend the Secret; the policy needs registry read and write."
-        )
-        return Waiting("HubRefusedCredential", message, retry_after=60, blind=True)
-    if isinstance(error, ThrottledError):
-        return Waiting(
-            "HubThrottled", "The hub asks for fewer requests. It is tried again later.", retry_after=20, blind=True
-        )
-    if isinstance(error, InvalidError):
-        return Stalled(
-            "HubRefusedRequest", f"The hub refuses the identity ({error.code}). Mend spec.identity or the hub."
-        )
-    if isinstance(error, AlreadyExistsError | PreconditionFailedError):
-        return Waiting(
-            "HubChanging", "The identity changed in the hub meanwhile. It is looked at again.", retry_after=1
-        )
-    return Waiting(
-        "HubUnavailable",
-        f"The hub cannot be reached now ({error.code}). It is tried again.",
-        retry_after=15,
-        blind=True,
-    )
+    match error:
+        case RefusedError():
+            message = (
+                f"The hub refuses the credential of the HubConnection ({error.code}). "
+                "Its administrator must mend the Secret; the policy needs registry read and write."
+            )
+            return Waiting("HubRefusedCredential", message, retry_after=60, blind=True)
+        case QuotaExceededError():
+            message = f"The hub is full or its quota for today is used up ({error.code}). Add units, or wait."
+            return Waiting("HubQuotaExceeded", message, retry_after=600, blind=True)
+        case ThrottledError() | BusyError():
+            seconds = error.retry_after or 20
+            message = "The hub asks for fewer requests. It is tried again later."
+            if isinstance(error, BusyError):
+                message = "The HubConnection's budget (spec.budget) is used up for the moment. It is tried again."
+            reason = "HubThrottled" if isinstance(error, ThrottledError) else "HubBudgetSpent"
+            return Waiting(reason, message, retry_after=seconds, blind=True)
+        case InvalidError():
+            message = f"The hub refuses the identity ({error.code}). Mend spec.identity or the hub."
+            return Stalled("HubRefusedRequest", message)
+        case AlreadyExistsError() | PreconditionFailedError():
+            message = "The identity changed in the hub meanwhile. It is looked at again."
+            return Waiting("HubChanging", message, retry_after=1)
+        case _:
+            message = f"The hub cannot be reached now ({error.code}). It is tried again."
+            return Waiting("HubUnavailable", message, retry_after=15, blind=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Sight:
+    """What one look at a device's identity is about. `thumbprints` are None with symmetric keys."""
+
+    device: EdgeDevice
+    connection: HubConnection
+    hub: Hub
+    secret: Secret | None
+    thumbprints: Thumbprints | None
 
 
 class IdentityLink:
@@ -108,13 +116,16 @@ class IdentityLink:
             Stalled: the identity or the Secret belongs to somebody else.
         """
         secret = await self._own_secret(device)
+        thumbprints, certificate = await self._certificate(device)
+        sight = _Sight(device=device, connection=connection, hub=hub, secret=secret, thumbprints=thumbprints)
         try:
-            identity = await hub.get(device.device_id)
-            if identity is None:
-                return await self._create(device, connection, hub, secret)
-            return await self._keep(device, connection, hub, secret, identity)
+            claim = await self._at_rest(sight)
+            if claim is None:
+                identity = await hub.get(device.device_id)
+                claim = await (self._create(sight) if identity is None else self._keep(sight, identity))
         except HubError as exc:
             raise as_next_step(exc) from exc
+        return dataclasses.replace(claim, certificate=certificate)
 
     async def _own_secret(self, device: EdgeDevice) -> Secret | None:
         secret = await self._objects.secret(device.namespace, device.secret_name)
@@ -128,87 +139,150 @@ class IdentityLink:
             raise Stalled("SecretConflict", message)
         return secret
 
-    async def _create(self, device: EdgeDevice, connection: HubConnection, hub: Hub, secret: Secret | None) -> Claim:
-        keys = keys_of(secret) if secret else None
-        if keys is None:
-            keys = new_keys()
-            await self._write(device, connection, keys, Origin.CREATED, secret=secret)
+    async def _certificate(self, device: EdgeDevice) -> tuple[Thumbprints | None, Certificate | None]:
+        """What an X.509 device authenticates with: thumbprints as given, or those of the certificate in a Secret."""
+        x509 = device.x509
+        if x509 is None:
+            return None, None
+        if x509.secret_name is None:
+            return Thumbprints(primary=x509.primary_thumbprint or "", secondary=x509.secondary_thumbprint), None
+        where = f"Secret '{x509.secret_name}' (spec.identity.x509.certificateSecretRef)"
+        secret = await self._objects.secret(device.namespace, x509.secret_name)
+        if secret is None:
+            raise Waiting("CertificateSecretNotFound", f"There is no {where}. Create it.", retry_after=30)
+        certificate, key = secret.data.get("tls.crt", b""), secret.data.get("tls.key", b"")
+        try:
+            first = secrets.thumbprint(certificate)
+        except ValueError:
+            message = f"'tls.crt' of {where} is no PEM certificate. Mend it."
+            raise Stalled("CertificateSecretInvalid", message) from None
+        if not key.strip():
+            raise Stalled("CertificateSecretInvalid", f"{where} has no key 'tls.key'. Add the private key.")
+        found = Thumbprints(primary=first, secondary=x509.secondary_thumbprint)
+        return found, Certificate(certificate=certificate, private_key=key)
+
+    async def _at_rest(self, sight: _Sight) -> Claim | None:
+        """The identity as it was, if nothing can have changed: its etag is that for which the Secret was written."""
+        device, secret, thumbprints = sight.device, sight.secret, sight.thumbprints
+        known = device.status.identity
+        credentials = thumbprints or secrets.keys_of(secret)
+        if (
+            secret is None
+            or credentials is None
+            or known.origin is None
+            or not known.etag
+            or device.renew_key
+            or (known.hub_host_name, known.device_id) != (sight.connection.host_name, device.device_id)
+            or (known.status == "Enabled") != device.enabled
+            or secret.annotations.get(WRITTEN_FOR) != secrets.mark(known.etag, secret.data)
+            or (thumbprints is not None and secret.data.get("primaryThumbprint") != thumbprints.primary.encode())
+            or (thumbprints is not None and _second(secret) != thumbprints.secondary)
+        ):
+            return None
+        if await sight.hub.glance(device.device_id) != known.etag:
+            return None
+        identity = Identity(
+            device_id=device.device_id,
+            generation_id=known.generation_id,
+            etag=known.etag,
+            enabled=device.enabled,
+            iot_edge=True,
+            authentication="sas" if isinstance(credentials, Keys) else "selfSigned",
+            credentials=credentials,
+        )
+        return Claim(identity=identity, origin=known.origin, credentials=credentials)
+
+    async def _create(self, sight: _Sight) -> Claim:
+        device, connection, secret = sight.device, sight.connection, sight.secret
+        credentials: Credentials | None = sight.thumbprints or secrets.keys_of(secret)
         recreated = bool(device.status.identity.generation_id)
-        identity = await hub.create(device.device_id, keys, enabled=device.enabled)
+        if sight.thumbprints is not None:
+            log = IdentityStatus(hub_host_name=connection.host_name, device_id=device.device_id, origin=Origin.CREATED)
+            await self._objects.put_status(device, dataclasses.replace(device.status, identity=log))
+        elif credentials is None:
+            credentials = secrets.new_keys()
+            await self._write(device, connection, credentials, Origin.CREATED, secret=secret, etag="")
+        assert credentials is not None  # noqa: S101 - one of the two lines above saw to it
+        identity = await sight.hub.create(device.device_id, credentials, enabled=device.enabled)
         reason = "IdentityRecreated" if recreated else "IdentityCreated"
         text = (
-            "was gone from the hub and was created again with the same keys" if recreated else "was created in the hub"
+            "was gone from the hub and was created again with the same credentials"
+            if recreated
+            else "was created in the hub"
         )
         event = (reason, f"The identity '{device.device_id}' {text}.")
-        return Claim(identity=identity, origin=Origin.CREATED, keys=identity.keys or keys, events=(event,))
+        held = identity.credentials or credentials
+        return Claim(identity=identity, origin=Origin.CREATED, credentials=held, events=(event,))
 
-    async def _keep(
-        self, device: EdgeDevice, connection: HubConnection, hub: Hub, secret: Secret | None, identity: Identity
-    ) -> Claim:
-        origin, events = self._ownership(device, connection, secret, identity)
-        if identity.authentication != "sas" or identity.keys is None:
-            message = (
-                f"The identity '{device.device_id}' authenticates with '{identity.authentication}', not with symmetric keys. "
-                "Delete it in the hub, or set spec.identity.authentication."
-            )
-            raise Stalled("IdentityAuthenticationDiffers", message)
-        keys = identity.keys
-        if not identity.iot_edge or identity.enabled != device.enabled:
-            if not device.correct_drift:
+    async def _keep(self, sight: _Sight, identity: Identity) -> Claim:
+        device, connection, secret = sight.device, sight.connection, sight.secret
+        origin, events = _ownership(sight, identity)
+        credentials, renewed = _wanted(device, identity, sight.thumbprints)
+        if credentials is None:
+            if origin is Origin.ADOPTED:
+                message = (
+                    f"The identity '{device.device_id}' authenticates with '{identity.authentication}', not with symmetric "
+                    "keys. Set spec.identity.authentication, or change it in the hub."
+                )
+                raise Stalled("IdentityAuthenticationDiffers", message)
+            credentials = secrets.keys_of(secret)
+            if credentials is None:
+                credentials = secrets.new_keys()
+                await self._write(device, connection, credentials, origin, secret=secret, etag="")
+        right = identity.iot_edge and identity.enabled == device.enabled and identity.credentials == credentials
+        if not right:
+            if not device.correct_drift and not renewed:
                 raise Stalled("DriftDetected", "The identity differs from the spec, and spec.driftPolicy is 'Report'.")
-            identity = await hub.update(identity, enabled=device.enabled, keys=keys)
-            events = (*events, ("IdentityCorrected", f"The identity '{device.device_id}' was put right in the hub."))
-        return Claim(identity=identity, origin=origin, keys=keys, events=events)
-
-    def _ownership(
-        self, device: EdgeDevice, connection: HubConnection, secret: Secret | None, identity: Identity
-    ) -> tuple[Origin, tuple[tuple[str, str], ...]]:
-        """Whether an identity that is there is ours: by its keys, or because it was ours before."""
-        before = device.status.identity
-        stored = keys_of(secret) if secret else None
-        origin = before.origin or _origin(secret)
-        if stored is not None and stored == identity.keys:
-            return origin or Origin.CREATED, ()
-        ours = (
-            before.generation_id
-            and before.device_id == device.device_id
-            and before.hub_host_name == connection.host_name
-        )
-        if ours and identity.generation_id == before.generation_id:
-            changed = (("IdentityKeysChanged", "The keys were changed in the hub; Secret and device follow."),)
-            return origin or Origin.CREATED, changed if stored is not None else ()
-        if ours and secret is not None:
-            changed = (("IdentityReplaced", "The identity was replaced in the hub; Secret and device follow."),)
-            return origin or Origin.CREATED, changed
-        if device.may_adopt and connection.adoption_allowed:
-            return Origin.ADOPTED, (("IdentityAdopted", f"The identity '{device.device_id}' was adopted."),)
-        message = (
-            f"The hub already has a device '{device.device_id}' that this EdgeDevice did not create. It is left alone: "
-            "choose another spec.deviceId, or allow adoption (spec.adoptionPolicy: IfExists, and the HubConnection's adoption)."
-        )
-        raise Stalled("IdentityConflict", message)
+            identity = await sight.hub.update(identity, enabled=device.enabled, credentials=credentials)
+            reason = "IdentityKeyRenewed" if renewed else "IdentityCorrected"
+            text = f"got a new {renewed.lower()} key" if renewed else "was put right in the hub"
+            events = (*events, (reason, f"The identity '{device.device_id}' {text}."))
+        if device.renew_key:
+            await self._objects.forget_renewal(device)
+        return Claim(identity=identity, origin=origin, credentials=credentials, events=events)
 
     async def store(self, device: EdgeDevice, connection: HubConnection, claim: Claim) -> str:
-        """The Secret holds the hub's present keys; nothing is written when it does already.
+        """The Secret holds what the hub has at present; nothing is written when it does already.
 
         Returns:
             The connection string that the device shall use.
         """
         secret = await self._own_secret(device)
-        wanted = secret_data(connection.host_name, device.device_id, claim.keys, key_in_use=device.key_in_use)
+        wanted = secrets.secret_data(
+            connection.host_name, device.device_id, claim.credentials, key_in_use=device.key_in_use
+        )
         holds = secret is not None and all(secret.data.get(key) == value.encode() for key, value in wanted.items())
-        if holds and secret is not None and device.uid in secret.owner_uids and _origin(secret) == claim.origin:
+        if (
+            holds
+            and secret is not None
+            and device.uid in secret.owner_uids
+            and _origin(secret) == claim.origin
+            and not secrets.obsolete(secret, wanted)
+            and secret.annotations.get(WRITTEN_FOR) == secrets.mark(claim.identity.etag, secret.data)
+        ):
             return wanted["connectionString"]
-        await self._write(device, connection, claim.keys, claim.origin, secret=secret)
+        await self._write(device, connection, claim.credentials, claim.origin, secret=secret, etag=claim.identity.etag)
         return wanted["connectionString"]
 
     async def _write(
-        self, device: EdgeDevice, connection: HubConnection, keys: Keys, origin: Origin, *, secret: Secret | None
+        self,
+        device: EdgeDevice,
+        connection: HubConnection,
+        credentials: Credentials,
+        origin: Origin,
+        *,
+        secret: Secret | None,
+        etag: str,
     ) -> None:
-        data = secret_data(connection.host_name, device.device_id, keys, key_in_use=device.key_in_use)
+        data = secrets.secret_data(connection.host_name, device.device_id, credentials, key_in_use=device.key_in_use)
+        written_for = secrets.mark(etag, {name: value.encode() for name, value in data.items()})
         try:
             await self._objects.put_connection_secret(
-                device, data, annotations={ORIGIN: origin.value}, create=secret is None
+                device,
+                data,
+                annotations={ORIGIN: origin.value, WRITTEN_FOR: written_for},
+                create=secret is None,
+                obsolete=secrets.obsolete(secret, data),
             )
         except ConflictError as exc:
             raise Waiting(
@@ -239,15 +313,64 @@ class IdentityLink:
             identity = await hub.get(device.device_id)
             if identity is None:
                 return f"The identity '{device.device_id}' was gone from the hub already."
-            keys = keys_of(secret) if secret else None
-            same_keys = keys is not None and keys == identity.keys
-            generation = device.status.identity.generation_id
-            if not same_keys and (not generation or generation != identity.generation_id):
+            if not _still_ours(device, secret, identity):
                 return f"The hub's device '{device.device_id}' is not this EdgeDevice's; it was left alone."
             await hub.delete(identity)
         except HubError as exc:
             raise as_next_step(exc) from exc
         return f"The identity '{device.device_id}' was deleted from the hub."
+
+
+def _ownership(sight: _Sight, identity: Identity) -> tuple[Origin, Events]:
+    """Whether an identity that is there is ours: by its keys, by our log, or because it was ours before."""
+    device, connection, secret = sight.device, sight.connection, sight.secret
+    before = device.status.identity
+    stored = secrets.keys_of(secret)
+    origin = before.origin or _origin(secret)
+    if stored is not None and stored == identity.keys:
+        return origin or Origin.CREATED, ()
+    ours = before.device_id == device.device_id and before.hub_host_name == connection.host_name
+    logged = ours and not before.generation_id and before.origin is Origin.CREATED
+    if logged and sight.thumbprints is not None and sight.thumbprints == identity.thumbprints:
+        return Origin.CREATED, ()
+    ours = ours and bool(before.generation_id)
+    if ours and identity.generation_id == before.generation_id:
+        changed = (("IdentityKeysChanged", "The keys were changed in the hub; Secret and device follow."),)
+        return origin or Origin.CREATED, changed if stored is not None and identity.keys is not None else ()
+    if ours and secret is not None:
+        changed = (("IdentityReplaced", "The identity was replaced in the hub; Secret and device follow."),)
+        return origin or Origin.CREATED, changed
+    if device.may_adopt and connection.adoption_allowed:
+        return Origin.ADOPTED, (("IdentityAdopted", f"The identity '{device.device_id}' was adopted."),)
+    message = (
+        f"The hub already has a device '{device.device_id}' that this EdgeDevice did not create. It is left alone: "
+        "choose another spec.deviceId, or allow adoption (spec.adoptionPolicy: IfExists, and the HubConnection's adoption)."
+    )
+    raise Stalled("IdentityConflict", message)
+
+
+def _wanted(device: EdgeDevice, identity: Identity, thumbprints: Thumbprints | None) -> tuple[Credentials | None, str]:
+    """What the identity shall authenticate with, and which key is renewed ('' for none). None: keys, but it has none."""
+    if thumbprints is not None:
+        return thumbprints, ""
+    keys = identity.keys
+    if keys is not None and device.renew_key in {"Primary", "Secondary"} and device.renew_key != device.key_in_use:
+        return secrets.renewed(keys, device.renew_key), device.renew_key
+    return keys, ""
+
+
+def _still_ours(device: EdgeDevice, secret: Secret | None, identity: Identity) -> bool:
+    known, keys = device.status.identity, secrets.keys_of(secret)
+    if keys is not None and keys == identity.keys:
+        return True
+    if known.generation_id:
+        return known.generation_id == identity.generation_id
+    # A crash came between the creation with thumbprints, which the log announces, and the status.
+    return known.origin is Origin.CREATED and known.device_id == identity.device_id and identity.thumbprints is not None
+
+
+def _second(secret: Secret) -> str | None:
+    return secret.data.get("secondaryThumbprint", b"").decode("ascii", "replace") or None
 
 
 def _origin(secret: Secret | None) -> Origin | None:

@@ -2,36 +2,55 @@
 
 import asyncio
 import concurrent.futures
+import contextlib
 import functools
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from aiolimiter import AsyncLimiter
+from azure.core.exceptions import AzureError, ClientAuthenticationError
+from azure.identity import CredentialUnavailableError, WorkloadIdentityCredential
 from azure.iot.hub import IoTHubRegistryManager
+from azure.iot.hub.models import QuerySpecification
 from msrest.exceptions import ClientException, HttpOperationError
 
-from edgeherd.hub.credential import HubCredential
+from edgeherd.hub.budget import Budget
+from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.hub.port import (
     AlreadyExistsError,
     HubError,
     Identity,
     InvalidError,
+    Listed,
     PreconditionFailedError,
+    QuotaExceededError,
     RefusedError,
     ThrottledError,
     UnavailableError,
 )
-from edgeherd.model import Keys
+from edgeherd.model import Credentials, Keys, Thumbprints
 
 _T = TypeVar("_T")
 
 # msrest logs request headers (the SAS token) at DEBUG; the SDK's AMQP part is never used.
-for _name in ("msrest", "uamqp", "urllib3", "requests"):
+for _name in ("msrest", "uamqp", "urllib3", "requests", "azure"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 THREADS = 8
 """Calls to all hubs at once. A registry call takes about 0.1 s, and one hub allows 1.67 a second per unit."""
+
+TWIN_READS_PER_SECOND = 20
+"""A fifth of what the smallest hub allows (devguide-quotas-throttling: 100 a second)."""
+
+NO_TWINS_SECONDS = 900.0
+"""How long a credential that may not read twins is not asked to again."""
+
+FAILURES = 3
+"""So many time-outs or 5xx without a success between them are the hub's trouble, not that of a device."""
+
+DOWN_SECONDS = 20.0
+"""How long a hub in trouble is not asked by devices; the HubConnection's own probe goes on."""
 
 _ERRORS: dict[int, type[HubError]] = {
     400: InvalidError,
@@ -39,8 +58,10 @@ _ERRORS: dict[int, type[HubError]] = {
     403: RefusedError,
     409: AlreadyExistsError,
     412: PreconditionFailedError,
+    413: QuotaExceededError,
     429: ThrottledError,
 }
+_PAGE = 100
 
 
 def pool() -> concurrent.futures.ThreadPoolExecutor:
@@ -48,92 +69,241 @@ def pool() -> concurrent.futures.ThreadPoolExecutor:
     return concurrent.futures.ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="hub")
 
 
-class AzureHub:
-    """One hub's registry, behind one budget. Implements `port.Hub`."""
+def _manager(login: HubCredential | WorkloadIdentity, port: int) -> Any:
+    if isinstance(login, HubCredential):
+        return IoTHubRegistryManager.from_connection_string(login.connection_string(port))
+    credential = WorkloadIdentityCredential(
+        **{key: value for key, value in (("client_id", login.client_id), ("tenant_id", login.tenant_id)) if value}
+    )
+    return IoTHubRegistryManager.from_token_credential(login.authority(port), credential)
+
+
+class Registry:
+    """The client of one hub, which all devices of a HubConnection share, and its budget."""
 
     def __init__(
         self,
-        credential: HubCredential,
+        login: HubCredential | WorkloadIdentity,
         *,
         port: int,
         operations_per_minute: int,
         executor: concurrent.futures.ThreadPoolExecutor,
         timeout: tuple[float, float] = (5.0, 60.0),
         ca_file: str | None = None,
+        on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
+        self.budget = Budget(operations_per_minute)
+        self._login = login
+        self._port = port
         self._executor = executor
-        self._budget = AsyncLimiter(operations_per_minute, 60)
-        self._manager = IoTHubRegistryManager.from_connection_string(credential.connection_string(port))
-        config = self._manager.protocol.config
-        config.keep_alive = True
-        if ca_file is not None:  # otherwise REQUESTS_CA_BUNDLE, or the public authorities
-            config.connection.verify = ca_file
-        # (connect, read): the hub queues requests before it throttles, so the read time-out is generous.
-        config.connection.timeout = timeout
-        # Hidden retries of a PUT turn a lost reply into a 409; looking again is this operator's own business.
-        config.retry_policy.retries = 0
-        config.retry_policy.policy.raise_on_status = False
-        config.retry_policy.policy.respect_retry_after_header = False
+        self._timeout = timeout
+        self._ca_file = ca_file
+        self._opened: Any = None
+        self._twin_reads = AsyncLimiter(TWIN_READS_PER_SECOND, 1)
+        self._no_twins_until = 0.0
+        self._on_trouble = on_trouble
+        self._failures = 0
+        self._down: HubError | None = None
+        self._down_until = 0.0
 
-    async def _call(self, function: Callable[..., _T], *args: Any, **kwargs: Any) -> _T:
-        async with self._budget:
-            loop = asyncio.get_running_loop()
+    def on_behalf_of(self, namespace: str) -> "AzureHub":
+        """The hub as one namespace uses it: requests of namespaces take turns."""
+        return AzureHub(self, namespace)
+
+    def _open(self) -> Any:
+        """The SDK's client. With a workload identity it asks for a token at once, so it is made where it may block."""
+        if self._opened is None:
+            manager = _manager(self._login, self._port)
+            config = manager.protocol.config
+            config.keep_alive = True
+            if self._ca_file is not None:  # otherwise REQUESTS_CA_BUNDLE, or the public authorities
+                config.connection.verify = self._ca_file
+            # (connect, read): the hub queues requests before it throttles, so the read time-out is generous.
+            config.connection.timeout = self._timeout
+            # Hidden retries of a PUT turn a lost reply into a 409; looking again is this operator's own business.
+            config.retry_policy.retries = 0
+            config.retry_policy.policy.raise_on_status = False
+            config.retry_policy.policy.respect_retry_after_header = False
+            config.redirect_policy.allow = False
+            self._opened = manager
+        return self._opened
+
+    async def registry_call(self, tenant: str, function: Callable[[Any], _T], *, write: bool = False) -> _T:
+        """One registry operation, when the budget admits it and the hub is not known to be in trouble."""
+        if self._down is not None and asyncio.get_running_loop().time() < self._down_until:
+            raise self._down
+        async with self.budget.admitted(tenant, write=write):
             try:
-                return await loop.run_in_executor(self._executor, functools.partial(function, *args, **kwargs))
-            except HttpOperationError as exc:
-                raise _mapped(exc) from None
-            except ClientException as exc:
-                inner = getattr(exc, "inner_exception", None) or exc
-                raise UnavailableError(type(inner).__name__, "The hub could not be reached.") from None
+                answer = await self._run(function)
+            except HubError as exc:
+                await self._failed(exc)
+                raise
+        self._succeeded()
+        return answer
+
+    async def probe(self) -> None:
+        """Ask the hub for something cheap, whatever is known of its trouble."""
+        try:
+            await self._run(lambda manager: manager.get_devices(1))
+        except HubError as exc:
+            self._suspect(exc)
+            raise
+        self._succeeded()
+
+    async def _failed(self, error: HubError) -> None:
+        """Tell a trouble of the hub from one of a single device: a fleet shall not find it out one by one."""
+        match error:
+            case ThrottledError():
+                self.budget.throttled()
+            case RefusedError():
+                with contextlib.suppress(HubError):
+                    await self.probe()
+            case UnavailableError():
+                self._failures += 1
+                if self._failures >= FAILURES:
+                    self._suspect(error)
+            case _:
+                self._succeeded()
+
+    def _suspect(self, error: HubError) -> None:
+        if isinstance(error, RefusedError | UnavailableError | QuotaExceededError):
+            if self._down is None:
+                self._on_trouble()
+            self._down, self._down_until = error, asyncio.get_running_loop().time() + DOWN_SECONDS
+
+    def _succeeded(self) -> None:
+        self._failures, self._down = 0, None
+        self.budget.served()
+
+    async def twin_etag(self, device_id: str) -> str | None:
+        """The identity's etag as the twin mirrors it; None where it cannot be told."""
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._no_twins_until:
+            return None
+        async with self._twin_reads:
+            try:
+                etag = await self._run(lambda manager: manager.get_twin(device_id).device_etag)
+            except RefusedError:
+                self._no_twins_until = loop.time() + NO_TWINS_SECONDS
+                return None
+            except HubError:
+                return None
+        return etag if isinstance(etag, str) and etag else None
+
+    async def query(self, text: str) -> list[Any]:
+        """All rows of a query. The index lags behind: never proof that something is there or not."""
+        rows: list[Any] = []
+        token = None
+        while True:
+            specification = QuerySpecification(query=text)
+            call = functools.partial(_query, specification=specification, token=token)
+            result = await self._run(call)
+            rows += result.items or []
+            token = result.continuation_token
+            if not token:
+                return rows
+
+    async def _run(self, function: Callable[[Any], _T]) -> _T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: function(self._open()))
+        except HttpOperationError as exc:
+            raise _mapped(exc) from None
+        except ClientException as exc:
+            inner = getattr(exc, "inner_exception", None) or exc
+            raise UnavailableError(type(inner).__name__, "The hub could not be reached.") from None
+        except (ClientAuthenticationError, CredentialUnavailableError) as exc:
+            raise RefusedError(type(exc).__name__, "There is no token for the workload identity.") from None
+        except (AzureError, AttributeError, TypeError, ValueError):
+            # An answer that is none of the hub's, a proxy's page say. What it says may hold keys: it is not repeated.
+            raise UnavailableError("AnswerInvalid", "The answer is not that of a hub.") from None
+
+    def close(self) -> None:
+        """Let go of the connections."""
+        if self._opened is not None:
+            self._opened.protocol.close()
+
+
+def _query(manager: Any, *, specification: QuerySpecification, token: str | None) -> Any:
+    return manager.query_iot_hub(specification, token, _PAGE)
+
+
+class AzureHub:
+    """One hub on behalf of one namespace. Implements `port.Hub`."""
+
+    def __init__(self, registry: Registry, tenant: str) -> None:
+        self._registry = registry
+        self._tenant = tenant
 
     async def get(self, device_id: str) -> Identity | None:
         """See `port.Hub`."""
         try:
-            return _identity(await self._call(self._manager.get_device, device_id))
+            return await self._read(lambda manager: _identity(manager.get_device(device_id)))
         except _NotFoundError:
             return None
 
-    async def create(self, device_id: str, keys: Keys, *, enabled: bool) -> Identity:
+    async def glance(self, device_id: str) -> str | None:
         """See `port.Hub`."""
-        device = await self._call(
-            self._manager.create_device_with_sas,
-            device_id,
-            keys.primary,
-            keys.secondary,
-            _status(enabled),
-            iot_edge=True,
-        )
-        return _identity(device)
+        return await self._registry.twin_etag(device_id)
 
-    async def update(self, identity: Identity, *, enabled: bool, keys: Keys) -> Identity:
+    async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
+        """See `port.Hub`."""
+        method, first, second = _method("create", credentials)
+
+        def call(manager: Any) -> Identity:
+            return _identity(getattr(manager, method)(device_id, first, second, _status(enabled), iot_edge=True))
+
+        return await self._write(call)
+
+    async def update(self, identity: Identity, *, enabled: bool, credentials: Credentials) -> Identity:
         """See `port.Hub`. Both keys and both scopes are echoed: an omitted key rotates, an omitted scope is refused."""
-        try:
-            device = await self._call(
-                self._manager.update_device_with_sas,
+        method, first, second = _method("update", credentials)
+
+        def call(manager: Any) -> Identity:
+            device = getattr(manager, method)(
                 identity.device_id,
                 identity.etag,
-                keys.primary,
-                keys.secondary,
+                first,
+                second,
                 _status(enabled),
                 iot_edge=True,
                 status_reason=identity.status_reason,
-                device_scope=identity.device_scope,
+                # What becomes an edge device gets its scope from the hub; its parent is in parentScopes.
+                device_scope=identity.device_scope if identity.iot_edge else "",
                 parent_scopes=list(identity.parent_scopes) or None,
             )
+            return _identity(device)
+
+        try:
+            return await self._write(call)
         except _NotFoundError as exc:
             raise PreconditionFailedError(exc.code, exc.message) from None
-        return _identity(device)
 
     async def delete(self, identity: Identity) -> None:
         """See `port.Hub`."""
         try:
-            await self._call(self._manager.delete_device, identity.device_id, etag=identity.etag)
+            await self._write(lambda manager: manager.delete_device(identity.device_id, etag=identity.etag))
         except _NotFoundError:
             return
 
     async def probe(self) -> None:
         """See `port.Hub`."""
-        await self._call(self._manager.get_devices, 1)
+        await self._registry.probe()
+
+    async def edge_devices(self) -> tuple[Listed, ...]:
+        """See `port.Hub`."""
+        devices = await self._registry.query("SELECT * FROM devices WHERE capabilities.iotEdge = true")
+        counts = await self._registry.query("SELECT deviceId FROM devices.modules")
+        modules: dict[str, int] = {}
+        for row in counts:
+            modules[row.device_id] = modules.get(row.device_id, 0) + 1
+        found = [_listed(twin, modules.get(twin.device_id, 0)) for twin in devices]
+        return tuple(sorted(found, key=lambda listed: listed.device_id))
+
+    async def _read(self, function: Callable[[Any], _T]) -> _T:
+        return await self._registry.registry_call(self._tenant, function)
+
+    async def _write(self, function: Callable[[Any], _T]) -> _T:
+        return await self._registry.registry_call(self._tenant, function, write=True)
 
 
 class _NotFoundError(HubError):
@@ -148,7 +318,7 @@ def _mapped(error: HttpOperationError) -> HubError:
     # A 404 without the hub's own word may be a proxy's: it must not read as "absent".
     if status == 404 and code == "DeviceNotFound":
         return _NotFoundError(code, "There is no such device.")
-    kind = _ERRORS.get(status, UnavailableError)
+    kind = QuotaExceededError if code == "IotHubQuotaExceeded" else _ERRORS.get(status, UnavailableError)
     return kind(code, f"The hub answered {status} {code}.")
 
 
@@ -156,21 +326,54 @@ def _status(enabled: bool) -> str:
     return "enabled" if enabled else "disabled"
 
 
+def _method(verb: str, credentials: Credentials) -> tuple[str, str, str | None]:
+    """The SDK's method for these credentials, and its two arguments for them."""
+    kind = "sas" if isinstance(credentials, Keys) else "x509"
+    return f"{verb}_device_with_{kind}", credentials.primary, credentials.secondary
+
+
+def _credentials(authentication: Any) -> Credentials | None:
+    if authentication is None:
+        return None
+    key, thumbprint = authentication.symmetric_key, authentication.x509_thumbprint
+    if authentication.type == "sas" and key is not None and key.primary_key and key.secondary_key:
+        return Keys(primary=key.primary_key, secondary=key.secondary_key)
+    if authentication.type == "selfSigned" and thumbprint is not None:
+        second = thumbprint.secondary_thumbprint
+        return Thumbprints(
+            primary=(thumbprint.primary_thumbprint or "").upper(), secondary=second.upper() if second else None
+        )
+    return None
+
+
 def _identity(device: Any) -> Identity:
-    authentication, symmetric = device.authentication, None
-    if authentication is not None and authentication.type == "sas" and authentication.symmetric_key is not None:
-        key = authentication.symmetric_key
-        if key.primary_key and key.secondary_key:
-            symmetric = Keys(primary=key.primary_key, secondary=key.secondary_key)
+    """The SDK's device in our terms.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not isinstance(device.device_id, str) or not device.etag:
+        raise ValueError("the answer has no device in it")
     return Identity(
         device_id=device.device_id,
         generation_id=device.generation_id or "",
         etag=device.etag or "",
         enabled=device.status == "enabled",
         iot_edge=bool(device.capabilities and device.capabilities.iot_edge),
-        authentication=authentication.type if authentication is not None else "none",
-        keys=symmetric,
+        authentication=device.authentication.type if device.authentication is not None else "none",
+        credentials=_credentials(device.authentication),
         status_reason=device.status_reason,
         device_scope=device.device_scope,
         parent_scopes=tuple(device.parent_scopes or ()),
+    )
+
+
+def _listed(twin: Any, modules: int) -> Listed:
+    return Listed(
+        device_id=twin.device_id,
+        enabled=twin.status == "enabled",
+        authentication=twin.authentication_type or "",
+        connected=twin.connection_state == "Connected",
+        last_activity=twin.last_activity_time.strftime("%Y-%m-%dT%H:%M:%SZ") if twin.last_activity_time else "",
+        modules=modules,
     )

@@ -5,8 +5,10 @@ The SDK's own parser answers a trailing semicolon or bad base64 with exceptions 
 """
 
 import base64
-import binascii
 import dataclasses
+import re
+
+_HOST_NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +25,19 @@ class HubCredential:
         return f"HostName={host};SharedAccessKeyName={self.policy};SharedAccessKey={self.key}"
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class WorkloadIdentity:
+    """The operator's own Entra workload identity; what is None comes from its environment."""
+
+    host_name: str
+    client_id: str | None
+    tenant_id: str | None
+
+    def authority(self, port: int) -> str:
+        """Host name and port as the SDK takes them."""
+        return self.host_name if port == 443 else f"{self.host_name}:{port}"
+
+
 def parse(text: str) -> HubCredential:
     """Parse 'HostName=...;SharedAccessKeyName=...;SharedAccessKey=...'; a port in HostName is dropped.
 
@@ -37,13 +52,17 @@ def parse(text: str) -> HubCredential:
     if missing:
         message = f"must have the form HostName=...;SharedAccessKeyName=...;SharedAccessKey=...; missing: {', '.join(missing)}"
         raise ValueError(message)
+    host_name, _, port = fields["HostName"].partition(":")
+    if not _HOST_NAME.fullmatch(host_name) or (port and not port.isdecimal()):
+        message = "has a HostName that is no host name; it has no scheme"
+        raise ValueError(message)
     try:
         base64.b64decode(fields["SharedAccessKey"], validate=True)
-    except binascii.Error:
+    except ValueError:
         message = "has a SharedAccessKey that is not base64"
         raise ValueError(message) from None
     return HubCredential(
-        host_name=fields["HostName"].partition(":")[0],
+        host_name=host_name,
         policy=fields["SharedAccessKeyName"],
         key=fields["SharedAccessKey"],
     )

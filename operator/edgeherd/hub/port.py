@@ -3,12 +3,16 @@
 import dataclasses
 from typing import Protocol
 
-from edgeherd.model import Keys
+from edgeherd.model import Credentials, Keys, Thumbprints
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A device identity as the hub has it. `keys` is None unless it authenticates with symmetric keys."""
+    """A device identity as the hub has it.
+
+    `authentication` is the hub's word: 'sas', 'selfSigned', 'certificateAuthority' or 'none'. `credentials` are the keys
+    or thumbprints that go with the first two; None with the others.
+    """
 
     device_id: str
     generation_id: str
@@ -16,19 +20,45 @@ class Identity:
     enabled: bool
     iot_edge: bool
     authentication: str
-    keys: Keys | None
+    credentials: Credentials | None
     status_reason: str | None = None
     device_scope: str | None = None
     parent_scopes: tuple[str, ...] = ()
 
+    @property
+    def keys(self) -> Keys | None:
+        """The symmetric keys, if it has any."""
+        return self.credentials if isinstance(self.credentials, Keys) else None
+
+    @property
+    def thumbprints(self) -> Thumbprints | None:
+        """The thumbprints, if it has any."""
+        return self.credentials if isinstance(self.credentials, Thumbprints) else None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """An edge device as the hub's device list shows it; times are those of the hub, in UTC."""
+
+    device_id: str
+    enabled: bool
+    authentication: str
+    connected: bool
+    last_activity: str
+    modules: int
+
 
 class HubError(Exception):
-    """The hub did not do what it was asked. Never stands for "absent"; `code` is the hub's own word for it."""
+    """The hub did not do what it was asked. Never stands for "absent"; `code` is the hub's own word for it.
 
-    def __init__(self, code: str, message: str) -> None:
+    `retry_after` are seconds, where it is known when asking again has a chance.
+    """
+
+    def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
         self.message = message
+        self.retry_after = retry_after
 
 
 class AlreadyExistsError(HubError):
@@ -43,8 +73,16 @@ class RefusedError(HubError):
     """401 or 403: the hub refuses the credential. Only the hub's administrator can mend that."""
 
 
+class QuotaExceededError(HubError):
+    """403002 or 413: the hub is full, or its quota for the day is used up."""
+
+
 class ThrottledError(HubError):
     """429: the hub wants to be left alone for a while."""
+
+
+class BusyError(HubError):
+    """We ask the hub as often as we may; nothing was sent."""
 
 
 class InvalidError(HubError):
@@ -56,15 +94,21 @@ class UnavailableError(HubError):
 
 
 class Hub(Protocol):
-    """The identity registry of one hub."""
+    """The identity registry of one hub, on behalf of one namespace."""
 
     async def get(self, device_id: str) -> Identity | None:
         """The identity; None only when the hub itself says that there is none (404)."""
 
-    async def create(self, device_id: str, keys: Keys, *, enabled: bool) -> Identity:
-        """Create an edge-enabled identity with exactly these keys; AlreadyExistsError when there is one."""
+    async def glance(self, device_id: str) -> str | None:
+        """The etag of the identity by way of the twin, which the hub allows sixty times as often.
 
-    async def update(self, identity: Identity, *, enabled: bool, keys: Keys) -> Identity:
+        None where the twin cannot tell: no permission, no twin, or any trouble. `get` decides then.
+        """
+
+    async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
+        """Create an edge-enabled identity with exactly these credentials; AlreadyExistsError when there is one."""
+
+    async def update(self, identity: Identity, *, enabled: bool, credentials: Credentials) -> Identity:
         """Write back what was read, edge-enabled and in the wanted state, only if it has not changed since."""
 
     async def delete(self, identity: Identity) -> None:
@@ -72,3 +116,6 @@ class Hub(Protocol):
 
     async def probe(self) -> None:
         """The cheapest request that needs the registry permission."""
+
+    async def edge_devices(self) -> tuple[Listed, ...]:
+        """All edge devices of the hub, by their ids."""
