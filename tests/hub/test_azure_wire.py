@@ -23,7 +23,7 @@ PARENT = "ms-azure-iot-edge://line-1-638000000000000001"
 async def test_one_request_each(lab: Lab, adapter: AzureHub) -> None:
     """Every call is exactly one request, and each says who asks by the policy's name."""
     created = await adapter.create("press-01", KEYS, enabled=True)
-    updated = await adapter.update(created, enabled=False, keys=KEYS)
+    updated = await adapter.update(created, enabled=False, credentials=KEYS)
     assert await adapter.get("press-01") == updated
     await adapter.delete(updated)
     await adapter.probe()
@@ -89,9 +89,9 @@ async def test_update_echoes_everything(
     before = await adapter.get("press-01")
     assert before is not None
     assert before.keys is not None
-    after = await adapter.update(before, enabled=enabled, keys=keys or before.keys)
+    after = await adapter.update(before, enabled=enabled, credentials=keys or before.keys)
     now = lab.hub.store.device("press-01")
-    assert after == dataclasses.replace(before, etag=now.etag, enabled=enabled, keys=keys or before.keys)
+    assert after == dataclasses.replace(before, etag=now.etag, enabled=enabled, credentials=keys or before.keys)
     assert now == dataclasses.replace(
         stored,
         revision=now.revision,
@@ -111,7 +111,7 @@ async def test_a_leaf_without_parent_becomes_an_edge_device(lab: Lab, adapter: A
     lab.hub.store.put_device("press-01", {"authentication": with_keys(KEYS)}, None)
     before = await adapter.get("press-01")
     assert before is not None
-    after = await adapter.update(before, enabled=True, keys=KEYS)
+    after = await adapter.update(before, enabled=True, credentials=KEYS)
     assert after == dataclasses.replace(
         before, etag=after.etag, iot_edge=True, device_scope="ms-azure-iot-edge://press-01-"
     )
@@ -132,7 +132,7 @@ async def test_ids_make_the_round_trip(lab: Lab, adapter: AzureHub, device_id: s
     created = await adapter.create(device_id, KEYS, enabled=True)
     assert list(lab.hub.store.identities) == [(device_id, ""), (device_id, "$edgeAgent"), (device_id, "$edgeHub")]
     assert await adapter.get(device_id) == created
-    await adapter.delete(await adapter.update(created, enabled=False, keys=KEYS))
+    await adapter.delete(await adapter.update(created, enabled=False, credentials=KEYS))
     assert lab.hub.store.identities == {}
 
 
@@ -140,7 +140,7 @@ async def test_the_budget(lab: Lab) -> None:
     """A minute's worth of calls may come at once; the next one waits, and does not reach the hub meanwhile."""
     adapter = lab.open(operations_per_minute=2)
     await adapter.get("press-01")
-    await adapter.probe()
+    await adapter.get("press-01")
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(adapter.get("press-01"), 0.1)
     assert len(lab.asked) == 2
@@ -149,8 +149,8 @@ async def test_the_budget(lab: Lab) -> None:
 async def test_each_hub_has_its_own_budget(lab: Lab) -> None:
     """What one adapter has used up does not hold up another."""
     first, second = lab.open(operations_per_minute=1), lab.open(operations_per_minute=1)
-    await first.probe()
-    await second.probe()
+    await first.get("press-01")
+    await second.get("press-01")
     assert len(lab.asked) == 2
 
 
@@ -159,7 +159,7 @@ async def ended(adapter: AzureHub, identity: Identity) -> list[str]:
     calls = (
         lambda: adapter.get("press-01"),
         lambda: adapter.create("press-01", KEYS, enabled=True),
-        lambda: adapter.update(identity, enabled=True, keys=OTHER_KEYS),
+        lambda: adapter.update(identity, enabled=True, credentials=OTHER_KEYS),
         lambda: adapter.delete(identity),
         adapter.probe,
     )
@@ -198,3 +198,16 @@ async def test_secrets_stay_inside(lab: Lab, caplog: pytest.LogCaptureFixture) -
     assert [word for word in (*secrets, "sig=", "SharedAccessSignature", "Tracking", "-G:0") if word in text] == []
     assert len(told) > 100
     assert {record.name.partition(".")[0] for record in caplog.records} & {"msrest", "uamqp", "urllib3"} == set()
+
+
+async def test_a_leaf_with_a_parent_becomes_an_edge_device(lab: Lab, adapter: AzureHub) -> None:
+    """The parent stays when the edge flag is put right."""
+    parent = "ms-azure-iot-edge://line-1-1"
+    keys = {"symmetricKey": {"primaryKey": KEYS.primary, "secondaryKey": KEYS.secondary}}
+    lab.hub.store.put_device("press-01", {"authentication": keys, "deviceScope": parent}, None)
+    before = await adapter.get("press-01")
+    assert before is not None
+    after = await adapter.update(before, enabled=True, credentials=KEYS)
+    assert after == dataclasses.replace(
+        before, etag=after.etag, iot_edge=True, device_scope="ms-azure-iot-edge://press-01-", parent_scopes=(parent,)
+    )

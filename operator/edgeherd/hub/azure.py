@@ -58,9 +58,9 @@ _ERRORS: dict[int, type[HubError]] = {
     403: RefusedError,
     409: AlreadyExistsError,
     412: PreconditionFailedError,
-    413: QuotaExceededError,
     429: ThrottledError,
 }
+_FULL = frozenset({"IotHubQuotaExceeded", "TooManyDevices"})
 _PAGE = 100
 
 
@@ -131,7 +131,7 @@ class Registry:
     async def registry_call(self, tenant: str, function: Callable[[Any], _T], *, write: bool = False) -> _T:
         """One registry operation, when the budget admits it and the hub is not known to be in trouble."""
         if self._down is not None and asyncio.get_running_loop().time() < self._down_until:
-            raise self._down
+            raise type(self._down)(self._down.code, self._down.message)
         async with self.budget.admitted(tenant, write=write):
             try:
                 answer = await self._run(function)
@@ -159,14 +159,15 @@ class Registry:
                 with contextlib.suppress(HubError):
                     await self.probe()
             case UnavailableError():
-                self._failures += 1
-                if self._failures >= FAILURES:
-                    self._suspect(error)
+                self._suspect(error)
             case _:
                 self._succeeded()
 
     def _suspect(self, error: HubError) -> None:
-        if isinstance(error, RefusedError | UnavailableError | QuotaExceededError):
+        """The hub may be in trouble: refusals say it at once, time-outs and 5xx only when they repeat."""
+        if isinstance(error, UnavailableError):
+            self._failures += 1
+        if self._failures >= FAILURES or isinstance(error, RefusedError | QuotaExceededError):
             if self._down is None:
                 self._on_trouble()
             self._down, self._down_until = error, asyncio.get_running_loop().time() + DOWN_SECONDS
@@ -318,7 +319,7 @@ def _mapped(error: HttpOperationError) -> HubError:
     # A 404 without the hub's own word may be a proxy's: it must not read as "absent".
     if status == 404 and code == "DeviceNotFound":
         return _NotFoundError(code, "There is no such device.")
-    kind = QuotaExceededError if code == "IotHubQuotaExceeded" else _ERRORS.get(status, UnavailableError)
+    kind = QuotaExceededError if code in _FULL else _ERRORS.get(status, UnavailableError)
     return kind(code, f"The hub answered {status} {code}.")
 
 

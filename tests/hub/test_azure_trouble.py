@@ -1,0 +1,92 @@
+"""The adapter in trouble: odd answers, refusals, throttling, a hub that is down."""
+
+import json
+import pathlib
+import traceback
+
+import pytest
+from aiohttp import web
+from hub_lab import KEYS, OTHER_KEYS, Lab, odd_server, outcome
+
+from edgeherd.hub.azure import AzureHub
+from edgeherd.hub.port import RefusedError, ThrottledError, UnavailableError
+from edgeherd.sim.hub import tls
+
+
+@pytest.mark.parametrize("text", ["<html>", "[]", "{", "{}", "null", "", '{"deviceId":"press-01","capabilities":[]}'])
+async def test_an_answer_that_is_no_device(lab: Lab, tmp_path: pathlib.Path, text: str) -> None:
+    """What cannot be read is an unknown outcome."""
+    certificate = tls.prepare(tmp_path, ("localhost",))
+    kind = "text/html" if text.startswith("<") else "application/json"
+    async with odd_server(certificate.context, lambda: web.Response(text=text, content_type=kind)) as port:
+        adapter = lab.open(port=port, ca_file=str(certificate.ca_file))
+        found = [
+            await outcome(adapter.get("press-01")),
+            await outcome(adapter.create("press-01", KEYS, enabled=True)),
+        ]
+    assert {kind for kind, _ in found} == {UnavailableError}
+
+
+async def test_an_odd_list_tells_no_keys(lab: Lab, tmp_path: pathlib.Path) -> None:
+    """A list that cannot be read keeps its keys to itself."""
+    keys = {"symmetricKey": {"primaryKey": KEYS.primary, "secondaryKey": KEYS.secondary}}
+    text = json.dumps([{"deviceId": "p", "authentication": keys, "capabilities": []}])
+    certificate = tls.prepare(tmp_path, ("localhost",))
+    async with odd_server(
+        certificate.context, lambda: web.Response(text=text, content_type="application/json")
+    ) as port:
+        adapter = lab.open(port=port, ca_file=str(certificate.ca_file))
+        with pytest.raises(UnavailableError) as caught:
+            await adapter.probe()
+    assert KEYS.primary not in "".join(traceback.format_exception(caught.value))
+
+
+async def test_redirects_are_not_followed(lab: Lab, tmp_path: pathlib.Path) -> None:
+    """One call is one request, wherever it is told to go."""
+    asked: list[int] = []
+
+    def answer() -> web.Response:
+        asked.append(1)
+        return web.Response(status=302, headers={"Location": "/devices/other"})
+
+    certificate = tls.prepare(tmp_path, ("localhost",))
+    async with odd_server(certificate.context, answer) as port:
+        adapter = lab.open(port=port, ca_file=str(certificate.ca_file))
+        assert await outcome(adapter.get("press-01")) == (UnavailableError, "HTTP302")
+    assert len(asked) == 1
+
+
+async def test_a_hub_that_refuses_us_is_not_asked_by_every_device(lab: Lab) -> None:
+    """One finds out, is told once, and the others fail at once until the hub's own probe succeeds."""
+    adapter = lab.open(key=OTHER_KEYS.primary)
+    refused = (RefusedError, "IotHubUnauthorizedAccess")
+    assert [await outcome(adapter.get(f"press-{n}")) for n in range(10)] == [refused] * 10
+    assert [path for _, path, _ in lab.asked] == ["/devices/press-0", "/devices"]
+
+
+async def test_a_refusal_of_one_device_is_not_the_hub_s(lab: Lab, adapter: AzureHub) -> None:
+    """The others go on."""
+    lab.hub.faults.add("refuse-credential", path="press-0$")
+    found = [await outcome(adapter.get(f"press-{n}")) for n in range(3)]
+    assert found == [(RefusedError, "IotHubUnauthorizedAccess"), None, None]
+
+
+async def test_a_hub_that_is_down_is_left_alone_after_three_tries(lab: Lab, adapter: AzureHub) -> None:
+    """Until its own probe succeeds."""
+    lab.hub.faults.add("error", code="ServiceUnavailable", count=3)
+    down = (UnavailableError, "ServiceUnavailable")
+    assert [await outcome(adapter.get("press-1")) for _ in range(5)] == [down] * 5
+    assert len(lab.asked) == 3
+    await adapter.probe()
+    assert await adapter.get("press-1") is None
+
+
+async def test_after_a_429_nobody_asks_for_ten_seconds(lab: Lab, adapter: AzureHub) -> None:
+    """And the error says for how long."""
+    lab.hub.faults.add("throttle", count=1)
+    with pytest.raises(ThrottledError):
+        await adapter.get("press-1")
+    with pytest.raises(ThrottledError) as caught:
+        await adapter.get("press-2")
+    assert 9 < (caught.value.retry_after or 0) <= 10
+    assert len(lab.asked) == 1
