@@ -11,6 +11,7 @@ from yaml_samples import (
     STRING,
     X509,
     active_sections,
+    changed,
     difference,
     fixture,
     refusal,
@@ -21,10 +22,25 @@ from yaml_samples import (
 from edgeherd import config
 from edgeherd.config import Wanted
 
-TAGS = "1.0.0 1.0.1 1.0.5 1.0.6 1.0.7.1 1.0.8 1.0.9 1.0.9.5 1.0.10 1.1.0 1.1.1 1.1.15".split()
+TAGS = [
+    "1.0.0",
+    "1.0.1",
+    "1.0.5",
+    "1.0.6",
+    "1.0.7.1",
+    "1.0.8",
+    "1.0.9",
+    "1.0.9.5",
+    "1.0.10",
+    "1.1.0",
+    "1.1.1",
+    "1.1.15",
+]
 FILES = {"deb": "linux-debian.config.yaml", "rpm": "linux.config.yaml", "Windows": "windows.config.yaml"}
 TEMPLATES = [("1.0.10", "ours")]
 TEMPLATES += [(tag, kind) for tag in TAGS for kind in FILES if (tag, kind) != ("1.0.0", "deb")]
+GENERATIONS = [("1.0.10", "ours"), ("1.0.0", "rpm"), ("1.0.6", "deb"), ("1.0.8", "Windows"), ("1.0.9.5", "rpm")]
+GENERATIONS += [("1.0.10", "Windows"), ("1.1.1", "deb"), ("1.1.15", "rpm")]
 IMAGE = "registry.example/agent:1.0"
 ENV = {"UpstreamProtocol": "AmqpWs", "https_proxy": "http://proxy.example:3128"}
 LAYOUTS = {
@@ -112,7 +128,7 @@ def assert_edited(before: bytes, wanted: Wanted, version: config.Version) -> Non
     )
 
 
-@pytest.mark.parametrize("where", TEMPLATES, ids=named)
+@pytest.mark.parametrize("where", GENERATIONS, ids=named)
 @pytest.mark.parametrize("wanted", ROWS.values(), ids=ROWS)
 def test_exactly_the_lines_that_are_ours_change(where: tuple[str, str], wanted: Wanted) -> None:
     """One line for each thing that is wanted; the second edit finds nothing to do."""
@@ -120,24 +136,31 @@ def test_exactly_the_lines_that_are_ours_change(where: tuple[str, str], wanted: 
 
 
 @pytest.mark.parametrize("where", TEMPLATES, ids=named)
-@pytest.mark.parametrize("layout", LAYOUTS)
+def test_every_template_takes_everything_at_once(where: tuple[str, str]) -> None:
+    """All that can be wanted, in every file that a package ever brought."""
+    assert_edited(template(*where), EVERYTHING, config.Version.parse(where[0]))
+
+
+@pytest.mark.parametrize("where", GENERATIONS, ids=named)
+@pytest.mark.parametrize("layout", list(LAYOUTS)[1:])
 def test_line_ends_are_kept(where: tuple[str, str], layout: str) -> None:
     """LF stays LF, CRLF stays CRLF, and a file without a final newline gets none."""
     assert_edited(LAYOUTS[layout](template(*where)), EVERYTHING, config.Version.parse(where[0]))
 
 
 @pytest.mark.parametrize("where", TEMPLATES, ids=named)
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_undoing_gives_the_same_bytes_as_before(where: tuple[str, str], layout: str) -> None:
+def test_undoing_gives_the_same_bytes_as_before(where: tuple[str, str]) -> None:
     """A device that is given up has the file that its package brought."""
-    before, version = LAYOUTS[layout](template(*where)), config.Version.parse(where[0])
-    made = config.edit(before, Wanted(connection_string=STRING), version=version)
-    undone = config.deprovision(made.content, version=version)
-    assert undone.content == before
-    assert [(change.path, change.action, change.after) for change in undone.changes] == [
-        ("provisioning.device_connection_string", "Change", PLACEHOLDER)
-    ]
-    assert config.deprovision(before, version=version) == config.Edit(content=before, changes=(), restarts=False)
+    version = config.Version.parse(where[0])
+    for layout in LAYOUTS.values():
+        before = layout(template(*where))
+        made = config.edit(before, Wanted(connection_string=STRING), version=version)
+        undone = config.deprovision(made.content, version=version)
+        assert undone.content == before
+        assert [(change.path, change.action, change.after) for change in undone.changes] == [
+            ("provisioning.device_connection_string", "Change", PLACEHOLDER)
+        ]
+        assert config.deprovision(before, version=version) == config.Edit(content=before, changes=(), restarts=False)
 
 
 @pytest.mark.parametrize("where", TEMPLATES, ids=named)
@@ -149,18 +172,23 @@ def test_a_fresh_file_is_refused_by_the_daemon_and_taken_by_the_editor(where: tu
     assert told(verdict) == (False, True, [("connection-string-placeholder", line, "error")])
 
 
+def switched(content: bytes, section: str) -> bytes:
+    """A template with another section active: the manual one commented out, that one uncommented, as people do it."""
+    blocks = content.decode().split("\n\n")
+    manual = next(n for n, block in enumerate(blocks) if re.search(r"^provisioning:", block, re.MULTILINE))
+    other = next(n for n, block in enumerate(blocks) if re.search(section, block, re.MULTILINE))
+    blocks[manual] = re.sub(r"^(?!#)", "# ", blocks[manual], flags=re.MULTILINE)
+    blocks[other] = re.sub(r"^# (?=provisioning:| )", "", blocks[other], flags=re.MULTILINE)
+    return "\n\n".join(blocks).encode()
+
+
 @pytest.mark.parametrize("where", TEMPLATES, ids=named)
 def test_another_active_section_becomes_a_comment_and_the_manual_one_is_uncommented(where: tuple[str, str]) -> None:
     """A file on DPS ends up as the pristine one does."""
     before, version = template(*where), config.Version.parse(where[0])
     wanted = Wanted(connection_string=STRING)
-    blocks = before.decode().split("\n\n")
-    manual = next(n for n, block in enumerate(blocks) if re.search(r"^provisioning:", block, re.MULTILINE))
-    dps = next(n for n, block in enumerate(blocks) if re.search(r'^#   source: "dps"', block, re.MULTILINE))
-    blocks[manual] = re.sub(r"^(?!#)", "# ", blocks[manual], flags=re.MULTILINE)
-    blocks[dps] = re.sub(r"^# (?=provisioning:| )", "", blocks[dps], flags=re.MULTILINE)
-    on_dps = "\n\n".join(blocks).encode()
-    assert config.load(on_dps, version=version).source == "dps.tpm"
+    on_dps = switched(before, r'^#   source: "dps"')
+    assert config.load(on_dps, version=version).source == ("dps.tpm" if version.numbers >= (1, 0, 7) else "dps")
     pristine = config.edit(before, wanted, version=version)
     assert config.edit(on_dps, wanted, version=version).content == pristine.content
 
@@ -174,20 +202,16 @@ def test_a_certificate_is_possible_since_1_0_10(where: tuple[str, str]) -> None:
             config.edit(before, wanted, version=version)
         assert refusal(caught) == [("version", None)]
         return
+    text = switched(before, r"^#   authentication:").decode()
+    filled = changed(
+        text,
+        ("<REQUIRED IOTHUB HOSTNAME>", X509.iothub_hostname),
+        ("<REQUIRED DEVICE ID PROVISIONED IN IOTHUB>", X509.device_id),
+        ("<REQUIRED URI TO DEVICE IDENTITY CERTIFICATE>", X509.identity_cert),
+        ("<REQUIRED URI TO DEVICE IDENTITY PRIVATE KEY>", X509.identity_pk),
+    )
     made = config.edit(before, wanted, version=version)
-    gone, come = difference(before, made.content)
-    assert all(re.fullmatch(r"(# )?(provisioning:|  .*)", line) for line in [*gone, *come])
-    assert said(made.content)["provisioning"] == {
-        "source": "manual",
-        "authentication": {
-            "method": "x509",
-            "iothub_hostname": X509.iothub_hostname,
-            "device_id": X509.device_id,
-            "identity_cert": X509.identity_cert,
-            "identity_pk": X509.identity_pk,
-        },
-        "dynamic_reprovisioning": False,
-    }
+    assert made.content.decode() == filled
     assert config.load(made.content, version=version).source == "manual.x509"
     assert config.edit(made.content, wanted, version=version).content == made.content
     back = config.edit(made.content, Wanted(connection_string=STRING), version=version)

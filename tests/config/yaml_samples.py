@@ -4,14 +4,17 @@ import difflib
 import io
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from ruamel.yaml import YAML
 
 import edgeherd
 from edgeherd import config
+
+Made = TypeVar("Made")
 
 FIXTURES = Path(os.environ.get("EDGEHERD_FIXTURES", Path(__file__).resolve().parents[3] / "shared/fixtures/iotedge"))
 DEBIAN = (Path(edgeherd.__file__).parent / "sim/devices/files/config.yaml").read_bytes()
@@ -105,3 +108,13 @@ def told(verdict: config.Verdict) -> tuple[bool, bool, list[tuple[str, int | Non
 def refusal(caught: pytest.ExceptionInfo[config.ConfigError]) -> list[tuple[str, int | None]]:
     """The rules and lines of a refusal."""
     return [(problem.rule, problem.line) for problem in caught.value.problems]
+
+
+def attempt(
+    act: Callable[..., Made], content: bytes, **arguments: Any
+) -> tuple[Made | None, config.ConfigError | None]:
+    """What one of the package's functions makes of a file: a result or a refusal that says why."""
+    try:
+        return act(content, **arguments), None
+    except config.ConfigError as exc:
+        return None, exc

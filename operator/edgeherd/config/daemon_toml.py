@@ -28,7 +28,7 @@ from edgeherd.config.shapes import (
     complain,
 )
 from edgeherd.config.toml_text import Path, TomlSyntaxError
-from edgeherd.config.values import Settings, Version
+from edgeherd.config.values import X509, Settings, Version
 
 _STRINGS = ("username", "password", "email", "serveraddress")
 _URIS = {"workload_uri": Url(), "management_uri": Url()}
@@ -293,4 +293,14 @@ def _summary(said: Any, version: Version) -> Settings:
         agent_image=agent.get("config", {}).get("image") or default_image(version),
         agent_env=agent.get("env") or {},
         meaning=hashlib.sha256(text.encode()).hexdigest(),
+        x509=_x509(provisioning, inner) if source == "manual.x509" and "identity_pk" in inner else None,
+    )
+
+
+def _x509(provisioning: Any, authentication: Any) -> X509:
+    return X509(
+        iothub_hostname=provisioning["iothub_hostname"],
+        device_id=provisioning["device_id"],
+        identity_cert=authentication["identity_cert"],
+        identity_pk=authentication["identity_pk"],
     )

@@ -28,7 +28,7 @@ from edgeherd.config.shapes import (
     Url,
     complain,
 )
-from edgeherd.config.values import Problem, Settings, Version
+from edgeherd.config.values import X509, Problem, Settings, Version
 from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
 
 _SOCKETS = {
@@ -344,7 +344,12 @@ def _summary(said: Any) -> Settings:
         agent_image=agent["config"]["image"],
         agent_env={key: value or "" for key, value in agent["env"].items()},
         meaning=hashlib.sha256(text.encode()).hexdigest(),
+        x509=_x509(inner) if source == "manual.x509" else None,
     )
+
+
+def _x509(said: Any) -> X509:
+    return X509(**{name: said[name] for name in ("iothub_hostname", "device_id", "identity_cert", "identity_pk")})
 
 
 def problem_of_duplicates(root: Node) -> list[Problem]:

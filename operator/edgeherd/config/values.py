@@ -123,7 +123,8 @@ class Settings:
     """What the daemon understands of a file.
 
     `source` is 'manual.device_connection_string', 'manual.x509', 'dps.…', 'external', or empty for none. `meaning` is
-    a SHA-256 over everything that the daemon reads: when it changes, 1.0 and 1.1 delete their containers.
+    a SHA-256 over everything that the daemon reads: when it changes, 1.0 and 1.1 delete their containers. `x509` is
+    there when the source is 'manual.x509'.
     """
 
     source: str
@@ -132,6 +133,7 @@ class Settings:
     agent_image: str
     agent_env: Mapping[str, str] = dataclasses.field(repr=False)
     meaning: str
+    x509: X509 | None = None
 
 
 class ConfigError(Exception):

@@ -78,8 +78,8 @@ class Session(Protocol):
             'applied', 'changed' (by somebody else meanwhile), 'unwritable', 'incomplete' or 'owner'.
         """
 
-    async def place(self, path: str, content: bytes) -> str:
-        """Put a file beside the daemon's own, for the daemon to read and nobody else, unless it is there already.
+    async def place(self, path: str, content: bytes, *, like: str) -> str:
+        """Put a file on the device, unless it is there already. Only the owner of the file `like` can read it.
 
         Returns:
             'same', 'placed', 'unwritable', 'incomplete' or 'owner'.

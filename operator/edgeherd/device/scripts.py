@@ -67,6 +67,7 @@ echo applied | say result
 
 _PLACE = r"""
 IFS= read -r path
+IFS= read -r like
 IFS= read -r after
 file=$R$path
 if [ -f "$file" ] && [ ! -L "$file" ] && [ "$(sha256sum < "$file" | cut -d ' ' -f 1)" = "$after" ]; then
@@ -74,8 +75,8 @@ if [ -f "$file" ] && [ ! -L "$file" ] && [ "$(sha256sum < "$file" | cut -d ' ' -
 fi
 umask 077
 folder=${file%/*}
-own() { if id -u iotedge >/dev/null 2>&1; then chown iotedge:iotedge "$1" 2>/dev/null; fi; }
-# A new folder is the daemon's, which must be able to look into it; one that is there stays as it is.
+own() { chown "$(stat -c '%u:%g' "$R$like" 2>/dev/null)" "$1" 2>/dev/null; }
+# A new folder is the daemon's, as its file is: it must be able to look into it. One that is there stays as it is.
 if [ ! -d "$folder" ]; then
   if ! mkdir -p "$folder" 2>/dev/null; then echo unwritable | say result; exit 0; fi
   own "$folder"
@@ -121,7 +122,7 @@ Parameters: nonce, path, SHA-256 before, SHA-256 after; then the content in base
 PLACE = _command(_PLACE)
 """Writes a file that only the daemon may read, unless it is there already.
 
-Parameters: nonce, path, SHA-256; then the content in base64 until the end. Says: result.
+Parameters: nonce, path, a file whose owner it gets, SHA-256; then the content in base64 until the end. Says: result.
 """
 
 RESTART = _command(_RESTART)

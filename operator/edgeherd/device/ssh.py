@@ -86,11 +86,11 @@ class SshSession:
         values = await self._run(scripts.APPLY, [path, before, after], body)
         return values.get("result", b"").decode("ascii", "replace").strip()
 
-    async def place(self, path: str, content: bytes) -> str:
+    async def place(self, path: str, content: bytes, *, like: str) -> str:
         """See `port.Session`."""
         after = hashlib.sha256(content).hexdigest()
         body = base64.encodebytes(content).decode()
-        values = await self._run(scripts.PLACE, [path, after], body)
+        values = await self._run(scripts.PLACE, [path, like, after], body)
         return values.get("result", b"").decode("ascii", "replace").strip()
 
     async def restart(self) -> None:

@@ -70,7 +70,7 @@ class ConfigurationLink:
         except config.UneditableError as exc:
             raise Stalled("ConfigNotEditable", f"{path} was left as it is: {exc}") from None
         if not edit.changes:
-            if certificate is not None and device.correct_drift and await _place(device, session, certificate):
+            if certificate is not None and device.correct_drift and await _place(device, session, certificate, path):
                 await session.restart()
                 event = ("CertificatePlaced", "A new certificate was put on the device and the daemon restarted.")
                 return Applied(facts=facts, version=version, config_hash=facts.sha256, restarted=True, events=(event,))
@@ -85,7 +85,7 @@ class ConfigurationLink:
         if not verdict.valid:
             raise Stalled("ConfigNotEditable", f"{path} was left as it is: {verdict.problems[0].message}")
         if certificate is not None:
-            await _place(device, session, certificate)
+            await _place(device, session, certificate, path)
         await self._write(device, session, path, facts, edit)
         reason = "ConfigDriftCorrected" if applied_before else "ConfigApplied"
         what = ", ".join(change.path for change in edit.changes)
@@ -119,13 +119,13 @@ class ConfigurationLink:
         self._refused.pop(device.key, None)
 
 
-async def _place(device: EdgeDevice, session: Session, certificate: Certificate) -> bool:
+async def _place(device: EdgeDevice, session: Session, certificate: Certificate, config_path: str) -> bool:
     """Put certificate and private key where the daemon reads them. Returns whether anything was written."""
     placed = False
     for path, content in zip(
         certificate_paths(device), (certificate.certificate, certificate.private_key), strict=True
     ):
-        match await session.place(path, content):
+        match await session.place(path, content, like=config_path):
             case "placed":
                 placed = True
             case "same":

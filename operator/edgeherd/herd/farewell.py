@@ -79,8 +79,7 @@ class Farewell:
                 facts = await session.observe(path)
                 content = facts.content or b""
                 version = config.Version.parse(facts.version)
-                ours = config.load(content, version=version).connection_string
-                if not ours or config.parse_connection_string(ours).device_id != device.device_id:
+                if _provisioned_as(config.load(content, version=version)) != device.device_id:
                     return
                 edit = config.deprovision(content, version=version)
                 if edit.changes:
@@ -116,3 +115,11 @@ class Farewell:
         except ApiError as exc:
             if exc.status != 404:
                 raise
+
+
+def _provisioned_as(settings: config.Settings) -> str:
+    """The device id in the daemon's file; empty for none."""
+    if settings.x509 is not None:
+        return settings.x509.device_id
+    text = settings.connection_string
+    return config.parse_connection_string(text).device_id if text else ""

@@ -5,9 +5,12 @@ import contextlib
 import dataclasses
 import functools
 
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.x509 import load_pem_x509_certificate
+
 from edgeherd import config
 from edgeherd.sim.devices.filesystem import FileSystem
-from edgeherd.sim.devices.hubdoor import Hub
+from edgeherd.sim.devices.hubdoor import Answer, Hub
 from edgeherd.sim.devices.journal import Journal
 from edgeherd.sim.devices.modules import Modules
 from edgeherd.sim.devices.unit import BAD_SETTINGS, Unit
@@ -195,11 +198,23 @@ class Daemon:
             self._journal.write("WARN", words)
             await asyncio.sleep(self._pace.watchdog)
 
+    async def _present(self, x509: config.X509) -> Answer:
+        """Certificate and key are read where the settings say; whether they belong together is not looked at."""
+        try:
+            found = [self._files.content_of(uri) for uri in (x509.identity_cert, x509.identity_pk)]
+            thumbprint = load_pem_x509_certificate(found[0]).fingerprint(SHA256()).hex()
+        except (OSError, ValueError) as exc:
+            return Answer(accepted=False, reason=f"Could not load the identity certificate: {type(exc).__name__}")
+        return await self._hub.present(x509, thumbprint)
+
     async def _create_agent(self, settings: config.Settings) -> str | None:
         """What was in the way, or None when edgeAgent runs."""
-        if settings.source != _CONNECTION_STRING:
+        if settings.x509 is not None:
+            answer = await self._present(settings.x509)
+        elif settings.source == _CONNECTION_STRING:
+            answer = await self._hub.ask(config.parse_connection_string(settings.connection_string))
+        else:
             return f"provisioning by '{settings.source}' is not simulated"
-        answer = await self._hub.ask(config.parse_connection_string(settings.connection_string))
         if not answer.accepted:
             return f"Could not get module {AGENT}\n  caused by: {answer.reason}"
         self._journal.write("INFO", f"Pulling image {settings.agent_image}...")

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import os
 import pathlib
+import urllib.parse
 from importlib import resources
 
 from edgeherd import config
@@ -59,6 +60,14 @@ class FileSystem:
     def config_file(self) -> pathlib.Path:
         """The daemon's settings."""
         return self.root / "etc/iotedge/config.yaml"
+
+    def content_of(self, uri: str) -> bytes:
+        """What is in the file that a `file:` URI names.
+
+        Raises:
+            OSError: it is not there.
+        """
+        return (self.root / urllib.parse.urlsplit(uri).path.lstrip("/")).read_bytes()
 
     @property
     def unit(self) -> pathlib.Path:

@@ -12,7 +12,7 @@ import ssl
 import time
 import urllib.parse
 from collections.abc import AsyncIterator
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -37,6 +37,9 @@ class Hub(Protocol):
 
     async def ask(self, connection: config.ConnectionString) -> Answer:
         """Whether the hub lets this device in."""
+
+    async def present(self, x509: config.X509, thumbprint: str) -> Answer:
+        """Whether the hub lets a device with this certificate in."""
 
 
 class _Pinned(AbstractResolver):
@@ -78,10 +81,19 @@ class HttpsHub:
     async def ask(self, connection: config.ConnectionString) -> Answer:
         """See `Hub`."""
         device = urllib.parse.quote(connection.device_id, safe="")
-        url = f"https://{connection.host_name}:{self._port}/devices/{device}/messages/deviceBound?api-version={API_VERSION}"
+        path = f"/devices/{device}/messages/deviceBound?api-version={API_VERSION}"
         headers = {"Authorization": sas_token(connection, now=time.time())}
+        return await self._answer("GET", connection.host_name, path, headers=headers)
+
+    async def present(self, x509: config.X509, thumbprint: str) -> Answer:
+        """See `Hub`. The emulator takes the thumbprint by its control API: it asks for no certificate by TLS."""
+        path = f"/$sim/devices/{urllib.parse.quote(x509.device_id, safe='')}/present"
+        return await self._answer("POST", x509.iothub_hostname, path, json={"thumbprint": thumbprint})
+
+    async def _answer(self, method: str, host_name: str, path: str, **more: Any) -> Answer:
+        url = f"https://{host_name}:{self._port}{path}"
         try:
-            async with self._session.get(url, headers=headers) as response:
+            async with self._session.request(method, url, **more) as response:
                 status, words = response.status, response.reason
         except TimeoutError:
             return Answer(accepted=False, reason="Could not make hub request: operation timed out")

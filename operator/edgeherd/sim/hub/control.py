@@ -8,9 +8,11 @@ from typing import Any
 
 from aiohttp import web
 
+from edgeherd.sim.hub import sas
 from edgeherd.sim.hub import wire as wires
 from edgeherd.sim.hub.calls import Reply
 from edgeherd.sim.hub.errors import HubError, invalid
+from edgeherd.sim.hub.store import Store
 from edgeherd.sim.hub.wire import Wire
 
 TOKEN_HEADER = "x-sim-token"  # noqa: S105  (a header's name)
@@ -98,10 +100,20 @@ class Control:
                 store.touch((device, module), connected=what == "connect")
             case ("PATCH", "modules", module, "reported"):
                 store.report((device, module), body)
+            case ("POST", "present"):
+                _present(store, device, body)
             case action if action in actions:
                 actions[action]()
             case _:
                 raise HubError("ResourceNotFound", "The control API has nothing at this address.")
+
+
+def _present(store: Store, device: str, body: Mapping[str, Any]) -> None:
+    """A device shows its certificate, as a real one does in the TLS handshake: here by its thumbprint."""
+    identity = store.device(device)
+    known = {identity.authentication.primary_thumbprint, identity.authentication.secondary_thumbprint} - {None}
+    if identity.status != "enabled" or str(body.get("thumbprint", "")).upper() not in {str(t).upper() for t in known}:
+        raise sas.unauthorized()
 
 
 def _body(raw: bytes) -> Mapping[str, Any]:
