@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeherd import resource
-from edgeherd.cluster.errors import ConflictError
+from edgeherd.cluster.errors import ApiError, ConflictError
 from edgeherd.hub.port import (
     AlreadyExistsError,
     HubError,
@@ -58,6 +58,8 @@ class Steps:
 
     def _fail(self) -> None:
         error, self.at = self.error, None
+        if isinstance(error, HubError) and self.taken[-1] in {"secret", "status"}:
+            raise ApiError(0, "The API server did not answer.")
         if error is not None:
             raise error
 
