@@ -52,10 +52,9 @@ def assert_right(before: bytes, made: config.Edit, wanted: Wanted, version: Vers
     assert (meant.source, meant.connection_string) == ("manual.device_connection_string", STRING)
     assert wanted.hostname in {None, meant.hostname}
     assert wanted.agent_image in {None, meant.agent_image}
-    assert meant.agent_env == {
-        **({"email": meant.agent_env["email"]} if "email" in meant.agent_env else {}),
-        **wanted.agent_env,
-    }
+    stayed = set(((said(before) or {}).get("agent") or {}).get("env") or {})
+    assert set(meant.agent_env) == {str(name) for name in stayed} | set(wanted.agent_env)
+    assert {name: meant.agent_env[name] for name in wanted.agent_env} == wanted.agent_env
     assert config.edit(made.content, wanted, version=version) == config.Edit(
         content=made.content, changes=(), restarts=False
     )

@@ -120,7 +120,7 @@ def test_nothing_else_is_touched(text: str) -> None:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        pytest.param(b"a: [\n", ("syntax", 2), id="a bracket that is never closed"),
+        pytest.param(b"a: [\n", ("syntax", 1), id="a bracket that is never closed"),
         pytest.param(PLAIN.encode("utf-16"), ("encoding", 1), id="UTF-16"),
         pytest.param(b"#" * (1024 * 1024 + 1), ("size", None), id="more than 1 MiB"),
     ],

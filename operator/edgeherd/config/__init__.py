@@ -4,8 +4,7 @@
 """
 
 from edgeherd.config.connection import ConnectionString, ConnectionStringError, parse_connection_string
-from edgeherd.config.editor import check, deprovision, edit, fingerprint, load, repair
-from edgeherd.config.masking import masked_diff
+from edgeherd.config.editor import check, deprovision, edit, fingerprint, load, masked_diff, repair
 from edgeherd.config.values import (
     X509,
     Change,

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import click
 
 from edgeherd.config import editor
-from edgeherd.config.masking import masked_diff
 from edgeherd.config.values import ConfigError, Edit, Version, Wanted
 
 _FILE = click.argument("file", type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False))
@@ -106,7 +105,7 @@ def set_(
 def diff(file: pathlib.Path, connection_string_file: pathlib.Path, runtime: Version, hostname: str | None) -> None:
     """Show what `set` would change: a unified diff, secrets masked. Exits with 0 whether or not there is one."""
     made = _edited(file, connection_string_file, runtime, hostname)
-    click.echo(masked_diff(file.read_bytes(), made.content, name=str(file)), nl=False)
+    click.echo(editor.masked_diff(file.read_bytes(), made.content, name=str(file)), nl=False)
 
 
 @group.command()
@@ -129,7 +128,10 @@ def repair(file: pathlib.Path, runtime: Version, *, in_place: bool) -> None:
 
 
 def _edited(file: pathlib.Path, connection_string_file: pathlib.Path, runtime: Version, hostname: str | None) -> Edit:
-    text = connection_string_file.read_text().strip()
+    try:
+        text = connection_string_file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise click.ClickException(f"{connection_string_file} is not UTF-8 text. Save it as UTF-8.") from None
     with _said():
         return editor.edit(file.read_bytes(), Wanted(connection_string=text, hostname=hostname), version=runtime)
 

@@ -79,8 +79,9 @@ def check_for_device(text: str) -> ConnectionString:
     for name in ("HostName", "DeviceId", "SharedAccessKey"):
         if names.count(name) > 1:
             raise ConnectionStringError("malformed", f"The connection string names {name} twice. Remove one.")
-    if "=" in next(part for part in text.split(";") if part.startswith("DeviceId=")).removeprefix("DeviceId="):
-        raise _malformed("DeviceId", "has an '=', at which the daemon cuts it off")
+    for name in ("DeviceId", "HostName"):
+        if "=" in next(part for part in text.split(";") if part.startswith(f"{name}=")).removeprefix(f"{name}="):
+            raise _malformed(name, "has an '=', at which the daemon cuts it off")
     return parsed
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from edgeherd.config import yaml_tree
 from edgeherd.config.connection import ConnectionStringError, parse_connection_string
+from edgeherd.config.masking import shown_key
 from edgeherd.config.shapes import (
     Anything,
     Bool,
@@ -28,6 +29,7 @@ from edgeherd.config.shapes import (
     Url,
     complain,
 )
+from edgeherd.config.strays import stray_sections
 from edgeherd.config.values import X509, Problem, Settings, Version
 from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
 
@@ -70,7 +72,12 @@ def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
     root = _document(text, problems)
     if root is None or problems:
         return None, problems
-    item = _item(root)
+    try:
+        item = _item(root, [_MOST_VALUES])
+    except _TooManyError:
+        message = "The file's aliases multiply to more values than the daemon could read. Write the values out."
+        complain(problems, None, "reference", message)
+        return None, problems
     if isinstance(item.value, dict):
         _find_nulls(item, version, problems)
         merged = _defaults(version)
@@ -106,28 +113,37 @@ def _blame(text: str, error: yaml_tree.SyntaxProblemError) -> tuple[int | None, 
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r" *\t+ *[^#\s]", line):
             return number, "tab", "The line is indented with a tab. Indent with two spaces."
-    for number, line in enumerate(text.splitlines(), 1):
-        if re.match(
-            r" +(provisioning|agent|hostname|connect|listen|homedir|moby_runtime|certificates|watchdog):", line
-        ):
-            return number, "leading-space", "The line must begin in the first column. Remove the spaces before it."
+    stray = next(stray_sections(text), None)
+    if stray is not None:
+        return stray, "leading-space", "The line must begin in the first column. Remove the spaces before it."
     return error.line, "syntax", f"The file is not YAML: {error.message}."
 
 
-def _item(node: Node) -> Item:
+_MOST_VALUES = 50_000
+"""The largest file that is looked at has far fewer lines."""
+
+
+class _TooManyError(Exception):
+    """Aliases of aliases."""
+
+
+def _item(node: Node, left: list[int]) -> Item:
     """The node's value as yaml-rust gives it: aliases replaced, the last of duplicate keys, text keys only."""
+    left[0] -= 1
+    if left[0] < 0:
+        raise _TooManyError
     match node:
         case AliasNode():
-            return Item(_item(node.target).value, node.line)
+            return Item(_item(node.target, left).value, node.line)
         case ScalarNode():
             return Item(node.value, node.line)
         case ListNode():
-            return Item([_item(inner) for inner in node.items], node.line)
+            return Item([_item(inner, left) for inner in node.items], node.line)
         case MapNode():
             found = {}
             for key, value in node.entries:
                 if isinstance(key, ScalarNode) and isinstance(key.value, str):
-                    inner = _item(value)
+                    inner = _item(value, left)
                     found[key.value] = Item(inner.value, key.line)
             return Item(found, node.line)
     raise AssertionError(type(node))
@@ -361,7 +377,7 @@ def problem_of_duplicates(root: Node) -> list[Problem]:
             if isinstance(key, ScalarNode):
                 if key.value in seen:
                     message = (
-                        f"'{key.text[:60]}' is there already on line {seen[key.value]}. The daemon silently takes the last "
+                        f"{shown_key(key.text)} is there already on line {seen[key.value]}. The daemon silently takes the last "
                         "one. Remove one of them."
                     )
                     found.append(Problem(line=key.line, severity="warning", rule="duplicate-key", message=message))

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from edgeherd.config import daemon_toml
 from edgeherd.config.connection import parse_connection_string
-from edgeherd.config.differences import changes
+from edgeherd.config.differences import changes, refuse_overruled
 from edgeherd.config.toml_text import (
     Leaf,
     Path,
@@ -72,7 +72,7 @@ def edit(text: str, wanted: Wanted, version: Version) -> Edit:
     draft = _draft(text)
     try:
         _make(draft, wanted, version)
-        return _verified(text, draft, version)
+        return _verified(text, draft, version, wanted)
     except TomlSyntaxError:
         raise _laid_out_oddly() from None
 
@@ -106,7 +106,7 @@ def deprovision(text: str, version: Version) -> Edit:
     try:
         _scrub(draft)
         draft.comment_out(("provisioning",))
-        return _verified(text, draft, version, provisioned=False)
+        return _verified(text, draft, version, None)
     except TomlSyntaxError:
         raise _laid_out_oddly() from None
 
@@ -281,19 +281,23 @@ def _begin_agent(draft: TomlDraft) -> None:
     draft.append(["[agent]", 'name = "edgeAgent"', 'type = "docker"'])
 
 
-def _verified(before: str, draft: TomlDraft, version: Version, *, provisioned: bool = True) -> Edit:
-    """The edit, read back: `config apply` takes it, and nothing but ours differs.
+def _verified(before: str, draft: TomlDraft, version: Version, wanted: Wanted | None) -> Edit:
+    """The edit, read back: `config apply` takes it and reads what is wanted, and nothing but ours differs.
+
+    `wanted` is None for an undo, after which nothing is provisioned.
 
     Raises:
         UneditableError: it does not hold; nothing leaves this module then.
     """
     after = draft.text
     settings, problems = daemon_toml.understand(after, version)
-    if problems and provisioned:
+    if problems and wanted is not None:
         raise UneditableError(tuple(problems))
     old, new = TomlDraft(before).data, draft.data
-    if _foreign(old) != _foreign(new) or (not provisioned and "provisioning" in new):
+    if _foreign(old) != _foreign(new) or (wanted is None and "provisioning" in new):
         raise refuse(None, "self-check", "The edit would change more than it should. Nothing was written; report this.")
+    if wanted is not None and settings is not None:
+        refuse_overruled(wanted, settings)
     then, _ = daemon_toml.understand(before, version)
     restarts = after != before and (settings is None or then is None or settings.meaning != then.meaning)
     return Edit(content=after.encode(), changes=changes(_owned(old), _owned(new)), restarts=restarts)
@@ -328,23 +332,21 @@ def _unharmed(draft: TomlDraft, others: object) -> bool:
         return False
 
 
-def _owned(data: dict[str, Any]) -> dict[str, str]:
+def _owned(data: dict[str, Any]) -> dict[Path, str]:
     """What is ours, by path."""
-    found: dict[str, str] = {}
+    found: dict[Path, str] = {}
 
-    def walk(value: Any, path: str) -> None:
+    def walk(value: Any, path: Path) -> None:
         if isinstance(value, dict):
             for key, inner in value.items():
-                walk(inner, f"{path}.{key}")
-        elif isinstance(value, bool):
-            found[path] = str(value).lower()
+                walk(inner, (*path, key))
         else:
-            found[path] = str(value)
+            found[path] = str(value).lower() if isinstance(value, bool) else str(value)
 
     for path in _OWNED:
         node: Any = data
         for key in path:
             node = node.get(key) if isinstance(node, dict) else None
         if node is not None:
-            walk(node, ".".join(path))
+            walk(node, path)
     return found

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from edgeherd.config import daemon_yaml, yaml_tree
 from edgeherd.config.connection import PLACEHOLDER
-from edgeherd.config.differences import changes
+from edgeherd.config.differences import changes, owned_paths, refuse_overruled
 from edgeherd.config.values import X509, Edit, Problem, UneditableError, Version, Wanted, refuse
 from edgeherd.config.yaml_draft import Draft, Leaf, Tree, block, refuse_references
 from edgeherd.config.yaml_tree import ListNode, MapNode, Node, ScalarNode
@@ -47,7 +47,7 @@ def edit(text: str, wanted: Wanted, version: Version) -> Edit:
         draft.put(("provisioning", "dynamic_reprovisioning"), wanted.dynamic_reprovisioning)
     for path, value in _other_values(wanted):
         draft.put(path, value)
-    return _verified(text, draft, version, allowed=frozenset())
+    return _verified(text, draft, version, wanted)
 
 
 def deprovision(text: str, version: Version) -> Edit:
@@ -61,7 +61,7 @@ def deprovision(text: str, version: Version) -> Edit:
     if active is None or _kind(active, version) in {"other", "placeholder"}:
         return Edit(content=text.encode(), changes=(), restarts=False)
     _provision(draft, _connection_string(PLACEHOLDER), None, version)
-    return _verified(text, draft, version, allowed=frozenset({"connection-string-placeholder"}))
+    return _verified(text, draft, version, None)
 
 
 def _connection_string(text: str) -> Tree:
@@ -184,10 +184,8 @@ def _uncomment(draft: Draft, kind: str, version: Version) -> bool:
         section = _section(draft.text, "\n".join(lines))
         if section is None or _kind(section, version) != kind:
             continue
-        if any(key.column != 2 for key, _ in section.entries):
-            values = {key: value for key, value in _leaves(section) if value is not None}
-            lines = [line + draft.eol[:-1] for line in block({"provisioning": values})]
-            lines[-1] = lines[-1].removesuffix("\r") if not draft.text[:end].endswith("\r") else lines[-1]
+        surplus = section.entries[0][0].column - 2
+        lines[1:] = [_shifted(line, surplus) for line in lines[1:]]
         draft.splice(head.start(), end, "\n".join(lines))
         return True
     return False
@@ -211,17 +209,11 @@ def _section(text: str, uncommented: str) -> MapNode | None:
     return section if isinstance(section, MapNode) and len(root.entries) == 1 else None
 
 
-def _leaves(section: MapNode) -> list[tuple[str, "Leaf | Tree | None"]]:
-    """The values of a section, of any spacing, for a section with the usual spacing."""
-    found: list[tuple[str, Leaf | Tree | None]] = []
-    for key, value in section.entries:
-        name = key.text if isinstance(key, ScalarNode) else ""
-        if isinstance(value, MapNode):
-            found.append((name, {k: v for k, v in _leaves(value) if v is not None}))
-        else:
-            said = value.value if isinstance(value, ScalarNode) else None
-            found.append((name, said if isinstance(said, bool | str) else None))
-    return found
+def _shifted(line: str, surplus: int) -> str:
+    """A nested line, so far to the left (or right) that its section is indented by two."""
+    if surplus > 0:
+        return line[min(surplus, len(line) - len(line.lstrip(" "))) :]
+    return " " * -surplus + line if line.strip() else line
 
 
 def _write_new(draft: Draft, section: Tree, kind: str, version: Version, below: int | None) -> None:
@@ -234,26 +226,40 @@ def _write_new(draft: Draft, section: Tree, kind: str, version: Version, below: 
     if below is None:
         below = max((draft.last(value) for _, value in root.entries), default=len(draft.text))
         below = max([below, *(key.end for key, _ in root.entries)])
-    draft.insert_below(below, ["", *lines] if draft.text.strip() else lines)
+    last = root.entries[-1][1] if root.entries else None
+    while isinstance(last, MapNode) and last.entries:
+        last = last.entries[-1][1]
+    gap = [] if not draft.text.strip() or (last is not None and draft.keeps_blanks(last)) else [""]
+    draft.insert_below(below, [*gap, *lines])
 
 
-def _verified(before: str, draft: Draft, version: Version, allowed: frozenset[str]) -> Edit:
-    """The edit, read back: the daemon takes it, and nothing but ours differs.
+def _verified(before: str, draft: Draft, version: Version, wanted: Wanted | None) -> Edit:
+    """The edit, read back: the daemon takes it and reads what is wanted, and nothing but ours differs.
+
+    `wanted` is None for an undo, which leaves the placeholder that the daemon refuses.
 
     Raises:
         UneditableError: it does not hold; nothing leaves this module then.
     """
     after = draft.text
     settings, problems = daemon_yaml.understand(after, version)
-    left = [problem for problem in problems if problem.rule not in allowed]
+    then, problems_then = daemon_yaml.understand(before, version)
+    left = [p for p in problems if wanted is not None or p.rule != "connection-string-placeholder"]
     if left:
-        raise UneditableError(tuple(left))
-    old, new = Draft(before).root, draft.root
-    if _foreign(old) != _foreign(new):
+        raise UneditableError(tuple(_as_it_was(problem, problems_then) for problem in left))
+    old, new, ours = Draft(before).root, draft.root, owned_paths(wanted)
+    if _foreign(old, ours) != _foreign(new, ours):
         raise refuse(None, "self-check", "The edit would change more than it should. Nothing was written; report this.")
-    then, _ = daemon_yaml.understand(before, version)
+    if wanted is not None and settings is not None:
+        refuse_overruled(wanted, settings)
     restarts = after != before and (settings is None or then is None or settings.meaning != then.meaning)
     return Edit(content=after.encode(), changes=changes(_owned(old), _owned(new)), restarts=restarts)
+
+
+def _as_it_was(problem: Problem, before: list[Problem]) -> Problem:
+    """A problem with its line in the file as it is, which is the one that a person sees."""
+    line = next((p.line for p in before if (p.rule, p.message) == (problem.rule, problem.message)), None)
+    return Problem(line=line, severity=problem.severity, rule=problem.rule, message=problem.message)
 
 
 def _plain(node: Node) -> object:
@@ -268,10 +274,10 @@ def _plain(node: Node) -> object:
             return "alias"
 
 
-def _foreign(root: MapNode) -> object:
+def _foreign(root: MapNode, ours: tuple[tuple[str, ...], ...]) -> object:
     """All that the file says, without what is ours."""
     said = _plain(root)
-    for path in _OWNED:
+    for path in ours:
         inner = said
         for key in path[:-1]:
             inner = inner.setdefault(key, {}) if isinstance(inner, dict) else None
@@ -288,14 +294,14 @@ def _without_empty(said: object) -> object:
     return {key: value for key, value in inner.items() if value not in ({}, ("NoneType", None))}
 
 
-def _owned(root: MapNode) -> dict[str, str]:
+def _owned(root: MapNode) -> dict[tuple[str, ...], str]:
     """What is ours, by path."""
-    found: dict[str, str] = {}
+    found: dict[tuple[str, ...], str] = {}
 
-    def walk(node: Node, path: str) -> None:
+    def walk(node: Node, path: tuple[str, ...]) -> None:
         if isinstance(node, MapNode):
             for key, value in node.entries:
-                walk(value, f"{path}.{key.text if isinstance(key, ScalarNode) else '?'}")
+                walk(value, (*path, key.text if isinstance(key, ScalarNode) else "?"))
         elif isinstance(node, ScalarNode) and node.value is not None:
             found[path] = str(node.value).lower() if isinstance(node.value, bool) else str(node.value)
 
@@ -304,7 +310,7 @@ def _owned(root: MapNode) -> dict[str, str]:
         for key in path:
             node = node.get(key) if isinstance(node, MapNode) else None
         if node is not None:
-            walk(node, ".".join(path))
+            walk(node, path)
     return found
 
 

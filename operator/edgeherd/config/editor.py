@@ -1,9 +1,12 @@
 """The two dialects behind one door: bytes in, bytes out."""
 
+import contextlib
+import dataclasses
 import hashlib
+import json
 import re
 
-from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, toml_text, yaml_tree
+from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, masking, toml_text, yaml_tree
 from edgeherd.config.connection import ConnectionStringError, check_for_device
 from edgeherd.config.repairs import repaired, repaired_toml
 from edgeherd.config.shapes import Problems
@@ -36,6 +39,10 @@ def edit(content: bytes, wanted: Wanted, *, version: Version) -> Edit:
         UneditableError: it cannot be edited safely, or what is wanted the daemon would refuse.
     """
     text = _text(content, version)
+    try:
+        json.dumps(dataclasses.asdict(wanted), ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise refuse(None, "value", "A value has a character that no file can hold.") from None
     if wanted.connection_string is not None:
         try:
             check_for_device(wanted.connection_string)
@@ -65,7 +72,10 @@ def deprovision(content: bytes, *, version: Version) -> Edit:
 
 
 def _unreadable(text: str, version: Version) -> UneditableError:
-    return UneditableError(tuple(daemon_yaml.understand(text, version)[1]))
+    problems = tuple(daemon_yaml.understand(text, version)[1])
+    if problems:
+        return UneditableError(problems)
+    return refuse(None, "layout", "The file is laid out in a way that leaves no place for the change. Mend it by hand.")
 
 
 def _understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
@@ -131,6 +141,22 @@ def repair(content: bytes, *, version: Version) -> tuple[bytes, tuple[str, ...]]
     except yaml_tree.SyntaxProblemError:
         raise _unreadable(text, version) from None
     return text.encode(), mended
+
+
+def masked_diff(before: bytes, after: bytes, *, name: str) -> str:
+    """A unified diff for people, secrets masked."""
+    texts = [content.decode("utf-8", "replace") for content in (before, after)]
+    secrets = [secret for text in texts for secret in masking.secrets_in(_values(text))]
+    return masking.masked_diff(texts[0], texts[1], name=name, secrets=secrets)
+
+
+def _values(text: str) -> list[tuple[str, str]]:
+    """Every text value of a file of either dialect, with its path; none of a file that cannot be read."""
+    with contextlib.suppress(toml_text.TomlSyntaxError):
+        return toml_text.values(text)
+    with contextlib.suppress(yaml_tree.SyntaxProblemError):
+        return [pair for root in yaml_tree.documents(text) for pair in yaml_tree.values(root)]
+    return []
 
 
 def _decoded(content: bytes) -> str:

@@ -2,20 +2,38 @@
 
 import itertools
 import re
+from collections.abc import Sequence
 
 from edgeherd.config import toml_text, yaml_tree
+from edgeherd.config.strays import is_stray, section_indent
 from edgeherd.config.yaml_tree import MapNode
 
-_SECTIONS = "provisioning|certificates|agent|hostname|watchdog|connect|listen|homedir|moby_runtime"
+_INDENT = 2
+_HIDDEN = re.compile(r"^ *\t[ \t]*[^ \t\r\n]", re.MULTILINE)
+"""A line that a tab hides from the daemon."""
 
 
 def repaired(text: str) -> tuple[str, tuple[str, ...]]:
     """A config.yaml, and a sentence for each thing that was mended."""
-    mended = []
-    for mend in (_bom, _tabs, _leading_spaces, _second_sections):
-        text, what = mend(text)
+    text, mended = _bom(text)
+    readable = _is_readable(text)
+    if not readable or _HIDDEN.search(text):
+        text, what = _tabs(text)
         mended += what
-    return text, tuple(mended)
+    if not readable:
+        text, what = _leading_spaces(text)
+        mended += what
+    text, what = _second_sections(text)
+    return text, (*mended, *what)
+
+
+def _is_readable(text: str) -> bool:
+    """Whether it is YAML whose sections begin in the first column: then tabs and spaces are where they belong."""
+    try:
+        found = yaml_tree.documents(text)
+    except yaml_tree.SyntaxProblemError:
+        return False
+    return not found or not isinstance(found[0], MapNode) or found[0].column == 0
 
 
 def _bom(text: str) -> tuple[str, list[str]]:
@@ -37,29 +55,28 @@ def _tabs(text: str) -> tuple[str, list[str]]:
 def _leading_spaces(text: str) -> tuple[str, list[str]]:
     """A section that does not begin in the first column goes there, with the lines below it."""
     lines, what = text.split("\n"), []
-    surplus = 0
+    surplus, shift = 0, 0
     for number, line in enumerate(lines):
-        head = re.match(rf"( +)(?:{_SECTIONS}):", line)
-        indent = len(line) - len(line.lstrip(" "))
-        if head and (not surplus or indent <= surplus) and _is_stray(lines, number):
+        head, indent = section_indent(line), len(line) - len(line.lstrip(" "))
+        if head and (not surplus or indent <= surplus) and is_stray(lines, number):
             surplus = indent
-            what.append(f"line {number + 1}: {indent} leading space{'s' if indent > 1 else ''} removed")
-        elif line.strip() and indent <= surplus and not line.lstrip().startswith("#"):
-            surplus = 0
-        if surplus and indent >= surplus:
+            # Nested lines that are two to the right of the first column already stay where they are.
+            shift = surplus if _first_child(lines, number) - surplus >= _INDENT else 0
             lines[number] = line[surplus:]
+            what.append(f"line {number + 1}: {indent} leading space{'s' if indent > 1 else ''} removed")
+            continue
+        if line.strip() and indent <= surplus and not line.lstrip().startswith("#"):
+            surplus, shift = 0, 0
+        if shift and indent >= shift:
+            lines[number] = line[shift:]
     return "\n".join(lines), what
 
 
-def _is_stray(lines: list[str], number: int) -> bool:
-    """Whether an indented section name belongs to no section above it: blank, comment or nothing is before it."""
-    indent = len(lines[number]) - len(lines[number].lstrip(" "))
-    for line in reversed(lines[:number]):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        above = len(line) - len(line.lstrip(" "))
-        return indent != above and not (above < indent and re.search(r":\s*(#.*)?$", line.rstrip("\r")))
-    return True
+def _first_child(lines: Sequence[str], number: int) -> int:
+    """How far the first line below a section is indented; 0 if there is none."""
+    below = (line for line in lines[number + 1 :] if line.strip() and not line.lstrip().startswith("#"))
+    first = next(below, "")
+    return len(first) - len(first.lstrip(" "))
 
 
 def _second_sections(text: str) -> tuple[str, list[str]]:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from edgeherd.config.masking import shown_key
 from edgeherd.config.values import Problem
 
 Value = Any
@@ -169,7 +170,7 @@ class MapOf:
         """See `Shape`."""
         if not isinstance(item.value, dict):
             return _wrong(item, path, "a mapping", problems)
-        return {key: self.shape.read(inner, f"{path}.{key}", problems) for key, inner in item.value.items()}
+        return {key: self.shape.read(inner, f"{path}.{shown_key(key)}", problems) for key, inner in item.value.items()}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

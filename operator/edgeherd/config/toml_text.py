@@ -65,6 +65,28 @@ def parsed(text: str) -> dict[str, Any]:
         raise TomlSyntaxError(line, why) from None
 
 
+def values(text: str) -> list[tuple[str, str]]:
+    """Every text of a file with its path.
+
+    Raises:
+        TomlSyntaxError: it is not TOML.
+    """
+    found: list[tuple[str, str]] = []
+
+    def walk(value: Any, path: str) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(inner, f"{path}.{key}")
+        elif isinstance(value, list):
+            for inner in value:
+                walk(inner, path)
+        elif isinstance(value, str):
+            found.append((path, value))
+
+    walk(parsed(text), "")
+    return found
+
+
 def statements(text: str) -> list[Statement]:
     """The statements of a text that is TOML; of another text, those before the first that cannot be read."""
     found: list[Statement] = []

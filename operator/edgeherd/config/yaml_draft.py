@@ -54,7 +54,7 @@ class Draft:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.eol = "\r\n" if "\r\n" in text else "\n"
+        self.eol = "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
         self._root: MapNode | None = None
 
     @property
@@ -87,7 +87,7 @@ class Draft:
             where, inner = found[-1]
             _refuse_references(inner, ".".join(path[: depth + 1]))
             if depth + 1 < len(path) and _is_empty(inner):
-                self._fill(where, inner, nested(path[depth + 1 :], value))
+                self._fill(where, inner, nested(path[depth + 1 :], value), inline=node.flow)
                 return
             node = inner
         self._replace(node, value)
@@ -110,14 +110,24 @@ class Draft:
             self.splice(node.start, node.end, quoted(value, node.style))
 
     def last(self, node: Node) -> int:
-        """Where the node's own text ends, without white space behind it."""
+        """Where the node's own text ends, without white space behind it, unless that is a part of its value."""
+        if self.keeps_blanks(node):
+            return max(node.start, node.end - 1)
         return node.start + len(self.text[node.start : node.end].rstrip())
+
+    def keeps_blanks(self, node: Node) -> bool:
+        """Whether blank lines behind the node are a part of its value: a block scalar with a '+'."""
+        if not isinstance(node, ScalarNode) or node.style not in {"|", ">"}:
+            return False
+        return "+" in self.text[node.start : self.line_end(node.start)].partition("#")[0]
 
     def _add(self, parent: MapNode, tree: Tree) -> None:
         """New entries at the end of a mapping, in its own style."""
         if parent.flow and parent.entries:
-            inline = ", ".join(_inline(tree))
-            self.splice(self.last(parent) - 1, self.last(parent) - 1, f", {inline}")
+            brace = self.last(parent) - 1
+            before = self.text[parent.start : brace].rstrip()
+            place = parent.start + len(before)
+            self.splice(place, place, f"{'' if before.endswith(',') else ','} {', '.join(_inline(tree))}")
             return
         column = parent.entries[0][0].column if parent.entries else parent.column
         self.insert_below(self._last_of(parent), block(tree, column))
@@ -128,8 +138,12 @@ class Draft:
         key, value = parent.entries[-1]
         return max(self.last(value), key.end)
 
-    def _fill(self, key: Node, empty: Node, tree: Tree) -> None:
+    def _fill(self, key: Node, empty: Node, tree: Tree, *, inline: bool) -> None:
         """Children for a key that has none: `{}` and null are replaced, never appended to."""
+        if inline:
+            lead = "" if empty.end > empty.start else " "
+            self.splice(empty.start, empty.end, f"{lead}{{{', '.join(_inline(tree))}}}")
+            return
         column, end = key.column + _INDENT, max(key.end, self.last(empty))
         lines = block(tree, column)
         if empty.end > empty.start:
@@ -142,6 +156,8 @@ class Draft:
     def insert_below(self, place: int, lines: Sequence[str]) -> int:
         """Put lines below the line of a character. Returns where the first of them begins."""
         newline = self.text.find("\n", place)
+        if newline < 0 and self.text.endswith("\n"):
+            newline = len(self.text) - 1
         if newline < 0:
             start = len(self.text)
             lead = self.eol if self.text else ""

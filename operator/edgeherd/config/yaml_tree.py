@@ -157,17 +157,23 @@ def documents(text: str) -> tuple[Node, ...]:
         SyntaxProblemError: the text is not YAML.
     """
     _refuse_what_ruamel_takes(text)
+    palatable = _palatable(text)
     try:
-        return _Builder(YAML(typ="safe", pure=True).parse(_palatable(text))).documents()
+        return _Builder(palatable, YAML(typ="safe", pure=True).parse(palatable)).documents()
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         problem = exc.problem or exc.context or "not YAML"
-        raise SyntaxProblemError(mark.line + 1 if mark else None, _without_values(problem)) from None
-    except (YAMLStreamError, ValueError, RecursionError) as exc:
-        raise SyntaxProblemError(None, _without_values(str(exc))) from None
+        line = min(mark.line, text.rstrip("\r\n").count("\n")) + 1 if mark else None
+        raise SyntaxProblemError(line, _without_values(problem)) from None
+    except (YAMLStreamError, ValueError, RecursionError, AssertionError) as exc:
+        raise SyntaxProblemError(None, _without_values(str(exc)) or "not YAML") from None
 
 
 _REFUSED = re.compile(r"^ *\t[ \t]*#|\r(?!\r*(?:\n|\Z))", re.MULTILINE)
+
+
+_VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*)%(YAML[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\n)*---)")
+"""A version directive, which the daemon's parser ignores and ruamel judges."""
 
 
 def _refuse_what_ruamel_takes(text: str) -> None:
@@ -184,7 +190,7 @@ def _palatable(text: str) -> str:
     To yaml-rust a tab at the beginning of a line is the first letter of a scalar (so that the key is not the one that
     it looks like), and any other tab is white space; a NUL is the end.
     """
-    text = _UNPRINTABLE.sub(ODD, text.partition("\0")[0])
+    text = _VERSION.sub(lambda match: f"{match[1]}#{match[2]}", _UNPRINTABLE.sub(ODD, text.partition("\0")[0]))
     text = re.sub(r"^( *)\t", rf"\1{ODD}", text, flags=re.MULTILINE)
     text = re.sub(r"\r(?!\n)", " ", text)
     return text.replace("\t", " ")
@@ -198,7 +204,8 @@ def _without_values(problem: str) -> str:
 class _Builder:
     """Builds nodes from the parser's events."""
 
-    def __init__(self, events: Iterator[Any]) -> None:
+    def __init__(self, text: str, events: Iterator[Any]) -> None:
+        self._text = text
         self._events = events
         self._anchors: dict[str, Node] = {}
 
@@ -253,10 +260,31 @@ class _Builder:
         entries = []
         while not isinstance(inner := next(self._events), MappingEndEvent):
             key = self._node(inner)
-            entries.append((key, self._node(next(self._events))))
+            entries.append((key, self._beside(key, self._node(next(self._events)))))
         # The parser ends a block mapping where the next token begins; ours ends where its last value does.
         ends = [where["start"], *(value.end for _, value in entries), *(key.end for key, _ in entries)]
         end = inner.end_mark.index if event.flow_style else max(ends)
         return MapNode(
             **where, end=end, anchored=bool(event.anchor or tag), entries=tuple(entries), flow=bool(event.flow_style)
         )
+
+    def _beside(self, key: Node, value: Node) -> Node:
+        """A value that is not there stands, to the parser, where the next token is; to us right behind its key."""
+        if not isinstance(value, ScalarNode) or value.text or value.style or value.anchored:
+            return value
+        colon = re.compile(r"[ \t]*:").match(self._text, key.end)
+        place = colon.end() if colon else key.end
+        return dataclasses.replace(value, start=place, end=place, line=key.line, column=key.column)
+
+
+def values(node: Node, path: str = "") -> Iterator[tuple[str, str]]:
+    """Every text below a node, each with its path; aliases are not followed, what they stand for is there once."""
+    match node:
+        case MapNode():
+            for key, value in node.entries:
+                yield from values(value, f"{path}.{key.text}" if isinstance(key, ScalarNode) else path)
+        case ListNode():
+            for item in node.items:
+                yield from values(item, path)
+        case ScalarNode():
+            yield path, node.text
