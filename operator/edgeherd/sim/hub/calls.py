@@ -17,6 +17,16 @@ VERSIONS = frozenset({"2018-06-30", "2020-05-31-preview", "2020-09-30", "2021-04
 """The api-versions that the service answers to."""
 
 
+def parsed(raw: bytes) -> Any:
+    """JSON, or IotHubFormatError. What Python takes and no answer could carry back is refused: NaN, half characters."""
+    try:
+        value = json.loads(raw)
+        json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        raise HubError("IotHubFormatError", "The body is not JSON.") from None
+    return value
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One request, let in and with its path taken apart."""
@@ -36,10 +46,7 @@ class Call:
 
     def json(self) -> Any:
         """The body, whatever it is."""
-        try:
-            return json.loads(self.raw)
-        except ValueError:
-            raise HubError("IotHubFormatError", "The body is not JSON.") from None
+        return parsed(self.raw)
 
     def body(self) -> Mapping[str, Any]:
         """The body, which must be an object."""
@@ -51,9 +58,10 @@ class Call:
     def top(self, *, most: int) -> int:
         """How many results are asked for by `top`; the most when nothing is said."""
         text = self.query.get("top", str(most))
-        if not text.isdecimal() or int(text) < 1:
+        digits = text.lstrip("0")
+        if not text.isdecimal() or not digits:
             raise HubError("ArgumentInvalid", "top must be a positive number.")
-        return min(int(text), most)
+        return most if len(digits) > len(str(most)) else min(int(digits), most)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,13 +2,12 @@
 
 import dataclasses
 import ipaddress
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
 
-from edgeherd.sim.hub import sas
+from edgeherd.sim.hub import calls, sas
 from edgeherd.sim.hub import wire as wires
 from edgeherd.sim.hub.calls import Reply
 from edgeherd.sim.hub.errors import HubError, invalid
@@ -117,10 +116,7 @@ def _present(store: Store, device: str, body: Mapping[str, Any]) -> None:
 
 
 def _body(raw: bytes) -> Mapping[str, Any]:
-    try:
-        body = json.loads(raw or b"{}")
-    except ValueError:
-        raise HubError("IotHubFormatError", "The body is not JSON.") from None
+    body = calls.parsed(raw or b"{}")
     if not isinstance(body, dict):
         raise HubError("IotHubFormatError", "The body must be an object.")
     return body

@@ -30,6 +30,7 @@ CODES: Final[dict[str, tuple[int, int]]] = {
     "DeviceAlreadyExists": (409, 409001),
     "ModuleAlreadyExistsOnDevice": (409, 409301),
     "ConfigurationAlreadyExists": (409, 409000),
+    "ApplyConfigurationAlreadyInProgressOnDevice": (409, 409402),
     "PreconditionFailed": (412, 412001),
     "TooManyDevices": (413, 413002),
     "TooManyModulesOnDevice": (413, 413003),

@@ -32,7 +32,9 @@ class Index:
         self._settle()
         return sorted(((key, twin) for key, twin in self._shown.items() if bool(key[1]) is modules), key=_by_key)
 
-    def _note(self, key: Key) -> None:
+    def _note(self, key: Key | None) -> None:
+        if key is None:
+            return
         identity = self._store.identities.get(key)
         shown = None if identity is None else views.twin(identity, self._store.twins[key])
         self._changes.append((self._clock(), key, shown))

@@ -1,10 +1,16 @@
 """The table of all calls."""
 
-from edgeherd.sim.hub import devices, deviceside
+from edgeherd.sim.hub import bulk, configurations, devices, deviceside, keys, modules, query, twins
 from edgeherd.sim.hub.calls import Route
 
 ROUTES: tuple[Route, ...] = (
     *devices.ROUTES,
+    *bulk.ROUTES,
+    *keys.ROUTES,
+    *modules.ROUTES,
+    *twins.ROUTES,
+    *query.ROUTES,
+    *configurations.ROUTES,
     *deviceside.ROUTES,
 )
 """Everything that the hub answers to, the control API aside."""

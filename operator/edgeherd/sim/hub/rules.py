@@ -30,6 +30,13 @@ def module_id(text: str) -> str:
     return text
 
 
+def configuration_id(text: str) -> str:
+    """The id, or ArgumentInvalid."""
+    if not ID.fullmatch(text):
+        raise invalid("The configuration identifier is invalid.")
+    return text
+
+
 def mapping(value: object, name: str) -> Mapping[str, Any]:
     """A JSON object; null and absence count as an empty one."""
     if value is None:

@@ -16,8 +16,8 @@ MODULES_PER_DEVICE = 50
 _EPOCH = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
 _KEY_BYTES = 32
 
-Listener = Callable[[Key], None]
-"""Told after every change which identity or twin it was."""
+Listener = Callable[[Key | None], None]
+"""Told after every change which identity or twin it was; None for anything else."""
 
 
 def utc_now() -> dt.datetime:
@@ -138,11 +138,33 @@ class Store:
         """Replace tags and desired properties."""
         self._change_twin(key, if_match, lambda twin: twindocs.replaced(twin, body, self._at(), self._next()))
 
+    def deploy(self, key: Key, desired: Mapping[str, Any]) -> None:
+        """Replace the desired properties by those of a deployment; tags stay."""
+        self._change_twin(key, None, lambda twin: twindocs.deployed(twin, desired, self._at(), self._next()))
+
     def _change_twin(self, key: Key, if_match: str | None, change: Callable[[Twin], Twin]) -> None:
         _, twin = self.twin(key)
         etags.check(if_match, twin.etag)
         self.twins[key] = change(twin)
         self._tell(key)
+
+    # ---- configurations
+
+    def configuration(self, configuration_id: str) -> Configuration:
+        """A configuration, or ConfigurationNotFound."""
+        if configuration_id not in self.configurations:
+            raise HubError("ConfigurationNotFound", configuration_id)
+        return self.configurations[configuration_id]
+
+    def keep_configuration(self, configuration: Configuration) -> None:
+        """A configuration is new or other than it was."""
+        self.configurations[configuration.id] = configuration
+        self._tell(None)
+
+    def drop_configuration(self, configuration_id: str) -> None:
+        """A configuration is gone."""
+        del self.configurations[configuration_id]
+        self._tell(None)
 
     # ---- what happens without a request
 
@@ -179,6 +201,8 @@ class Store:
     def rotate(self, key: Key, which: str = "both") -> Identity:
         """New keys: `primaryKey`, `secondaryKey` or `both`."""
         old = self.get(key)
+        if which not in {"primaryKey", "secondaryKey", "both"}:
+            raise invalid("The policy key must be primaryKey, secondaryKey or both.")
         if not old.authentication.keys:
             raise HubError("InvalidOperation", "The identity does not authenticate by symmetric keys.")
         new = old.authentication
@@ -265,7 +289,7 @@ class Store:
             del self._module_ids[key[0]]
         self._tell(key)
 
-    def _tell(self, key: Key) -> None:
+    def _tell(self, key: Key | None) -> None:
         for listener in self.listeners:
             listener(key)
 

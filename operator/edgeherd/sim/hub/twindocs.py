@@ -37,17 +37,22 @@ def patched(twin: Twin, body: Mapping[str, Any], at: str, revision: int) -> Twin
 
 
 def replaced(twin: Twin, body: Mapping[str, Any], at: str, revision: int) -> Twin:
-    """After a PUT: what the body does not say is gone."""
+    """After a PUT: what the body does not say is gone. Null removes nothing here, and cannot be stored."""
     tags, desired = _parts(body)
-    value = _checked(merge({}, desired or {}), "desired properties", _PROPERTIES_BYTES)
+    value = _checked(desired or {}, "desired properties", _PROPERTIES_BYTES)
     version = twin.desired.version + 1
     return dataclasses.replace(
         twin,
         revision=revision,
         version=twin.version + 1,
-        tags=_checked(merge({}, tags or {}), "tags", _TAGS_BYTES) or None,
+        tags=_checked(tags or {}, "tags", _TAGS_BYTES) or None,
         desired=_document(value, _stamps(value, at, version), at, version=version),
     )
+
+
+def deployed(twin: Twin, desired: Mapping[str, Any], at: str, revision: int) -> Twin:
+    """After a deployment: desired properties are replaced, tags stay."""
+    return dataclasses.replace(replaced(twin, {"properties": {"desired": desired}}, at, revision), tags=twin.tags)
 
 
 def reported(twin: Twin, patch: Mapping[str, Any], at: str) -> Twin:
@@ -148,7 +153,7 @@ def _check(value: object, name: str, depth: int) -> None:
             for item in value:
                 _check(item, name, depth + 1)
         case None:
-            raise invalid(f"The {name} have a null inside an array.")
+            raise invalid(f"The {name} have a null that would be stored.")
         case str() if len(value.encode()) > _VALUE_BYTES:
             raise invalid(f"The {name} have a value larger than {_VALUE_BYTES} bytes.")
         case int() if abs(value) > _INTEGER:
