@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from edgeherd.sim.hub import calls, sas
+from edgeherd.sim.hub import calls, rules, sas
 from edgeherd.sim.hub import wire as wires
 from edgeherd.sim.hub.calls import Reply
 from edgeherd.sim.hub.errors import HubError, invalid
@@ -63,8 +63,8 @@ class Control:
             case ("GET", "index"):
                 return Reply(body={"lag": self.wire.index.lag, "ghost": self.wire.index.ghost})
             case ("PUT", "index"):
-                self.wire.index.lag = _seconds(body, "lag")
-                self.wire.index.ghost = _seconds(body, "ghost")
+                lag, ghost = _seconds(body, "lag"), _seconds(body, "ghost")
+                self.wire.index.lag, self.wire.index.ghost = lag, ghost
             case ("GET", "policies"):
                 return Reply(body=self.wire.gate.policies)
             case (_, "devices", device, *rest):
@@ -76,8 +76,15 @@ class Control:
     def _order(self, body: Mapping[str, Any]) -> None:
         if unknown := set(body) - _FAULT_FIELDS:
             raise invalid(f"unknown: {', '.join(sorted(unknown))}; known: {', '.join(sorted(_FAULT_FIELDS))}")
+        for name, kind in (("count", int), ("seconds", int | float), ("delay", int | float)):
+            value = body.get(name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, kind) or value < 0):
+                raise invalid(f"{name}: a number is expected.")
+        for name in ("code", "method", "path"):
+            if not isinstance(body.get(name, ""), str):
+                raise invalid(f"{name}: a text is expected.")
         try:
-            self.wire.faults.add(**body)
+            self.wire.faults.add(**{name: value for name, value in body.items() if value is not None})
         except (TypeError, ValueError) as exc:
             raise invalid(str(exc)) from None
 
@@ -89,7 +96,7 @@ class Control:
             ("POST", "rotate-keys"): lambda: store.rotate((device, ""), body.get("policyKey", "both")),
             ("POST", "recreate"): lambda: store.recreate(device),
             ("POST", "enable"): lambda: store.set_status(device, "enabled"),
-            ("POST", "disable"): lambda: store.set_status(device, "disabled", body.get("reason")),
+            ("POST", "disable"): lambda: store.set_status(device, "disabled", rules.status_reason(body.get("reason"))),
             ("POST", "connect"): lambda: store.touch((device, "")),
             ("POST", "disconnect"): lambda: store.touch((device, ""), connected=False),
             ("PATCH", "reported"): lambda: store.report((device, ""), body),

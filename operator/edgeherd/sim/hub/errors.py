@@ -32,6 +32,7 @@ CODES: Final[dict[str, tuple[int, int]]] = {
     "ConfigurationAlreadyExists": (409, 409000),
     "ApplyConfigurationAlreadyInProgressOnDevice": (409, 409402),
     "PreconditionFailed": (412, 412001),
+    "MessageTooLarge": (413, 413001),
     "TooManyDevices": (413, 413002),
     "TooManyModulesOnDevice": (413, 413003),
     "GenericTooManyRequests": (429, 429000),

@@ -82,11 +82,12 @@ class Gate:
         """A token without a policy is signed by the key of the device or module that its resource names."""
         match token.resource.split("/")[1:]:
             case ["devices", device]:
-                key: Key = (sas.decoded(device), "")
+                keys = [(found, "") for found in sas.ids(device)]
             case ["devices", device, "modules", module]:
-                key = (sas.decoded(device), sas.decoded(module))
+                keys = list(zip(sas.ids(device), sas.ids(module), strict=True))
             case _:
                 raise sas.unauthorized()
+        key: Key = next((key for key in keys if key in self._store.identities), keys[0])
         identity = self._store.identities.get(key)
         device_identity = self._store.identities.get((key[0], ""))
         if identity is None or device_identity is None or device_identity.status != "enabled":
@@ -108,5 +109,5 @@ def _unexpired_jwt(token: str, now: float) -> bool:
     try:
         header, claims = (json.loads(base64.urlsafe_b64decode(part + "==")) for part in match.groups())
         return isinstance(header, dict) and float(claims.get("exp", now + 1)) > now
-    except (ValueError, AttributeError, TypeError, binascii.Error):
+    except (ValueError, AttributeError, TypeError, OverflowError, binascii.Error):
         return False

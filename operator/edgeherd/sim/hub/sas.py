@@ -68,8 +68,9 @@ def covers(token: Token, hosts: Iterable[str], path: str) -> bool:
     host = authority.rpartition(":")[0] if authority.rpartition(":")[2].isdigit() else authority
     if host.lower().strip("[]") not in {name.lower() for name in hosts}:
         return False
-    wanted = "/" + urllib.parse.unquote(prefix).strip("/")
-    return wanted in {"/", path} or path.startswith(wanted + "/")
+    # Some clients encode ids once more than others; ids that look encoded are legal too.
+    forms = ["/" + form.strip("/") for form in (prefix, urllib.parse.unquote(prefix))]
+    return any(form in {"/", path} or path.startswith(form + "/") for form in forms)
 
 
 def unauthorized() -> HubError:
@@ -77,9 +78,9 @@ def unauthorized() -> HubError:
     return HubError("IotHubUnauthorizedAccess", "Unauthorized")
 
 
-def decoded(segment: str) -> str:
-    """An id inside a decoded resource: some clients encode ids once more."""
-    return urllib.parse.unquote(segment)
+def ids(segment: str) -> tuple[str, ...]:
+    """What an id inside a decoded resource may be: some clients encode ids once more."""
+    return (segment, urllib.parse.unquote(segment))
 
 
 def _sign(resource: str, expiry: int, key: str) -> bytes:

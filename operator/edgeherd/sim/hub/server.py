@@ -128,7 +128,7 @@ async def serve(
         application = web.Application(client_max_size=_BODY_LIMIT)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
         panel = control.Control(wire=wire, token=control_token)
-        application.router.add_route("*", "/{any:.*}", panel.dispatch)
+        application.router.add_route("*", r"/{any:[\s\S]*}", panel.dispatch)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
         site = web.TCPSite(runner, bind, port, ssl_context=certificates.context)

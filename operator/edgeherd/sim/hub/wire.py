@@ -52,10 +52,12 @@ class Wire:
         entry.faults = tuple(order.kind.value for order in orders)
         flat = False
         try:
+            # Before anything else: a client that gives up waiting has sent it, and the hub goes on with it.
+            raw = await _body_of(request)
             await _before(orders)
             route, params = calls.find(ROUTES, request.method, segments)
             flat = route.flat_errors
-            response = answer(await self._perform(request, route, params, path, entry))
+            response = answer(await self._perform(request, route, params, path, entry, raw=raw))
             await self.save()
             _drop_after_commit(orders)
         except HubError as exc:
@@ -69,14 +71,13 @@ class Wire:
         return response
 
     async def _perform(
-        self, request: web.Request, route: Route, params: dict[str, str], path: str, entry: Entry
+        self, request: web.Request, route: Route, params: dict[str, str], path: str, entry: Entry, *, raw: bytes
     ) -> Reply:
         caller = self.gate.identify(request.headers.get("Authorization"), path, now=time.time())
         entry.caller = caller.name
         if not _allowed(caller, route, params):
             raise sas.unauthorized()
         _check_version(route, request)
-        raw = await request.read()
         wait = self.throttle.admit(route.operation, route.cost(raw))
         if wait:
             await asyncio.sleep(wait)
@@ -91,6 +92,13 @@ class Wire:
                 raw=raw,
             )
         )
+
+
+async def _body_of(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise HubError("MessageTooLarge", "The body is too large.") from None
 
 
 def taken_apart(request: web.Request) -> tuple[tuple[str, ...], str]:
