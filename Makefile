@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-WORKERS ?= auto
+# More than there are cores: the e2e tests mostly wait.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 

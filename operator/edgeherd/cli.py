@@ -11,6 +11,7 @@ from edgeherd import __version__
 _COMMANDS = {
     "run": ("edgeherd.cli", "run", "Run the operator."),
     "config": ("edgeherd.config.command", "group", "Check and edit the daemon's file without a cluster."),
+    "hub": ("edgeherd.hubtool.command", "group", "See a hub's devices, and import them."),
     "demo": ("edgeherd.demo.command", "command", "Show the whole product on this machine."),
     "sim": ("edgeherd.cli", "sim", "Stand-ins for hub, devices and API server."),
 }

@@ -1,15 +1,19 @@
 """The identity through its whole life: certificates, renewed keys, another way to authenticate, drift."""
 
+import asyncio
 import datetime as dt
+import os
 import pathlib
+import sys
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from world import Team, World, assert_whole, because, is_ready, settings_of
+from world import Managed, Team, World, assert_whole, because, is_ready, settings_of
 
+from edgeherd.demo import scene
 from edgeherd.demo.scene import create_secret
 from edgeherd.sim.devices.device import Device
 
@@ -180,3 +184,87 @@ async def test_an_edge_flag_that_was_turned_off_is_turned_on_again(world: World)
         await managed.until(is_ready)
         await assert_whole(managed, device)
         assert device.restarts == 1
+
+
+async def test_a_credential_that_may_not_read_twins_costs_a_registry_read(world: World) -> None:
+    """And works all the same."""
+    async with world.team() as team:
+        device = world.device()
+        await world.put_hub_secret(f"registry-{team.namespace}", world.hub.connection_string_of("registryReadWrite"))
+        hub = f"registry-{team.namespace}"
+        await world.kubectl.apply(world.hub_connection(hub, hub))
+        managed = await team.ready(device, hubRef={"name": hub})
+        world.hub.requests.clear()
+        await managed.look_now()
+        paths = {entry.path for entry in world.hub.requests if managed.device_id in entry.path}
+        assert f"/devices/{managed.device_id}" in paths
+        await assert_whole(managed, device)
+
+
+async def edgeherd(world: World, *arguments: str) -> tuple[int, str, str]:
+    """Run the command line as an administrator would."""
+    told = scene.operator_environment(world.kubectl.kubeconfig, world.hub.facts(), namespace=world.namespace)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "edgeherd", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, **told},
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_the_hub_s_list_says_who_manages_what(world: World) -> None:
+    """And unmanaged devices can be imported."""
+    async with world.team() as team:
+        device = world.device()
+        managed = await team.ready(device)
+        stranger = f"{team.namespace}.stranger"
+        world.hub.store.put_device(stranger, {"capabilities": {"iotEdge": True}}, None)
+        status, out, err = await edgeherd(world, "hub", "devices", "--hub", world.hub_name)
+        assert (status, err) == (0, "")
+        lines = out.splitlines()
+        assert lines[0].split("   ")[0] == "DEVICE ID"
+        rows = {line.split()[0]: line.split() for line in lines[1:]}
+        assert rows[managed.device_id][1:3] == ["Enabled", "sas"]
+        assert rows[managed.device_id][-2:] == ["2", f"{team.namespace}/{managed.name}"]
+        assert rows[stranger][-2:] == ["2", "<none>"]
+        status, out, err = await edgeherd(world, "hub", "import", "--hub", world.hub_name, "-n", team.namespace)
+        assert status == 0
+        assert f"deviceId: {stranger}\n" in out
+        assert managed.device_id not in out
+        await world.kubectl("apply", "--dry-run=server", "-f", "-", stdin=out)
+        world.hub.store.remove(stranger)
+
+
+async def test_a_hub_that_is_not_there_is_said_in_one_line(world: World) -> None:
+    """By the command line too."""
+    status, out, err = await edgeherd(world, "hub", "devices", "--hub", "nowhere")
+    assert (status, out) == (1, "")
+    assert err == "Error: There is no HubConnection 'nowhere'. Ask the platform's administrator, or mend spec.hubRef.\n"
+
+
+async def test_what_a_device_costs_the_hub(world: World) -> None:
+    """Two registry operations for its creation, a twin read for each look, two operations for its end."""
+    async with world.team() as team:
+        device = world.device()
+
+        def asked(managed: Managed) -> list[tuple[str, str]]:
+            mine = [
+                entry
+                for entry in world.hub.requests
+                if managed.device_id in entry.path and entry.caller == "iothubowner"
+            ]
+            world.hub.requests.clear()
+            return [(entry.method, entry.path.split("/")[1]) for entry in mine]
+
+        world.hub.requests.clear()
+        managed = await team.ready(device)
+        created = asked(managed)
+        assert [call for call in created if call[1] == "devices"] == [("GET", "devices"), ("PUT", "devices")]
+        for _ in range(3):
+            await managed.look_now()
+        assert asked(managed) == [("GET", "twins")] * 3
+        await managed.delete()
+        await managed.until_gone()
+        assert asked(managed) == [("GET", "devices"), ("DELETE", "devices")]

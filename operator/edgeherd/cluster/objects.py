@@ -43,6 +43,18 @@ class Objects:
         body = await self._cluster.find(_device_path(namespace, name))
         return resource.edge_device(body) if body else None
 
+    async def edge_devices(self) -> list[EdgeDevice]:
+        """All EdgeDevices of all namespaces, read in pages."""
+        found: list[EdgeDevice] = []
+        token = ""
+        while True:
+            query = {"limit": "500", **({"continue": token} if token else {})}
+            body = await self._cluster.request("GET", path(GROUP, VERSION, "edgedevices"), query=query)
+            found += [resource.edge_device(item) for item in body["items"]]
+            token = body["metadata"].get("continue", "")
+            if not token:
+                return found
+
     async def hub_connection(self, name: str) -> HubConnection | None:
         """The HubConnection as it is now; None when there is none."""
         body = await self._cluster.find(path(GROUP, VERSION, "hubconnections", name=name))

@@ -20,6 +20,8 @@ from edgeherd.config.values import (
     Version,
     Wanted,
 )
+from edgeherd.config.yaml_tree import dumped as yaml_of
+from edgeherd.config.yaml_tree import plain as plain_yaml
 
 __all__ = [
     "X509",
@@ -44,5 +46,7 @@ __all__ = [
     "load",
     "masked_diff",
     "parse_connection_string",
+    "plain_yaml",
     "repair",
+    "yaml_of",
 ]

@@ -7,6 +7,7 @@ and because an edit must leave every byte alone that it does not own: it needs p
 
 import dataclasses
 import functools
+import io
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -288,3 +289,26 @@ def values(node: Node, path: str = "") -> Iterator[tuple[str, str]]:
                 yield from values(item, path)
         case ScalarNode():
             yield path, node.text
+
+
+def plain(text: str) -> Any:
+    """What a YAML file that is not the daemon's says, in Python's types.
+
+    Raises:
+        ValueError: it is not YAML, or more than one document.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except (MarkedYAMLError, YAMLStreamError) as exc:
+        mark = exc.problem_mark if isinstance(exc, MarkedYAMLError) else None
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise ValueError(f"it is not YAML{where}") from None
+
+
+def dumped(body: Any) -> str:
+    """A plain value as YAML, keys in their order."""
+    yaml = YAML()
+    yaml.default_flow_style = False
+    stream = io.StringIO()
+    yaml.dump(body, stream)
+    return stream.getvalue()

@@ -51,7 +51,7 @@ class Hubs:
             Waiting: the HubConnection or its Secret is not there yet.
             Stalled: the hub's rules forbid it, or the credential cannot be used.
         """
-        connection = await self._named(device.hub_name)
+        connection = await self.named(device.hub_name)
         await self._admit(device, connection)
         return connection, (await self.open(connection)).on_behalf_of(device.namespace)
 
@@ -62,9 +62,14 @@ class Hubs:
             Waiting: the HubConnection or its Secret is not there.
             Stalled: the credential cannot be used.
         """
-        return (await self.open(await self._named(device.hub_name))).on_behalf_of(device.namespace)
+        return (await self.open(await self.named(device.hub_name))).on_behalf_of(device.namespace)
 
-    async def _named(self, name: str) -> HubConnection:
+    async def named(self, name: str) -> HubConnection:
+        """The HubConnection of that name.
+
+        Raises:
+            Waiting: there is none.
+        """
         connection = await self._objects.hub_connection(name)
         if connection is None:
             message = f"There is no HubConnection '{name}'. Ask the platform's administrator, or mend spec.hubRef."

@@ -72,9 +72,12 @@ def pool() -> concurrent.futures.ThreadPoolExecutor:
 def _manager(login: HubCredential | WorkloadIdentity, port: int) -> Any:
     if isinstance(login, HubCredential):
         return IoTHubRegistryManager.from_connection_string(login.connection_string(port))
-    credential = WorkloadIdentityCredential(
-        **{key: value for key, value in (("client_id", login.client_id), ("tenant_id", login.tenant_id)) if value}
-    )
+    named = {key: value for key, value in (("client_id", login.client_id), ("tenant_id", login.tenant_id)) if value}
+    try:
+        credential = WorkloadIdentityCredential(**named)
+    except ValueError:
+        message = "The Pod has no workload identity: AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_FEDERATED_TOKEN_FILE."
+        raise RefusedError("WorkloadIdentityMissing", message) from None
     return IoTHubRegistryManager.from_token_credential(login.authority(port), credential)
 
 

@@ -89,7 +89,39 @@ def command(
     connection_string_file: pathlib.Path | None,
     output: str,
 ) -> None:
-    """An IoT Hub's registry on this machine, for tests."""
+    """An IoT Hub's registry on this machine, for tests.
+
+    It answers what Microsoft's service SDKs and tools ask a hub's registry over HTTPS: devices, modules, twins, queries
+    with continuation, bulk operations, statistics, configurations, applyConfigurationContent and key rotation, with the
+    hub's status codes, error headers, ETags, SAS and bearer tokens, api-versions and throttling. Telemetry, jobs and
+    direct methods are not there.
+
+    \b
+    Start it, and point a client at it:
+      edgeherd sim hub --port 8443 --connection-string-file hub.txt --ca-file ca.pem &
+      export REQUESTS_CA_BUNDLE=ca.pem
+      az iot hub device-identity list --login "$(cat hub.txt)"
+
+    \b
+    Shared access policies as in a real hub: iothubowner, service, device, registryRead, registryReadWrite.
+    GET /$sim/policies tells their keys. A hub of a real name needs port 443 and a line in /etc/hosts:
+      edgeherd sim hub --host-name contoso.azure-devices.net --port 443
+
+    \b
+    The control API under /$sim/ (loopback peers, or the header x-sim-token) makes it fail and shows what it was asked:
+      POST   /$sim/faults   {"kind": "throttle", "count": 3}          429 for the next three requests
+                            {"kind": "error", "code": "ServerError"}  any error of the hub, until DELETE /$sim/faults
+                            {"kind": "drop-after-commit", "count": 1, "method": "PUT"}  done, and the answer lost
+                            {"kind": "latency", "delay": 2.5, "path": "press-01"}, "drop", "refuse-credential"
+      PUT    /$sim/index    {"lag": 5, "ghost": 60}                   queries lag behind; deleted devices stay
+      POST   /$sim/devices/ID/rotate-keys | recreate | disable | enable | connect | disconnect
+      DELETE /$sim/devices/ID                                         behind everybody's back
+      GET    /$sim/requests                                           what came in; DELETE forgets it
+
+    With --output json it prints one line when it listens:
+    {"connectionString": ..., "hostName": ..., "port": ..., "caFile": ..., "url": ...}.
+    SIGTERM and SIGINT end it with exit code 0.
+    """  # noqa: D301 - click wants the backspace character itself
     if policy_key is not None and policy_key_file is not None:
         raise click.UsageError("--policy-key and --policy-key-file exclude each other.")
     if policy_key_file is not None:

@@ -1,0 +1,1 @@
+"""`edgeherd hub`: what a hub has, seen beside what the cluster wants."""

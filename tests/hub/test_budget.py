@@ -1,0 +1,90 @@
+"""The budget of a hub: who is admitted, and in which order."""
+
+import asyncio
+
+import pytest
+
+from edgeherd.hub.budget import MOST_WAITING, Budget
+from edgeherd.hub.port import BusyError, ThrottledError
+
+
+async def used_up() -> Budget:
+    """One request a second, the first of which is gone."""
+    budget = Budget(600)
+    for _ in range(600):
+        async with budget.admitted("x", write=False):
+            pass
+    return budget
+
+
+async def admitted(budget: Budget, *requests: tuple[str, bool]) -> list[tuple[str, bool]]:
+    """The order in which requests of (namespace, write) that came at the same time are let in."""
+    order: list[tuple[str, bool]] = []
+
+    async def one(tenant: str, write: bool) -> None:
+        async with budget.admitted(tenant, write=write):
+            order.append((tenant, write))
+
+    async with asyncio.timeout(20):
+        await asyncio.gather(*(one(*request) for request in requests))
+    return order
+
+
+READ, WRITE = False, True
+
+
+@pytest.mark.parametrize(
+    ("requests", "order"),
+    [
+        ([("a", READ), ("a", WRITE)], [("a", WRITE), ("a", READ)]),
+        (
+            [("a", READ), ("a", READ), ("a", READ), ("b", READ)],
+            [("a", READ), ("b", READ), ("a", READ), ("a", READ)],
+        ),
+        (
+            [("a", WRITE), ("a", WRITE), ("b", WRITE), ("c", READ)],
+            [("a", WRITE), ("b", WRITE), ("a", WRITE), ("c", READ)],
+        ),
+    ],
+    ids=["writes come before reads", "a namespace with many does not hold up another", "both together"],
+)
+async def test_the_order_of_those_who_wait(requests: list[tuple[str, bool]], order: list[tuple[str, bool]]) -> None:
+    """Nothing is lost."""
+    assert await admitted(await used_up(), *requests) == order
+
+
+async def test_too_many_are_sent_away_with_a_time() -> None:
+    """A busy hub must not hold every worker."""
+    budget = await used_up()
+    waiting = [asyncio.create_task(admitted(budget, ("a", READ))) for _ in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    with pytest.raises(BusyError) as caught:
+        await admitted(budget, ("b", READ))
+    assert caught.value.retry_after == MOST_WAITING / 10
+    await asyncio.gather(*waiting)
+
+
+async def test_who_gives_up_loses_nobody_s_turn() -> None:
+    """The next one is let in instead."""
+    budget = await used_up()
+    first = asyncio.create_task(admitted(budget, ("a", READ)))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await admitted(budget, ("b", READ)) == [("b", READ)]
+
+
+async def test_a_429_closes_the_door_for_longer_each_time() -> None:
+    """Until the hub serves somebody."""
+    budget = Budget(600)
+    pauses = []
+    for _ in range(4):
+        budget.throttled()
+        with pytest.raises(ThrottledError) as caught:
+            await admitted(budget, ("a", READ))
+        pauses.append(round(caught.value.retry_after or 0))
+    budget.served()
+    budget.throttled()
+    with pytest.raises(ThrottledError) as caught:
+        await admitted(budget, ("a", READ))
+    assert (pauses, round(caught.value.retry_after or 0)) == ([10, 20, 40, 60], 10)
