@@ -100,7 +100,8 @@ def command(
     Start it, and point a client at it:
       edgeherd sim hub --port 8443 --connection-string-file hub.txt --ca-file ca.pem &
       export REQUESTS_CA_BUNDLE=ca.pem
-      az iot hub device-identity list --login "$(cat hub.txt)"
+      python -c 'from azure.iot.hub import IoTHubRegistryManager as M
+      print(M.from_connection_string(open("hub.txt").read()).get_devices())'
 
     \b
     Shared access policies as in a real hub: iothubowner, service, device, registryRead, registryReadWrite.
