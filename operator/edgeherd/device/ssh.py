@@ -124,10 +124,14 @@ class SshSession:
     async def _exchange(self, command: str, stdin: bytes) -> tuple[bytes, bytes, int | None]:
         process = await self._connection.create_process(command, encoding=None, stderr=asyncssh.PIPE)
         try:
-            process.stdin.write(stdin)
-            process.stdin.write_eof()
+            # A shell that has ended already reads nothing more; what it said, and how it ended, is still to be heard.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(stdin)
+                process.stdin.write_eof()
             output, errors = await asyncio.gather(_capped(process.stdout), _capped(process.stderr))
             await process.wait_closed()
+            if process.exit_status is None and not output:
+                raise UnreachableError("the device closed the connection")
             return output, errors, process.exit_status
         finally:
             # Not waited for: a command that hangs on the device would hold us beyond every deadline.
