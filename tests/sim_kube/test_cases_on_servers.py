@@ -6,7 +6,7 @@ from typing import Any
 import cases
 import pytest
 from cases import Body, Case
-from conftest import Target
+from kube_lab import Target
 from wire import MERGE, Answer
 
 CASES = cases.read()

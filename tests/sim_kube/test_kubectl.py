@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import KUBECTL, Target
+from kube_lab import KUBECTL, Target
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden"

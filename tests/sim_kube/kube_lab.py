@@ -1,0 +1,51 @@
+"""The two servers that the tests of the API simulator compare, as kubectl and a plain client see them."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from wire import Client
+
+CRDS = Path(__file__).resolve().parent / "crds"
+KUBECTL = Path(sys.executable).parent / "kubectl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A server, and a folder where clients may keep what they know of it."""
+
+    client: Client
+    kubeconfig: Path
+    cache: Path
+
+    def kubectl(self, *arguments: str, cwd: Path | None = None, kubeconfig: Path | None = None) -> str:
+        """What one call of kubectl prints: its output, its complaints, and its exit code unless that is 0."""
+        done = subprocess.run(
+            [str(KUBECTL), *arguments],
+            cwd=cwd,
+            env=self.environment(kubeconfig),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.stdout + done.stderr + (f"[exit {done.returncode}]\n" if done.returncode else "")
+
+    def environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
+        """What kubectl is started with."""
+        return {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.cache),
+            "KUBECACHEDIR": str(self.cache),
+            "KUBECONFIG": str(kubeconfig or self.kubeconfig),
+        }
+
+
+def prepared(url: str, token: str, ca_file: Path, kubeconfig: Path, cache: Path) -> Target:
+    """A target with our CRDs installed."""
+    target = Target(client=Client(url, token, ca_file), kubeconfig=kubeconfig, cache=cache)
+    target.kubectl("apply", "-k", str(CRDS))
+    target.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=20s")
+    return target
