@@ -47,6 +47,7 @@ def hashed_line(lab: Sshd) -> str:
 GOOD_LOGINS: dict[str, Callable[[Sshd], dict[str, object]]] = {
     "a pinned key": lambda _: {},
     "one of two pinned keys": lambda lab: {"host_keys": (public(key()), public(lab.host_key))},
+    "a pinned fingerprint": lambda lab: {"host_keys": (lab.host_key.get_fingerprint(),)},
     "a pinned key with a comment": lambda lab: {"host_keys": (f"{public(lab.host_key)} root@press-01",)},
     "a line of known_hosts": lambda lab: {
         "host_keys": (),
@@ -162,6 +163,7 @@ async def test_a_credential_that_cannot_be_used_is_named_before_anything_is_sent
     "pin",
     [
         pytest.param(lambda other: {"host_keys": (public(other),)}, id="a pinned key"),
+        pytest.param(lambda other: {"host_keys": (other.get_fingerprint(),)}, id="a pinned fingerprint"),
         pytest.param(lambda other: {"host_keys": (), "known_hosts": f"* {public(other)}\n"}, id="known_hosts"),
     ],
 )

@@ -10,7 +10,7 @@ from edgeherd.device.facts import Facts
 class Login:
     """How to log in at a device. Secrets never show in a repr.
 
-    `host_keys` are public keys as in a '.pub' file; a line may start with '@cert-authority'. `known_hosts` is the text
+    `host_keys` are public keys as in a '.pub' file, which may start with '@cert-authority', or SHA256 fingerprints. `known_hosts` is the text
     of a known_hosts file. `allowed_networks` are CIDRs that the address must be in; none means any.
     """
 

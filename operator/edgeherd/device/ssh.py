@@ -43,19 +43,24 @@ _HOST_KEYS = (
     "rsa-sha2-256",
 )
 _HOST_CERTIFICATES = tuple(f"{name}-cert-v01@openssh.com" for name in _HOST_KEYS)
+_FINGERPRINT = "SHA256:"
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 
 
 class _Client(asyncssh.SSHClient):
-    """Remembers which host key was shown, so that a mismatch can say both fingerprints."""
+    """Asked about a host key that is not among the pinned keys: is its fingerprint pinned?
 
-    def __init__(self) -> None:
+    Remembers which one was shown, so that a mismatch can say both fingerprints.
+    """
+
+    def __init__(self, pinned: tuple[str, ...]) -> None:
+        self._pinned = pinned
         self.presented = ""
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         del host, addr, port
         self.presented = key.get_fingerprint()
-        return False
+        return self.presented in self._pinned
 
     def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         del host, addr, port
@@ -169,10 +174,12 @@ class _Pins:
     keys: list[asyncssh.SSHKey]
     authorities: list[asyncssh.SSHKey]
     revoked: list[asyncssh.SSHKey]
+    prints: tuple[str, ...]
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
-        return tuple(key.get_fingerprint() for key in [*self.keys, *self.authorities])
+        """Of all that is trusted."""
+        return (*(key.get_fingerprint() for key in [*self.keys, *self.authorities]), *self.prints)
 
     @property
     def algorithms(self) -> list[str]:
@@ -189,6 +196,8 @@ def _pinned(login: Login) -> _Pins:
     revoked: list[asyncssh.SSHKey] = []
     try:
         for line in login.host_keys:
+            if line.startswith(_FINGERPRINT):
+                continue
             is_authority = line.startswith("@cert-authority ")
             key = asyncssh.import_public_key(line.removeprefix("@cert-authority "))
             (authorities if is_authority else keys).append(key)
@@ -201,7 +210,8 @@ def _pinned(login: Login) -> _Pins:
     except (ValueError, asyncssh.Error):
         message = "a pinned host key cannot be read"
         raise CredentialError(message) from None
-    return _Pins(keys, authorities, revoked)
+    prints = tuple(line for line in login.host_keys if line.startswith(_FINGERPRINT))
+    return _Pins(keys, authorities, revoked, prints)
 
 
 def _is_address(host: str) -> bool:
@@ -259,7 +269,7 @@ async def connect(login: Login) -> AsyncIterator[SshSession]:
     """
     pins = _pinned(login)
     client_keys = _client_keys(login)
-    client = _Client()
+    client = _Client(pins.prints)
     try:
         async with asyncio.timeout(CONNECT_SECONDS + LOGIN_SECONDS):
             connection, _ = await asyncssh.create_connection(
