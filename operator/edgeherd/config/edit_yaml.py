@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 
 from edgeherd.config import daemon_yaml, yaml_tree
+from edgeherd.config.comments import commented
 from edgeherd.config.connection import PLACEHOLDER
 from edgeherd.config.differences import changes, owned_paths, refuse_overruled
 from edgeherd.config.values import X509, Edit, Problem, UneditableError, Version, Wanted, refuse
@@ -58,7 +59,7 @@ def deprovision(text: str, version: Version) -> Edit:
     """
     draft = Draft(text)
     active = draft.root.get("provisioning")
-    if active is None or _kind(active, version) in {"other", "placeholder"}:
+    if active is None or _kind(active, version) == "other":
         return Edit(content=text.encode(), changes=(), restarts=False)
     _provision(draft, _connection_string(PLACEHOLDER), None, version)
     return _verified(text, draft, version, None)
@@ -169,10 +170,9 @@ def _comment_out(draft: Draft, version: Version) -> int:
     if isinstance(section, MapNode) and section.flow and "\n" in draft.text[section.start : section.end]:
         raise refuse(section.line, "layout", "provisioning is a mapping in braces over several lines. Mend it by hand.")
     start, end = draft.line_start(key.start), draft.line_end(max(key.end, draft.last(section)))
-    lines = draft.text[start:end].split("\n")
-    commented = "\n".join(f"# {line}" if line.strip() else line for line in lines)
-    draft.splice(start, end, commented)
-    return start + len(commented)
+    section_out = commented(draft.text[start:end])
+    draft.splice(start, end, section_out)
+    return start + len(section_out)
 
 
 def _uncomment(draft: Draft, kind: str, version: Version) -> bool:

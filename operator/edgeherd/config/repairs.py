@@ -5,6 +5,7 @@ import re
 from collections.abc import Sequence
 
 from edgeherd.config import toml_text, yaml_tree
+from edgeherd.config.comments import commented
 from edgeherd.config.strays import is_stray, section_indent
 from edgeherd.config.yaml_tree import MapNode
 
@@ -93,8 +94,7 @@ def _second_sections(text: str) -> tuple[str, list[str]]:
         end = key.start + len(text[key.start : max(key.end, value.end)].rstrip())
         stop = text.find("\n", end)
         stop = len(text) if stop < 0 else stop
-        section = "\n".join(f"# {line}" if line.strip() else line for line in text[start:stop].split("\n"))
-        text = text[:start] + section + text[stop:]
+        text = text[:start] + commented(text[start:stop]) + text[stop:]
         what.insert(0, f"line {key.line}: this provisioning section was commented out; the daemon used a later one")
     return text, what
 
@@ -128,8 +128,7 @@ def _second_tables(text: str) -> tuple[str, list[str]]:
     for first, stop in reversed(list(itertools.pairwise(heads))):
         section = [s for s in statements[first:stop] if s.path[0] == "provisioning"]
         for statement in reversed(section):
-            lines = text[statement.start : statement.end].split("\n")
-            commented = "\n".join(f"# {line}" if line.strip() else line for line in lines)
-            text = text[: statement.start] + commented + text[statement.end :]
+            was = text[statement.start : statement.end]
+            text = text[: statement.start] + commented(was) + text[statement.end :]
         what.insert(0, f"line {statements[first].line}: this provisioning section was commented out; a later one stays")
     return text, what

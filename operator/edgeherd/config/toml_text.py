@@ -14,6 +14,7 @@ from typing import Any
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from edgeherd.config.comments import commented
 from edgeherd.config.values import UneditableError, refuse
 
 Leaf = str | bool
@@ -204,6 +205,7 @@ class TomlDraft:
         self.text = text
         self.eol = "\r\n" if "\r\n" in text else "\n"
         self._statements: list[Statement] | None = None
+        self._data: dict[str, Any] | None = None
 
     @property
     def statements(self) -> list[Statement]:
@@ -214,14 +216,16 @@ class TomlDraft:
 
     @property
     def data(self) -> dict[str, Any]:
-        """What the text says."""
-        return parsed(self.text)
+        """What the text says. Not to be changed: it is read again only when the text was."""
+        if self._data is None:
+            self._data = parsed(self.text)
+        return self._data
 
     def splice(self, start: int, end: int, new: str) -> None:
         """Replace the characters from `start` up to `end`."""
         if self.text[start:end] != new:
             self.text = self.text[:start] + new + self.text[end:]
-            self._statements = None
+            self._statements = self._data = None
 
     def below(self, path: Path) -> list[Statement]:
         """The statements of a table and of all tables in it."""
@@ -309,8 +313,7 @@ class TomlDraft:
         """Put lines at the end, after a blank one."""
         last = len(self.text.rstrip("\r\n \t"))
         if not last:
-            self.text = self.eol.join(lines) + self.eol
-            self._statements = None
+            self.splice(0, len(self.text), self.eol.join(lines) + self.eol)
             return
         kept_break = self.text.endswith("\n")
         self.insert_below(len(self.text) - 1, ["", *lines])
@@ -321,10 +324,9 @@ class TomlDraft:
         """Make comments of a table and all tables in it, as the template has them. Returns where the last one ends."""
         end: int | None = None
         for statement in reversed(self.below(path)):
-            lines = self.text[statement.start : statement.end].split("\n")
-            commented = "\n".join(f"# {line}" if line.strip() else line for line in lines)
-            self.splice(statement.start, statement.end, commented)
-            grown = len(commented) - (statement.end - statement.start)
+            out = commented(self.text[statement.start : statement.end])
+            self.splice(statement.start, statement.end, out)
+            grown = len(out) - (statement.end - statement.start)
             end = statement.end + grown if end is None else end + grown
         return end
 

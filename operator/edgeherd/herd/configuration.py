@@ -81,9 +81,6 @@ class ConfigurationLink:
         )
         if not device.correct_drift and applied_before:
             return Applied(facts=facts, version=version, config_hash=facts.sha256, plan=plan)
-        verdict = config.check(edit.content, version=version)
-        if not verdict.valid:
-            raise Stalled("ConfigNotEditable", f"{path} was left as it is: {verdict.problems[0].message}")
         if certificate is not None:
             await _place(device, session, certificate, path)
         await self._write(device, session, path, facts, edit)
