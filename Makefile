@@ -32,6 +32,16 @@ test: $(READY) ## Run all tests, the e2e included
 e2e: $(READY) ## Run the e2e tests alone (on KUBECONFIG, KUBEBUILDER_ASSETS or the simulator)
 	@$(BIN)/python -m pytest -m e2e $(ARGS)
 
+.PHONY: test-device
+test-device: $(READY) ## Run the device tests on a Debian machine that is built and booted here (as root)
+	@if ! { command -v debootstrap && command -v systemd-nspawn && command -v ip; } >/dev/null && [ "$$(id -u)" = 0 ] && \
+	  command -v apt-get >/dev/null; then \
+	  apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends debootstrap systemd-container iproute2 >/dev/null; \
+	fi
+	@$(BIN)/python tests/machine/build.py
+	@EDGEHERD_TEST_MACHINE=1 $(BIN)/python -m pytest tests/machine $(ARGS)
+
 .PHONY: lint
 lint: $(READY) ## ruff, mypy and import-linter
 	@$(BIN)/ruff format --check .
