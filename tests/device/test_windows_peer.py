@@ -132,6 +132,13 @@ async def test_daemon_that_did_not_run_refuses_nothing(windows_peer: WindowsPeer
     assert windows_peer.device.files[CONFIG] == b"bad"
 
 
+async def test_device_that_is_let_go_keeps_what_its_daemon_refuses(windows_peer: WindowsPeer) -> None:
+    """Its file is meant to be of no use to the daemon."""
+    device = windows_peer.device
+    assert await result(windows_peer, windows.apply(change(device, b"bad", action=Action.RETIRE))) is Result.APPLIED
+    assert (device.files[CONFIG], device.restarts) == (b"bad", 1)
+
+
 @pytest.mark.parametrize("trouble", [Result.FULL, Result.READ_ONLY, Result.UNWRITABLE, Result.OWNER])
 async def test_trouble_while_writing_is_told(windows_peer: WindowsPeer, trouble: Result) -> None:
     """In one word each, and without a restart."""

@@ -189,7 +189,7 @@ def test_observe_hands_over_its_paths(path: str, others: list[str]) -> None:
     assert [value.decode() for value in windows_lab.parameters(errand)] == [path, *others, ""]
 
 
-@given(PATH, st.binary(max_size=5000) | st.none(), st.sampled_from([Action.RESTART, Action.NONE]))
+@given(PATH, st.binary(max_size=5000) | st.none(), st.sampled_from([Action.RESTART, Action.RETIRE, Action.NONE]))
 def test_apply_hands_over_the_change(path: str, content: bytes | None, action: Action) -> None:
     """Exactly, down to the last byte of the content."""
     errand = windows.apply(change(path=path, before="0" * 64, content=content, action=action))

@@ -177,7 +177,7 @@ class FakeWindows:
         if result is not Result.APPLIED or action == "none":
             return result
         self._restart(path)
-        if not steady or self.active == "active":
+        if not steady or action == "retire" or self.active == "active":
             return Result.APPLIED
         self.files = was
         self._restart(path)
