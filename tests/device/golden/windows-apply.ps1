@@ -208,7 +208,7 @@ function Invoke-Change {
   if ($action -eq 'none') { return 'applied' }
   Restart-Daemon
   # Windows does not tell bad settings from other ends. Only of a daemon that ran before is it fair to say: the file.
-  if (-not $steady -or (Test-Accepted)) { return 'applied' }
+  if (-not $steady -or $action -eq 'retire' -or (Test-Accepted)) { return 'applied' }
   if ($after -ne '-') { Undo-Write }
   Restart-Daemon
   'refused'
