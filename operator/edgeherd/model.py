@@ -15,7 +15,9 @@ FINALIZER = "edgeherd.io/identity"
 FORCE_DELETE = "edgeherd.io/force-delete"
 REQUESTED_AT = "reconcile.edgeherd.io/requestedAt"
 RENEW_KEY = "edgeherd.io/renew-key"
+RUN_CHECK = "edgeherd.io/run-check"
 SECRET_TYPE = "edgeherd.io/device-connection"  # noqa: S105 - the type of a Secret, not its content
+KNOWN_HOSTS_TYPE = "edgeherd.io/known-hosts"
 
 
 class Key(NamedTuple):
@@ -47,7 +49,7 @@ class Condition:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class SshTarget:
-    """How a device is reached: `spec.ssh`."""
+    """How a device, or its jump host, is reached: `spec.ssh`, `spec.ssh.jumpHost`."""
 
     host: str
     port: int
@@ -55,7 +57,7 @@ class SshTarget:
     secret_name: str
     host_keys: tuple[str, ...]
     trust_on_first_use: bool
-    has_jump_host: bool
+    jump: "SshTarget | None" = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,8 +72,13 @@ class RuntimeSpec:
     registry_secret_name: str | None
     agent_env: Mapping[str, str]
     https_proxy: str | None
+    proxy_secret_name: str | None
     upstream_protocol: str | None
     dynamic_reprovisioning: bool | None
+    container_os: str
+    """What a fresh Windows device is initialised for: 'Windows' or 'Linux' containers."""
+    initialize_script: str | None
+    """Where IotEdgeSecurityDaemon.ps1 is on a Windows device without the module."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +105,26 @@ class IdentityStatus:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that `iotedge check` found, in our own words."""
+
+    id: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What `iotedge check` said when it was last asked for: `status.check`. Nothing of it is the device's own text."""
+
+    handled_at: str
+    """The annotation's value that it answers."""
+    verdict: str
+    """'Passed', 'Failed', or 'Unavailable' where the device's runtime has no check."""
+    errors: tuple[Finding, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class DeviceStatus:
     """What was found on the device: `status.device`."""
 
@@ -106,15 +133,20 @@ class DeviceStatus:
     config_hash: str = ""
     applied_generation: int | None = None
     host_key_fingerprint: str = ""
+    jump_host_key_fingerprint: str = ""
+    rejected_hash: str = ""
+    """The hash of a file that the daemon refused; it is not tried again."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedChange:
-    """One change that is held back by `driftPolicy: Report`: an item of `status.plan`."""
+    """One change that is held back by `driftPolicy: Report`: an item of `status.plan`. Secrets in values are masked."""
 
     path: str
     action: str
     restart: str
+    before: str = ""
+    after: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +159,7 @@ class Status:
     secret_name: str = ""
     device: DeviceStatus = DeviceStatus()
     plan: tuple[PlannedChange, ...] = ()
+    check: CheckReport | None = None
     last_handled_reconcile_at: str = ""
 
     def condition(self, type_: str) -> Condition | None:
@@ -157,6 +190,8 @@ class EdgeDevice:
     key_in_use: str
     renew_key: str
     """Which key somebody asked to renew: 'Primary', 'Secondary', or empty."""
+    check_requested: str
+    """The annotation that asks for `iotedge check`; another value asks again."""
     ssh: SshTarget
     runtime: RuntimeSpec
     secret_name: str
@@ -177,6 +212,11 @@ class EdgeDevice:
         """Whether deletion was asked for."""
         return bool(self.deleted_at)
 
+    @property
+    def known_hosts_name(self) -> str:
+        """The Secret that remembers host keys of first use."""
+        return f"{self.name}-known-hosts"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class HubConnection:
@@ -196,6 +236,7 @@ class HubConnection:
     namespace_selector: Mapping[str, object] | None
     device_id_pattern: str | None
     allowed_cidrs: tuple[str, ...]
+    allowed_ports: tuple[int, ...]
     adoption_allowed: bool
     observed_generation: int
     conditions: tuple[Condition, ...]

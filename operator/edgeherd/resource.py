@@ -3,6 +3,7 @@
 No other module sees a raw object.
 """
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,9 +11,12 @@ from edgeherd.model import (
     FORCE_DELETE,
     RENEW_KEY,
     REQUESTED_AT,
+    RUN_CHECK,
+    CheckReport,
     Condition,
     DeviceStatus,
     EdgeDevice,
+    Finding,
     HubConnection,
     IdentityStatus,
     Origin,
@@ -47,6 +51,7 @@ def edge_device(body: Body) -> EdgeDevice:
         x509=_x509(identity["x509"]) if identity.get("authentication") == "SelfSignedX509" else None,
         key_in_use=identity.get("keyInUse", "Primary"),
         renew_key=annotations.get(RENEW_KEY, ""),
+        check_requested=annotations.get(RUN_CHECK, "")[:256],
         ssh=_ssh_target(spec["ssh"]),
         runtime=_runtime(spec.get("runtime", {})),
         secret_name=spec.get("connectionSecret", {}).get("name", f"{meta['name']}-connection"),
@@ -78,12 +83,12 @@ def _ssh_target(ssh: Body) -> SshTarget:
         secret_name=ssh["credentialsSecretRef"]["name"],
         host_keys=tuple(ssh.get("hostKeys", ())),
         trust_on_first_use=ssh.get("hostKeyPolicy") == "TrustOnFirstUse",
-        has_jump_host="jumpHost" in ssh,
+        jump=_ssh_target(ssh["jumpHost"]) if "jumpHost" in ssh else None,
     )
 
 
 def _runtime(runtime: Body) -> RuntimeSpec:
-    agent, proxy = runtime.get("agent", {}), runtime.get("proxy", {})
+    agent, proxy, windows = runtime.get("agent", {}), runtime.get("proxy", {}), runtime.get("windows", {})
     return RuntimeSpec(
         dialect=runtime.get("dialect", "Auto"),
         operating_system=runtime.get("operatingSystem", "Linux"),
@@ -93,8 +98,11 @@ def _runtime(runtime: Body) -> RuntimeSpec:
         registry_secret_name=agent.get("registryAuthSecretRef", {}).get("name"),
         agent_env=dict(agent.get("env", {})),
         https_proxy=proxy.get("httpsProxy"),
+        proxy_secret_name=proxy.get("credentialsSecretRef", {}).get("name"),
         upstream_protocol=proxy.get("upstreamProtocol"),
         dynamic_reprovisioning=runtime.get("dynamicReprovisioning"),
+        container_os=windows.get("containerOS", "Windows"),
+        initialize_script=windows.get("securityDaemonScriptPath"),
     )
 
 
@@ -129,9 +137,21 @@ def _status(status: Body) -> Status:
             config_hash=device.get("configHash", ""),
             applied_generation=device.get("appliedGeneration"),
             host_key_fingerprint=device.get("hostKeyFingerprint", ""),
+            jump_host_key_fingerprint=device.get("jumpHostKeyFingerprint", ""),
+            rejected_hash=device.get("rejectedHash", ""),
         ),
+        check=_check(status["check"]) if "check" in status else None,
         plan=tuple(PlannedChange(**item) for item in status.get("plan", ())),
         last_handled_reconcile_at=status.get("lastHandledReconcileAt", ""),
+    )
+
+
+def _check(check: Body) -> CheckReport:
+    return CheckReport(
+        handled_at=check["handledAt"],
+        verdict=check["verdict"],
+        errors=tuple(Finding(id=item["id"], message=item["message"]) for item in check.get("errors", ())),
+        warnings=tuple(check.get("warnings", ())),
     )
 
 
@@ -154,6 +174,7 @@ def hub_connection(body: Body) -> HubConnection:
         namespace_selector=None if allowed["from"] == "All" else allowed["selector"],
         device_id_pattern=spec.get("deviceIdPattern"),
         allowed_cidrs=tuple(spec.get("allowedCIDRs", ())),
+        allowed_ports=tuple(spec.get("allowedPorts", ())),
         adoption_allowed=spec.get("adoption") == "Allowed",
         observed_generation=status.get("observedGeneration", -1),
         conditions=tuple(_condition(item) for item in status.get("conditions", ())),
@@ -178,6 +199,15 @@ def condition_bodies(conditions: tuple[Condition, ...]) -> list[dict[str, object
 def _without_blanks(body: dict[str, object]) -> dict[str, object]:
     """Fields that are not known are left out, never written empty."""
     return {key: value for key, value in body.items() if value not in ("", None, {}, [])}
+
+
+def _check_body(check: CheckReport) -> dict[str, object]:
+    return {
+        "handledAt": check.handled_at,
+        "verdict": check.verdict,
+        "errors": [dataclasses.asdict(finding) for finding in check.errors],
+        "warnings": list(check.warnings),
+    }
 
 
 def status_body(status: Status) -> dict[str, object]:
@@ -206,9 +236,12 @@ def status_body(status: Status) -> dict[str, object]:
                         "configHash": device.config_hash,
                         "appliedGeneration": device.applied_generation,
                         "hostKeyFingerprint": device.host_key_fingerprint,
+                        "jumpHostKeyFingerprint": device.jump_host_key_fingerprint,
+                        "rejectedHash": device.rejected_hash,
                     }
                 ),
-                "plan": [{"path": c.path, "action": c.action, "restart": c.restart} for c in status.plan],
+                "plan": [_without_blanks(dataclasses.asdict(change)) for change in status.plan],
+                "check": _check_body(status.check) if status.check else None,
                 "lastHandledReconcileAt": status.last_handled_reconcile_at,
             }
         ),

@@ -46,7 +46,8 @@ async def run(settings: Settings) -> None:
     async with await Cluster.configured(settings.kubeconfig) as cluster:
         objects, rivals, queue = Objects(cluster), Rivals(), WorkQueue()
         hubs = Hubs(objects, namespace=settings.namespace, factory=_factory(executor, queue))
-        devices = DevicePass(objects=objects, hubs=hubs, connect=ssh.connect, rivals=rivals)
+        door = ssh.SshDoor()
+        devices = DevicePass(objects=objects, hubs=hubs, connect=door.connect, host_key=door.host_key, rivals=rivals)
         reconcile = {"EdgeDevice": devices.run, "HubConnection": HubPass(objects=objects, hubs=hubs).run}
         ready = asyncio.Event()
         announce = asyncio.create_task(_announce(ready, settings))

@@ -93,6 +93,7 @@ class World:
             "port": self.hub.port,
             "auth": {"connectionStringSecretRef": {"name": secret}},
             "allowedNamespaces": {"from": "All"},
+            "allowedCIDRs": ["127.0.0.0/8"],
             "budget": {"registryOperationsPerMinute": 10000},
             **spec,
         }

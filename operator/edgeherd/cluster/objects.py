@@ -11,6 +11,7 @@ from edgeherd.cluster.errors import ApiError
 from edgeherd.model import (
     FINALIZER,
     GROUP,
+    KNOWN_HOSTS_TYPE,
     RENEW_KEY,
     SECRET_TYPE,
     VERSION,
@@ -30,6 +31,33 @@ def _device_path(namespace: str, name: str, subresource: str = "") -> str:
 
 def _secret_path(namespace: str, name: str = "") -> str:
     return path("", "v1", "secrets", namespace=namespace, name=name)
+
+
+def _secret_body(
+    device: EdgeDevice, name: str, type_: str, data: Mapping[str, str], annotations: Mapping[str, str]
+) -> Body:
+    """A Secret that goes when the EdgeDevice goes."""
+    owner = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": "EdgeDevice",
+        "name": device.name,
+        "uid": device.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": type_,
+        "metadata": {
+            "name": name,
+            "namespace": device.namespace,
+            "labels": {"app.kubernetes.io/managed-by": COMPONENT},
+            "annotations": dict(annotations),
+            "ownerReferences": [owner],
+        },
+        "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
+    }
 
 
 class Objects:
@@ -96,28 +124,7 @@ class Objects:
         With `create` an existing Secret is a ConflictError, so that nobody's Secret is taken over by a race.
         No label or annotation of the EdgeDevice is copied: a GitOps tool would take the Secret for its own.
         """
-        body: Body = {
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "type": SECRET_TYPE,
-            "metadata": {
-                "name": device.secret_name,
-                "namespace": device.namespace,
-                "labels": {"app.kubernetes.io/managed-by": COMPONENT},
-                "annotations": dict(annotations),
-                "ownerReferences": [
-                    {
-                        "apiVersion": f"{GROUP}/{VERSION}",
-                        "kind": "EdgeDevice",
-                        "name": device.name,
-                        "uid": device.uid,
-                        "controller": True,
-                        "blockOwnerDeletion": True,
-                    }
-                ],
-            },
-            "data": {key: base64.b64encode(value.encode()).decode() for key, value in data.items()},
-        }
+        body = _secret_body(device, device.secret_name, SECRET_TYPE, data, annotations)
         if create:
             query = {"fieldManager": COMPONENT}
             await self._cluster.request(
@@ -131,6 +138,15 @@ class Objects:
             query = {"fieldManager": COMPONENT}
             await self._cluster.request("PATCH", where, query=query, body=gone, content_type=MERGE_PATCH)
         await self._cluster.apply(where, body)
+
+    async def put_known_hosts(self, device: EdgeDevice, known_hosts: str, *, create: bool) -> None:
+        """Remember host keys in a Secret that is the EdgeDevice's; ConflictError when one is there unexpectedly."""
+        body = _secret_body(device, device.known_hosts_name, KNOWN_HOSTS_TYPE, {"known_hosts": known_hosts}, {})
+        if create:
+            where, query = _secret_path(device.namespace), {"fieldManager": COMPONENT}
+            await self._cluster.request("POST", where, query=query, body=body, content_type="application/json")
+        else:
+            await self._cluster.apply(_secret_path(device.namespace, device.known_hosts_name), body)
 
     async def add_finalizer(self, device: EdgeDevice) -> EdgeDevice:
         """Hold the object until the hub is cleaned up. A ConflictError means that it changed meanwhile."""

@@ -86,6 +86,8 @@ def write_samples(folder: pathlib.Path, hub: Mapping[str, Any], devices: Sequenc
     hub_patch = [
         {"op": "replace", "path": "/spec/hostName", "value": hub["hostName"]},
         {"op": "add", "path": "/spec/port", "value": hub["port"]},
+        # The simulated devices are on loopback, which is refused unless it is named.
+        {"op": "add", "path": "/spec/allowedCIDRs", "value": ["127.0.0.0/8"]},
     ]
     patches = [{"target": {"kind": "HubConnection", "name": "contoso"}, "patch": json.dumps(hub_patch)}]
     for device in devices:

@@ -5,20 +5,23 @@ import binascii
 import dataclasses
 import hashlib
 import re
+from collections.abc import Mapping
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """One line of `iotedge list`."""
+    """One line of `iotedge list`. `up_seconds` is how long it runs at least; None where that cannot be told."""
 
     name: str
     status: str
+    up_seconds: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
-    """What `systemctl show` says of the daemon's unit."""
+    """What `systemctl show` says of a unit."""
 
+    name: str = ""
     load_state: str = ""
     active_state: str = ""
     sub_state: str = ""
@@ -32,19 +35,41 @@ class Facts:
     """One look at a device.
 
     `content` is None unless `kind` is 'file' and the file could be read. `version` is empty where no runtime answered.
+    Times are seconds since 1970 by the device's clock; None where the device did not tell.
     """
 
     version: str
+    path: str
     kind: str
     mode: str
     content: bytes | None = dataclasses.field(repr=False)
+    template: bytes | None = dataclasses.field(repr=False, default=None)
+    """What the package has for a device that was never configured."""
+    taken: bool = True
+    """Whether the services have what the file says: `iotedge config apply` was run since (1.2 and later)."""
+    hashes: tuple[str, ...] = ()
+    """Of the other files that were asked for: SHA-256, 'absent', or 'other' for what is no regular file."""
+    modified: int | None = None
+    now: int | None = None
+    started: int | None = None
+    """When the daemon's process started."""
     unit: Unit
+    services: tuple[Unit, ...] = ()
+    """The daemon's other services and the container engine."""
     modules: tuple[Module, ...]
+    journal: str = dataclasses.field(repr=False, default="")
+    """What the daemon said since its start; only where edgeAgent does not run. It may hold secrets."""
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the content, in hex."""
-        return hashlib.sha256(self.content or b"").hexdigest()
+        """The SHA-256 of the content, in hex; 'absent' for no file."""
+        return "absent" if self.kind == "absent" else hashlib.sha256(self.content or b"").hexdigest()
+
+    @property
+    def engine(self) -> Unit | None:
+        """The container engine's unit, where there is one."""
+        found = (unit for unit in self.services if unit.name.startswith(("docker", "iotedge-moby")))
+        return next((unit for unit in found if unit.load_state == "loaded"), None)
 
 
 def framed(output: bytes, nonce: str) -> dict[str, bytes]:
@@ -52,9 +77,11 @@ def framed(output: bytes, nonce: str) -> dict[str, bytes]:
     values = {}
     prefix = nonce.encode() + b" "
     for line in output.splitlines():
-        if not line.startswith(prefix):
+        # A banner without a line break may stand before an answer.
+        _, found, answer = line.rpartition(prefix)
+        if not found:
             continue
-        name, _, encoded = line[len(prefix) :].partition(b" ")
+        name, _, encoded = answer.partition(b" ")
         try:
             values[name.decode("ascii", "replace")] = base64.b64decode(encoded, validate=True)
         except binascii.Error:
@@ -65,8 +92,8 @@ def framed(output: bytes, nonce: str) -> dict[str, bytes]:
 _VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)*(?:[~-][0-9A-Za-z.]+)?)")
 
 
-def parse(values: dict[str, bytes]) -> Facts:
-    """Facts from the values of one observation.
+def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
+    """Facts from the values of one observation; `others` is how many other files were asked for.
 
     Raises:
         ValueError: the answer is not whole.
@@ -75,27 +102,43 @@ def parse(values: dict[str, bytes]) -> Facts:
         message = "the device's answer was cut short"
         raise ValueError(message)
     version = _VERSION.search(_text(values, "version"))
+    units = [_unit(block) for block in re.split(r"\n\s*\n", _text(values, "units"))]
     return Facts(
         version=version[1] if version else "",
+        path=_text(values, "path"),
         kind=_text(values, "kind"),
         mode=_text(values, "mode"),
         content=values.get("content"),
-        unit=_unit(_text(values, "unit")),
+        template=values.get("template"),
+        taken=_text(values, "taken") != "no",
+        hashes=tuple(_text(values, f"hash:{number}") or "absent" for number in range(others)),
+        modified=_time(values, "modified"),
+        now=_time(values, "now"),
+        started=_time(values, "started"),
+        unit=units[0],
+        services=tuple(units[1:]),
         modules=_modules(_text(values, "modules")),
+        journal=_text(values, "journal"),
     )
 
 
-def _text(values: dict[str, bytes], name: str) -> str:
-    return values.get(name, b"").decode("utf-8", "replace").strip()
+def _text(values: Mapping[str, bytes], name: str) -> str:
+    return values.get(name, b"").decode("utf-8", "replace").replace("\r\n", "\n").strip()
 
 
 def _number(text: str) -> int:
-    return int(text) if text.isdigit() else 0
+    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0
+
+
+def _time(values: Mapping[str, bytes], name: str) -> int | None:
+    text = _text(values, name)
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None
 
 
 def _unit(text: str) -> Unit:
     pairs = dict(line.partition("=")[::2] for line in text.splitlines())
     return Unit(
+        name=pairs.get("Id", ""),
         load_state=pairs.get("LoadState", ""),
         active_state=pairs.get("ActiveState", ""),
         sub_state=pairs.get("SubState", ""),
@@ -105,7 +148,22 @@ def _unit(text: str) -> Unit:
     )
 
 
+_SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
+_UP = re.compile(r"\bUp (?:about )?(\d{1,6}|an?) (second|minute|hour|day|week|month|year)s?\b")
+
+
 def _modules(text: str) -> tuple[Module, ...]:
     """Upstream's own reading of `iotedge list`: split on white space; column 0 is the name, column 1 the status."""
-    rows = [line.split() for line in text.splitlines()[1:]]
-    return tuple(Module(name=row[0], status=row[1]) for row in rows if len(row) > 1)
+    lines = [(line, line.split()) for line in text.splitlines()[1:]]
+    return tuple(
+        Module(name=row[0], status=row[1], up_seconds=_up_seconds(line)) for line, row in lines if len(row) > 1
+    )
+
+
+def _up_seconds(line: str) -> int | None:
+    """`Up 5 minutes` is rounded: it may be half a unit less."""
+    found = _UP.search(line)
+    if not found:
+        return None
+    amount = int(found[1]) if found[1].isdigit() else 1
+    return int((amount - 0.5) * _SECONDS[found[2]]) if amount else 0

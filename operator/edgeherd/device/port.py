@@ -1,28 +1,53 @@
 """What the operator asks of a device, and how it can fail. No policy here."""
 
 import dataclasses
+import enum
+import hashlib
 from typing import Protocol
 
 from edgeherd.device.facts import Facts
 
 
+class Platform(enum.StrEnum):
+    """What runs on a device: it decides which scripts are sent."""
+
+    LINUX = "Linux"
+    WINDOWS = "Windows"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Where the administrator lets the operator connect to.
+
+    No `networks` means any but loopback, link-local, multicast and cloud-internal addresses; those must be in a network
+    that is named. No `ports` means any.
+    """
+
+    networks: tuple[str, ...] = ()
+    ports: tuple[int, ...] = ()
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
-    """How to log in at a device. Secrets never show in a repr.
+    """How to log in at a device or a jump host. Secrets never show in a repr.
 
-    `host_keys` are public keys as in a '.pub' file, which may start with '@cert-authority', or SHA256 fingerprints. `known_hosts` is the text
-    of a known_hosts file. `allowed_networks` are CIDRs that the address must be in; none means any.
+    `host_keys` are public keys as in a '.pub' file, which may start with '@cert-authority', or SHA256 fingerprints.
+    `known_hosts` is the text of a known_hosts file. With `jump` the connection goes through that host, which looks up
+    the name.
     """
 
     host: str
     port: int
     user: str
-    private_key: bytes = dataclasses.field(repr=False)
+    private_key: bytes = dataclasses.field(repr=False, default=b"")
     passphrase: str | None = dataclasses.field(repr=False, default=None)
+    certificate: bytes | None = None
+    password: str | None = dataclasses.field(repr=False, default=None)
     host_keys: tuple[str, ...] = ()
     known_hosts: str = dataclasses.field(repr=False, default="")
-    certificate: bytes | None = None
-    allowed_networks: tuple[str, ...] = ()
+    jump: "Login | None" = None
+    limits: Limits = Limits()
+    platform: Platform = Platform.LINUX
 
 
 class DeviceError(Exception):
@@ -43,15 +68,15 @@ class HostKeyMismatchError(DeviceError):
 
 
 class AddressNotAllowedError(DeviceError):
-    """The host's address is in none of the allowed networks. Nothing was sent to it."""
+    """The host's address or port is outside of the limits. Nothing was sent to it."""
 
 
 class LoginRefusedError(DeviceError):
-    """The device does not accept the user's key."""
+    """The device does not accept the user's key or password."""
 
 
 class CredentialError(DeviceError):
-    """The private key or a pinned host key cannot be read."""
+    """The private key, the certificate or a pinned host key cannot be read."""
 
 
 class SudoRefusedError(DeviceError):
@@ -62,28 +87,130 @@ class OddAnswerError(DeviceError):
     """The device answered something else than the script says."""
 
 
+class JumpHostError(DeviceError):
+    """The way to the jump host failed, for the reason in `error`."""
+
+    def __init__(self, error: DeviceError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What to look at.
+
+    `path` is the daemon's file; where the runtime has it when empty. `others` are files whose hashes are wanted.
+    """
+
+    path: str = ""
+    others: tuple[str, ...] = ()
+
+
+ABSENT = "absent"
+"""In place of a hash: there is no such file."""
+
+
+class Owner(enum.StrEnum):
+    """Whose a file beside the daemon's is. Where there is no such user it is root's."""
+
+    ROOT = "root"
+    DAEMON = "like"
+    """The owner of the daemon's file."""
+    KEY_SERVICE = "aziotks"
+    CERTIFICATE_SERVICE = "aziotcs"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class OtherFile:
+    """A file beside the daemon's: what it was, what it shall be. `content` None removes it."""
+
+    path: str
+    before: str
+    content: bytes | None = dataclasses.field(repr=False)
+    owner: Owner
+    mode: str
+
+    @property
+    def after(self) -> str:
+        """The SHA-256 that it shall have."""
+        return ABSENT if self.content is None else hashlib.sha256(self.content).hexdigest()
+
+
+class Action(enum.StrEnum):
+    """What makes the daemon read its file."""
+
+    RESTART = "restart"
+    CONFIG_APPLY = "config-apply"
+    """`iotedge config apply`, which writes the services' files and restarts them: 1.2 and later."""
+    RETIRE = "retire"
+    """Restart it, whatever it makes of its file: a device that is let go."""
+    NONE = "none"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One transaction on a device: all files or none, then the action; undone if the daemon refuses its settings.
+
+    `before` is the SHA-256 of the daemon's file, or ABSENT; `content` None leaves the file as it is.
+    """
+
+    path: str
+    before: str
+    content: bytes | None = dataclasses.field(repr=False)
+    others: tuple[OtherFile, ...] = ()
+    unit: str
+    action: Action
+
+
+class Result(enum.StrEnum):
+    """How a change went. Only after APPLIED is anything on the device different."""
+
+    APPLIED = "applied"
+    CHANGED = "changed"
+    """Somebody else changed a file meanwhile."""
+    REFUSED = "refused"
+    """The daemon does not take the new settings; everything is as before."""
+    HOSTNAME = "hostname"
+    """Refused by `iotedge config apply`: the host name may not change while there are containers."""
+    FULL = "full"
+    READ_ONLY = "readonly"
+    UNWRITABLE = "unwritable"
+    INCOMPLETE = "incomplete"
+    """The content did not arrive whole."""
+    OWNER = "owner"
+    """Owner, mode or SELinux context of a file cannot be kept."""
+    PARENT = "parent"
+    """A folder on the way is a symbolic link, somebody else's, or open for everybody."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Initialization:
+    """What a fresh Windows device is initialised with, by `Initialize-IoTEdge`.
+
+    `script` is the path of IotEdgeSecurityDaemon.ps1 on the device; its module is loaded by name when empty.
+    """
+
+    connection_string: str = dataclasses.field(repr=False)
+    container_os: str
+    script: str = ""
+
+
 class Session(Protocol):
-    """One connection to one device."""
+    """One connection to one device. Every method may raise any `DeviceError`."""
 
     fingerprint: str
     """The host key that was accepted, as 'SHA256:...'."""
+    jump_fingerprint: str
+    """The jump host's; empty without one."""
 
-    async def observe(self, path: str) -> Facts:
-        """One look at the device; `path` is the daemon's file."""
+    async def observe(self, look: Look) -> Facts:
+        """One look at the device, in one command."""
 
-    async def apply(self, path: str, *, before: str, content: bytes) -> str:
-        """Replace the file if its SHA-256 still is `before`, and restart the daemon.
+    async def apply(self, change: Change) -> Result:
+        """Carry out a change, in one command."""
 
-        Returns:
-            'applied', 'changed' (by somebody else meanwhile), 'unwritable', 'incomplete' or 'owner'.
-        """
+    async def check(self) -> str:
+        """What `iotedge check --output json` prints; empty when it prints nothing."""
 
-    async def place(self, path: str, content: bytes, *, like: str) -> str:
-        """Put a file on the device, unless it is there already. Only the owner of the file `like` can read it.
-
-        Returns:
-            'same', 'placed', 'unwritable', 'incomplete' or 'owner'.
-        """
-
-    async def restart(self) -> None:
-        """Restart the daemon."""
+    async def initialize(self, initialization: Initialization) -> Result:
+        """Run `Initialize-IoTEdge` on a Windows device that was never initialised; CHANGED when it was."""

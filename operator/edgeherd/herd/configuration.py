@@ -1,21 +1,28 @@
-"""The fourth link: make the daemon's file say what the spec says.
+"""The fourth link: make the device look as the spec says.
 
-One look, at most one write with one restart. What a restart leads to is seen by the next pass: only an observation says
-True.
+One look, at most one transaction with one restart. What it leads to is seen by the next pass: only an observation says
+True. The device itself undoes what its daemon refuses, so a connection that breaks leaves nothing half done.
 """
 
+import collections
 import dataclasses
+import time
+from collections.abc import Callable
 
 from edgeherd import config
 from edgeherd.device.facts import Facts
-from edgeherd.device.port import Session
+from edgeherd.device.port import Action, Change, Initialization, Look, OtherFile, Result, Session
 from edgeherd.errors import Stalled, Waiting
-from edgeherd.herd.daemon import BAD_SETTINGS
-from edgeherd.herd.identity import Certificate
-from edgeherd.herd.wanted import certificate_paths
+from edgeherd.herd import wanted
+from edgeherd.herd.wanted import Intent
 from edgeherd.model import EdgeDevice, Key, PlannedChange
 
-CONFIG_YAML = "/etc/iotedge/config.yaml"
+SLACK_SECONDS = 2
+"""The device's clocks are read in whole seconds, one after the other."""
+
+CONTESTED_TIMES = 3
+CONTESTED_SECONDS = 1800.0
+"""Somebody who undoes our work so often within this time does it on purpose; every round stops the device's modules."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,158 +37,274 @@ class Applied:
     events: tuple[tuple[str, str], ...] = ()
 
 
-class ConfigurationLink:
-    """Makes the daemon's file say what the spec says."""
+class RejectedError(Stalled):
+    """The daemon refuses what the spec leads to; `content_hash` is of the file that it refused."""
 
-    def __init__(self) -> None:
-        self._refused: dict[Key, str] = {}
+    def __init__(self, message: str, content_hash: str) -> None:
+        super().__init__("ConfigRejected", message)
+        self.content_hash = content_hash
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Sight:
+    """One device as it was found, and what follows from it."""
+
+    intent: Intent
+    facts: Facts
+    version: config.Version
+    edit: config.Edit
+    others: tuple[OtherFile, ...]
+
+    @property
+    def device(self) -> EdgeDevice:
+        return self.intent.device
+
+    @property
+    def action(self) -> Action:
+        """What makes the daemon read its file."""
+        return Action.CONFIG_APPLY if self.version.dialect is config.Dialect.TOML else Action.RESTART
+
+    def change(self, *, content: bytes | None, others: tuple[OtherFile, ...] = ()) -> Change:
+        return Change(
+            path=self.facts.path,
+            before=self.facts.sha256,
+            content=content,
+            others=others,
+            unit=wanted.UNITS[self.version.dialect][0],
+            action=self.action,
+        )
+
+    def applied(self, *events: tuple[str, str], restarted: bool = False) -> Applied:
+        return Applied(
+            facts=self.facts,
+            version=self.version,
+            config_hash=self.facts.sha256,
+            restarted=restarted,
+            events=events,
+        )
+
+
+class ConfigurationLink:
+    """Makes the device look as the spec says. What it remembers only saves restarts; it may be forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._revived: dict[Key, str] = {}
+        self._corrected: dict[Key, collections.deque[float]] = {}
 
     def forget(self, key: Key) -> None:
         """The device is gone."""
-        self._refused.pop(key, None)
         self._revived.pop(key, None)
+        self._corrected.pop(key, None)
 
     def healthy(self, key: Key) -> None:
         """The daemon was seen healthy: should it fail again, it may be started again."""
         self._revived.pop(key, None)
 
-    async def apply(
-        self,
-        device: EdgeDevice,
-        session: Session,
-        want: config.Wanted,
-        *,
-        certificate: Certificate | None,
-        applied_before: bool,
-    ) -> Applied:
-        """Look at the file; write and restart once if its meaning must change.
+    async def apply(self, session: Session, intent: Intent, *, applied_before: bool) -> Applied:
+        """Look at the device; write and restart once if the meaning of something must change.
 
         Raises:
-            Waiting: the file changed meanwhile, or no runtime is installed yet.
-            Stalled: the file or the runtime needs a human.
+            Waiting: something changed meanwhile, or no runtime is installed yet.
+            Stalled: the file, the runtime or another writer needs a human.
         """
-        path = device.runtime.config_path or CONFIG_YAML
-        facts = await session.observe(path)
-        version = _version(facts)
-        content = _content(facts, path)
-        try:
-            edit = config.edit(content, want, version=version)
-        except config.UneditableError as exc:
-            raise Stalled("ConfigNotEditable", f"{path} was left as it is: {exc}") from None
-        if not edit.changes:
-            if certificate is not None and device.correct_drift and await _place(device, session, certificate, path):
-                await session.restart()
-                event = ("CertificatePlaced", "A new certificate was put on the device and the daemon restarted.")
-                return Applied(facts=facts, version=version, config_hash=facts.sha256, restarted=True, events=(event,))
-            return await self._revive(device, session, Applied(facts=facts, version=version, config_hash=facts.sha256))
-        plan = tuple(
-            PlannedChange(path=f"device:{c.path}", action=c.action, restart="Daemon" if edit.restarts else "None")
-            for c in edit.changes
-        )
+        device = intent.device
+        look = Look(path=device.runtime.config_path or "", others=wanted.looked_at(device))
+        facts = await session.observe(look)
+        version = _version(device, facts)
+        if facts.kind == "absent" and device.runtime.operating_system == "Windows":
+            return await self._initialize(session, intent, facts, version)
+        sight = _sight(intent, facts, version, look)
+        if not sight.edit.changes and not sight.others:
+            return await self._awake(session, sight)
+        plan = _plan(sight)
         if not device.correct_drift and applied_before:
-            return Applied(facts=facts, version=version, config_hash=facts.sha256, plan=plan)
-        if certificate is not None:
-            await _place(device, session, certificate, path)
-        await self._write(device, session, path, facts, edit)
+            return dataclasses.replace(sight.applied(), plan=plan)
+        await self._carry_out(session, sight, is_drift=applied_before and not _spec_changed(device))
         reason = "ConfigDriftCorrected" if applied_before else "ConfigApplied"
-        what = ", ".join(change.path for change in edit.changes)
-        event = (reason, f"{path} was changed ({what}) and the daemon restarted.")
+        what = ", ".join(change.path.removeprefix("device:") for change in plan)
+        return sight.applied((reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True)
+
+    async def _awake(self, session: Session, sight: _Sight) -> Applied:
+        """All files are right: is it what the daemon runs with? It is restarted at most once for a content."""
+        device, facts = sight.device, sight.facts
+        if not device.correct_drift or self._revived.get(device.key) == facts.sha256:
+            return sight.applied()
+        if not facts.taken:
+            event = ("ConfigApplied", f"{facts.path} was right, but 'iotedge config apply' had not been run; it was.")
+        elif facts.unit.active_state == "failed":
+            event = ("DaemonRestarted", "The daemon had failed while its file is right; it was started again.")
+        elif _is_outdated(device, facts):
+            event = ("DaemonRestarted", f"{facts.path} is newer than the daemon's start; it was restarted.")
+        else:
+            return sight.applied()
+        self._revived[device.key] = facts.sha256
+        _require(await session.apply(sight.change(content=None)), sight)
+        return sight.applied(event, restarted=True)
+
+    async def _carry_out(self, session: Session, sight: _Sight, *, is_drift: bool) -> None:
+        device = sight.device
+        content = sight.edit.content if sight.edit.changes else None
+        content_hash = config.fingerprint(sight.edit.content)
+        if content is not None and device.status.device.rejected_hash == f"sha256:{content_hash}":
+            message = f"The daemon refused this configuration before; {sight.facts.path} is as it was. Change the spec or the file."
+            raise RejectedError(message, content_hash)
+        if is_drift:
+            self._require_peace(device, sight.facts.path)
+        _require(await session.apply(sight.change(content=content, others=sight.others)), sight)
+        if is_drift:
+            self._corrected.setdefault(device.key, collections.deque(maxlen=CONTESTED_TIMES)).append(self._clock())
+
+    def _require_peace(self, device: EdgeDevice, path: str) -> None:
+        times = self._corrected.get(device.key) or collections.deque[float]()
+        if len(times) == CONTESTED_TIMES and self._clock() - times[0] < CONTESTED_SECONDS:
+            message = (
+                f"{path} was put right {CONTESTED_TIMES} times within {CONTESTED_SECONDS / 60:.0f} minutes and somebody "
+                "keeps changing it: a person, a script or another operator. Every round stops the device's modules, so "
+                "it is left alone for now. Find the other writer, or set spec.driftPolicy to 'Report'."
+            )
+            raise Stalled("ConfigContested", message)
+
+    async def _initialize(self, session: Session, intent: Intent, facts: Facts, version: config.Version) -> Applied:
+        """A Windows device whose runtime was installed and never initialised. It can be done once only."""
+        runtime = intent.device.runtime
+        result = await session.initialize(
+            Initialization(
+                connection_string=intent.connection_string,
+                container_os=runtime.container_os,
+                script=runtime.initialize_script or "",
+            )
+        )
+        if result is Result.CHANGED:
+            raise Waiting(
+                "ConfigChanging", "The device was initialised meanwhile. It is looked at again.", retry_after=2
+            )
+        if result is not Result.APPLIED:
+            message = (
+                "'Initialize-IoTEdge' failed on the device. Run it there by hand to see why; the IoTEdge module or "
+                "spec.runtime.windows.securityDaemonScriptPath must be there."
+            )
+            raise Stalled("InitializationFailed", message)
+        event = ("DeviceInitialized", "The runtime was initialised with 'Initialize-IoTEdge'.")
         return Applied(facts=facts, version=version, config_hash=facts.sha256, restarted=True, events=(event,))
 
-    async def _revive(self, device: EdgeDevice, session: Session, applied: Applied) -> Applied:
-        """Start a daemon that gave up (perhaps on an earlier file), once for a content: systemd will not try again."""
-        content_hash = applied.config_hash
-        gave_up = applied.facts.unit.active_state == "failed"
-        if not gave_up or not device.correct_drift or self._revived.get(device.key) == content_hash:
-            return applied
-        self._revived[device.key] = content_hash
-        await session.restart()
-        event = ("DaemonRestarted", "The daemon had failed while its file is right; it was started again.")
-        return dataclasses.replace(applied, restarted=True, events=(event,))
 
-    async def _write(self, device: EdgeDevice, session: Session, path: str, facts: Facts, edit: config.Edit) -> None:
-        content_hash = config.fingerprint(edit.content)
-        if self._refused.get(device.key) == content_hash:
-            message = f"The daemon refused this configuration before; {path} was put back. Change the spec or the file."
-            raise Stalled("ConfigRejected", message)
-        result = await session.apply(path, before=facts.sha256, content=edit.content)
-        _require_applied(result, path)
-        after = await session.observe(path)
-        if after.unit.exec_main_status == BAD_SETTINGS and after.unit.active_state != "active":
-            self._refused[device.key] = content_hash
-            await session.apply(path, before=after.sha256, content=facts.content or b"")
-            message = f"The daemon refused the new configuration (exit {BAD_SETTINGS}); {path} was put back as it was."
-            raise Stalled("ConfigRejected", message)
-        self._refused.pop(device.key, None)
+def _sight(intent: Intent, facts: Facts, version: config.Version, look: Look) -> _Sight:
+    found = dict(zip(look.others, facts.hashes, strict=True))
+    odd = [path for path, found_hash in found.items() if found_hash == "other"]
+    if odd:
+        message = f"{odd[0]} is not a regular file. It is left alone; remove it."
+        raise Stalled("ConfigUnreadable", message)
+    was_ours = wanted.proxy_was_ours(found)
+    try:
+        want = wanted.wanted(intent, version.dialect, proxy_was_ours=was_ours)
+        edit = config.edit(_content(facts, version), want, version=version)
+    except config.UneditableError as exc:
+        raise Stalled("ConfigNotEditable", f"{facts.path} was left as it is: {exc}") from None
+    others = wanted.other_files(intent, version.dialect, found)
+    return _Sight(intent=intent, facts=facts, version=version, edit=edit, others=others)
 
 
-async def _place(device: EdgeDevice, session: Session, certificate: Certificate, config_path: str) -> bool:
-    """Put certificate and private key where the daemon reads them. Returns whether anything was written."""
-    placed = False
-    for path, content in zip(
-        certificate_paths(device), (certificate.certificate, certificate.private_key), strict=True
-    ):
-        match await session.place(path, content, like=config_path):
-            case "placed":
-                placed = True
-            case "same":
-                pass
-            case result:
-                _require_applied(result, path)
-    return placed
-
-
-def _version(facts: Facts) -> config.Version:
-    if not facts.version:
-        raise Waiting(
-            "RuntimeNotFound",
-            "The device has no IoT Edge runtime ('iotedge version' fails). Install it.",
-            retry_after=60,
+def _plan(sight: _Sight) -> tuple[PlannedChange, ...]:
+    """Everything that differs. A change beside the daemon's file needs its restart too."""
+    restart = "Daemon" if sight.edit.restarts or sight.others else "None"
+    changes = [
+        PlannedChange(
+            path=f"device:{c.path}", action=c.action, restart=restart, before=c.before[:256], after=c.after[:256]
         )
+        for c in sight.edit.changes
+    ]
+    for other in sight.others:
+        action = "Remove" if other.content is None else "Add" if other.before == "absent" else "Change"
+        changes.append(PlannedChange(path=f"device:{other.path}", action=action, restart="Daemon"))
+    return tuple(changes)
+
+
+def _spec_changed(device: EdgeDevice) -> bool:
+    return device.status.device.applied_generation != device.generation
+
+
+def _is_outdated(device: EdgeDevice, facts: Facts) -> bool:
+    """Whether the daemon was started before its file became what it is, and nobody has confirmed that content since.
+
+    A time stamp alone proves nothing: a backup or a package script may touch the file. One in the future comes from a
+    clock that was wrong.
+    """
+    if facts.modified is None or facts.started is None or facts.now is None:
+        return False
+    if device.status.device.config_hash == f"sha256:{facts.sha256}":
+        return False
+    return facts.started + SLACK_SECONDS < facts.modified <= facts.now
+
+
+def _version(device: EdgeDevice, facts: Facts) -> config.Version:
+    if not facts.version:
+        message = "The device has no IoT Edge runtime ('iotedge version' fails). Install it."
+        raise Waiting("RuntimeNotFound", message, retry_after=60)
     version = config.Version.parse(facts.version)
-    if version.dialect is not config.Dialect.YAML:
-        message = f"The device runs IoT Edge {facts.version}; this version of edgeherd configures 1.0 and 1.1 only."
-        raise Stalled("NotSupported", message)
+    insisted, found = device.runtime.dialect, version.dialect.value
+    if insisted not in {"Auto", found}:
+        message = (
+            f"The device runs IoT Edge {facts.version}, whose file is a {found}; spec.runtime.dialect is '{insisted}'."
+        )
+        raise Stalled("RuntimeDiffers", f"{message} Change one of them.")
     return version
 
 
-def _content(facts: Facts, path: str) -> bytes:
+def _content(facts: Facts, version: config.Version) -> bytes:
+    """What is edited: the file, or what the package has for a device that was never configured."""
     match facts.kind:
         case "file" if facts.content is not None:
             return facts.content
         case "file":
-            raise Stalled(
-                "ConfigUnreadable", f"{path} cannot be read, not even as root. Look at its mode and its file system."
-            )
+            message = f"{facts.path} cannot be read, not even as root. Look at its mode and its file system."
+            raise Stalled("ConfigUnreadable", message)
+        case "absent" if version.dialect is config.Dialect.TOML:
+            return facts.template or b""
         case "absent":
-            raise Stalled(
-                "ConfigMissing", f"{path} does not exist. Reinstall the runtime, or set spec.runtime.configPath."
-            )
+            message = f"{facts.path} does not exist. Reinstall the runtime, or set spec.runtime.configPath."
+            raise Stalled("ConfigMissing", message)
         case _:
-            raise Stalled(
-                "ConfigUnreadable", f"{path} is not a regular file. It is left alone; put a regular file there."
-            )
+            message = f"{facts.path} is not a regular file. It is left alone; put a regular file there."
+            raise Stalled("ConfigUnreadable", message)
 
 
-def _require_applied(result: str, path: str) -> None:
+def _require(result: Result, sight: _Sight) -> None:
+    """Raises what a result that is not APPLIED means."""
+    path = sight.facts.path
     match result:
-        case "applied":
+        case Result.APPLIED:
             return
-        case "changed":
-            raise Waiting(
-                "ConfigChanging",
-                f"{path} was changed by somebody else meanwhile. It is looked at again.",
-                retry_after=2,
-            )
-        case "unwritable":
-            message = f"{path} cannot be replaced: the file system is full or read-only. Make room or remount it."
-            raise Waiting("ConfigUnwritable", message, retry_after=60)
-        case "owner":
+        case Result.REFUSED:
+            message = f"The daemon refused the new configuration; {path} was put back as it was."
+            raise RejectedError(message, config.fingerprint(sight.edit.content))
+        case Result.HOSTNAME:
             message = (
-                f"The owner and mode of {path} cannot be kept on a new file. Nothing was changed; check sudo's rights."
+                f"'iotedge config apply' refuses another host name while there are containers; {path} was put back. "
+                "Remove the containers on the device, or take spec.runtime.hostname back."
             )
+            raise RejectedError(message, config.fingerprint(sight.edit.content))
+        case Result.CHANGED:
+            message = f"{path} was changed by somebody else meanwhile. It is looked at again."
+            raise Waiting("ConfigChanging", message, retry_after=2)
+        case Result.FULL:
+            message = f"{path} cannot be replaced: the device's file system is full. Make room."
+            raise Waiting("ConfigUnwritable", message, retry_after=60)
+        case Result.READ_ONLY:
+            message = f"{path} cannot be replaced: the device's file system is read-only. Remount it, or look for a broken disk."
+            raise Waiting("ConfigUnwritable", message, retry_after=60)
+        case Result.UNWRITABLE:
+            message = f"{path} cannot be replaced. Look at its file system and at what sudo allows."
+            raise Waiting("ConfigUnwritable", message, retry_after=60)
+        case Result.OWNER:
+            message = f"Owner, mode or SELinux context of {path} cannot be kept on a new file. Nothing was changed; check sudo's rights."
             raise Stalled("ConfigUnwritable", message)
-        case _:
+        case Result.PARENT:
+            message = (
+                f"A folder on the way to {path}, or to a file beside it, is a symbolic link, belongs to a user other than "
+                "root and the daemon's, or may be written to by everybody. Nothing was changed; mend the folder."
+            )
+            raise Stalled("ConfigPathUnsafe", message)
+        case Result.INCOMPLETE:
             message = f"The new {path} did not arrive whole; the old one is untouched. It is tried again."
             raise Waiting("ConfigIncomplete", message, retry_after=5)

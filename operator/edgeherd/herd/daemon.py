@@ -1,37 +1,176 @@
-"""The last link: whether the daemon is healthy. Pure."""
+"""The last link: whether the daemon is healthy, and what is in the way if not. Pure."""
 
-from edgeherd.device.facts import Facts
-from edgeherd.errors import Stalled, Waiting
+import dataclasses
+import time
+
+from edgeherd.device.facts import Facts, Module, Unit
+from edgeherd.device.journal import Trouble, trouble
+from edgeherd.errors import ReconcileError, Stalled, Waiting
 
 BAD_SETTINGS = 153
 """The daemon's exit status for settings that it cannot load (iotedged/src/error.rs, 1.0.10 and later)."""
 
+STABLE_SECONDS = 30
+"""A daemon that systemd had to start again is believed after so long."""
 
-def judge_daemon(facts: Facts) -> None:
-    """Whether the daemon is healthy: its unit is active and stable, and edgeAgent runs.
+SKEW_SECONDS = 240
+"""From here on a clock is called wrong: the hub refuses a token that it thinks is expired."""
+
+_STALE_SECONDS = 180
+"""`iotedge list` rounds; edgeAgent is called older than the daemon only beyond that."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """How the messages name the daemon."""
+
+    unit: str
+    logs: str
+
+
+def judge_daemon(facts: Facts, *, enabled: bool, now: float | None = None) -> None:
+    """Whether the daemon is healthy: its unit is active and stable, and edgeAgent runs since the daemon's start.
+
+    Args:
+        facts: what was observed.
+        enabled: whether the hub lets the device connect.
+        now: seconds since 1970, by our clock.
 
     Raises:
         Waiting: not yet.
         Stalled: only a human can mend it.
     """
     unit = facts.unit
+    name = (unit.name or "iotedge.service").removesuffix(".service")
+    words = Words(unit=name, logs=f"'journalctl -u {name}' on the device")
     if unit.load_state == "not-found":
-        raise Stalled("DaemonMissing", "The device has no unit 'iotedge.service'. Reinstall the runtime.")
+        raise Stalled("DaemonMissing", f"The device has no unit '{words.unit}'. Reinstall the runtime.")
+    engine = facts.engine
+    if engine is not None and engine.active_state not in {"active", "activating", "reloading"} and not _agent(facts):
+        message = f"The container engine ('{engine.name}') is {engine.active_state}. Start it; see its own journal for the reason."
+        raise Waiting("ContainerEngineDown", message, retry_after=30)
+    _judge_unit(facts, words)
+    if not enabled:
+        message = "The identity is disabled in the hub (spec.identity.status), so the device cannot connect. Enable it when it may."
+        raise Stalled("IdentityDisabled", message)
+    agent = _agent(facts)
+    if agent is None or agent.status != "running":
+        raise _no_agent(facts, agent, words, time.time() if now is None else now)
+    _require_fresh(facts, agent)
+
+
+def _agent(facts: Facts) -> Module | None:
+    return next((module for module in facts.modules if module.name == "edgeAgent"), None)
+
+
+def _judge_unit(facts: Facts, words: Words) -> None:
+    unit: Unit = facts.unit
     if unit.active_state == "failed" and unit.exec_main_status == BAD_SETTINGS:
         message = f"The daemon cannot load its settings (exit {BAD_SETTINGS}). Run 'iotedge check' on the device."
         raise Waiting("DaemonRefusesConfig", message, retry_after=10)
+    if unit.active_state == "activating" and unit.sub_state == "auto-restart":
+        found = trouble(facts.journal)
+        if found is not None:
+            raise _because(found, words)
+        message = f"The daemon ends again and again (exit {unit.exec_main_status}). See {words.logs}."
+        raise Waiting("DaemonCrashing", message, retry_after=10)
     if unit.active_state != "active" or unit.sub_state != "running":
         state = f"{unit.active_state or 'unknown'}/{unit.sub_state or 'unknown'}"
-        message = f"The daemon is {state} (exit {unit.exec_main_status}). See 'journalctl -u iotedge' on the device."
+        message = f"The daemon is {state} (exit {unit.exec_main_status}). See {words.logs}."
         raise Waiting("DaemonNotRunning", message, retry_after=5)
-    agent = next((module for module in facts.modules if module.name == "edgeAgent"), None)
-    if agent is None:
-        message = (
-            "The daemon runs, but edgeAgent has not appeared. The hub may refuse the key, or the image cannot be pulled: "
-            "see 'journalctl -u iotedge' on the device."
-        )
-        raise Waiting("EdgeAgentMissing", message, retry_after=3)
-    if agent.status != "running":
-        raise Waiting(
-            "EdgeAgentNotRunning", f"edgeAgent is '{agent.status}'. See 'iotedge logs edgeAgent'.", retry_after=5
-        )
+    age = _age(facts)
+    if unit.restarts and age is not None and age < STABLE_SECONDS:
+        message = f"systemd had to start the daemon again; it is believed after {STABLE_SECONDS} s. See {words.logs}."
+        raise Waiting("DaemonUnstable", message, retry_after=STABLE_SECONDS / 3)
+
+
+def _age(facts: Facts) -> int | None:
+    """Seconds since the daemon's start."""
+    return None if facts.now is None or facts.started is None else facts.now - facts.started
+
+
+def _no_agent(facts: Facts, agent: Module | None, words: Words, now: float) -> ReconcileError:
+    found = trouble(facts.journal)
+    skew = 0 if facts.now is None else round(facts.now - now)
+    if found is Trouble.KEY_REFUSED and abs(skew) > SKEW_SECONDS:
+        direction = "ahead" if skew > 0 else "behind"
+        message = f"The device's clock is {abs(skew)} s {direction}, so the hub takes its tokens for expired. Set it; look at NTP."
+        return Waiting("ClockSkewed", message, retry_after=30)
+    if found is not None:
+        return _because(found, words)
+    for service in facts.services:
+        if service.active_state == "failed" and service.load_state == "loaded":
+            message = f"The service '{service.name}' has failed (exit {service.exec_main_status}). See 'journalctl -u {service.name}' on the device."
+            return Waiting("DaemonServiceFailed", message, retry_after=10)
+    if agent is not None:
+        message = f"edgeAgent is '{agent.status}'. See 'iotedge logs edgeAgent' on the device."
+        return Waiting("EdgeAgentNotRunning", message, retry_after=5)
+    message = f"The daemon runs, but edgeAgent has not appeared, and its log does not say why. See {words.logs}."
+    return Waiting("EdgeAgentMissing", message, retry_after=3)
+
+
+def _require_fresh(facts: Facts, agent: Module) -> None:
+    """Every start of the daemon stops all modules: an edgeAgent that is older was seen by somebody else."""
+    age = _age(facts)
+    if age is not None and agent.up_seconds is not None and agent.up_seconds > age + _STALE_SECONDS:
+        message = "edgeAgent is older than the daemon's start, so it says nothing about the present configuration."
+        raise Waiting("EdgeAgentStale", message, retry_after=5)
+
+
+def _because(found: Trouble, words: Words) -> ReconcileError:
+    """The next step for a human. The daemon tries again by itself, so all of it may pass."""
+    reason, message = _NEXT_STEPS[found]
+    return Waiting(reason, f"{message} See {words.logs}.", retry_after=10)
+
+
+_NEXT_STEPS = {
+    Trouble.HUB_NOT_FOUND: (
+        "HubUnknownToDevice",
+        "The device reached Azure, but no hub of that name is there. Compare the HubConnection's hostName.",
+    ),
+    Trouble.KEY_REFUSED: (
+        "HubRefusesKey",
+        "The hub refuses the device's key. It is the one that the hub shows to the operator, so it was changed just now, or "
+        "somebody else uses another hub under this name.",
+    ),
+    Trouble.NOT_REGISTERED: (
+        "DeviceNotRegistered",
+        "The hub does not know the device, or not as an edge device. It is put right at the next pass.",
+    ),
+    Trouble.PROXY: (
+        "ProxyRefused",
+        "The proxy does not let the device through. Check spec.runtime.proxy and the login in its Secret.",
+    ),
+    Trouble.NAME: (
+        "HubNameNotResolved",
+        "The device cannot look up the hub's name (or the proxy's). Check its DNS.",
+    ),
+    Trouble.TLS: (
+        "HubNotTrusted",
+        "The device does not trust the certificate that it was shown for the hub. Check its CA certificates, its clock, and "
+        "whether something inspects its traffic.",
+    ),
+    Trouble.NETWORK: (
+        "HubUnreachableFromDevice",
+        "The device cannot reach the hub (ports 443, 5671 or 8883). Check its network, or set spec.runtime.proxy.",
+    ),
+    Trouble.IMAGE_MISSING: (
+        "ImagePullFailed",
+        "The registry has no such edgeAgent image for this machine. Check spec.runtime.agent.image.",
+    ),
+    Trouble.IMAGE_REFUSED: (
+        "ImagePullFailed",
+        "The registry refuses the pull of edgeAgent's image. Check spec.runtime.agent.registryAuthSecretRef.",
+    ),
+    Trouble.REGISTRY_UNREACHABLE: (
+        "ImagePullFailed",
+        "The container engine cannot reach the registry of edgeAgent's image. Check the device's network; behind a proxy the "
+        "engine needs it too.",
+    ),
+    Trouble.IMAGE: ("ImagePullFailed", "edgeAgent's image cannot be pulled."),
+    Trouble.ENGINE: (
+        "ContainerEngineDown",
+        "The daemon cannot talk to the container engine. Check 'systemctl status docker' on the device.",
+    ),
+    Trouble.SETTINGS: ("DaemonRefusesConfig", "The daemon cannot load its settings."),
+}

@@ -4,34 +4,30 @@ identity -> Secret -> reach -> configuration -> daemon. Each link observes and a
 seen by the next pass. Only an observation says True.
 """
 
-import contextlib
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from edgeherd import conditions
 from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
-from edgeherd.device.port import DeviceError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.herd.configuration import ConfigurationLink
 from edgeherd.herd.daemon import judge_daemon
 from edgeherd.herd.farewell import Farewell
+from edgeherd.herd.findings import Findings
 from edgeherd.herd.hubs import Hubs
 from edgeherd.herd.identity import Claim, IdentityLink
-from edgeherd.herd.reach import Connect, as_next_step, login
+from edgeherd.herd.reach import Connect, HostKey, Reach
 from edgeherd.herd.rivals import Rivals
-from edgeherd.herd.wanted import wanted
+from edgeherd.herd.visit import Visit
 from edgeherd.model import (
     FINALIZER,
-    Condition,
-    DeviceStatus,
     EdgeDevice,
     HubConnection,
     IdentityStatus,
     Key,
-    PlannedChange,
     Status,
 )
 
@@ -48,23 +44,6 @@ _BLIPS = frozenset({"DeviceUnreachable", "HubUnavailable", "HubThrottled", "HubB
 """What may pass by itself within the grace."""
 
 
-@dataclasses.dataclass(slots=True, kw_only=True)
-class _Findings:
-    """What a pass finds out, link by link."""
-
-    link: str = conditions.LINKS[0]
-    conditions: dict[str, Condition] = dataclasses.field(default_factory=dict)
-    identity: IdentityStatus
-    secret_name: str
-    device: DeviceStatus
-    plan: tuple[PlannedChange, ...] = ()
-    events: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-
-    def say(self, status: str, reason: str, message: str) -> None:
-        """What the present link says of itself."""
-        self.conditions[self.link] = Condition(type=self.link, status=status, reason=reason, message=message)
-
-
 class DevicePass:
     """Makes one EdgeDevice true. Holds in memory only what may be forgotten."""
 
@@ -74,17 +53,19 @@ class DevicePass:
         objects: Objects,
         hubs: Hubs,
         connect: Connect,
+        host_key: HostKey,
         rivals: Rivals,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._objects = objects
         self._hubs = hubs
-        self._connect = connect
         self._rivals = rivals
         self._clock = clock
         self._identity = IdentityLink(objects)
         self._configuration = ConfigurationLink()
-        self._farewell = Farewell(objects=objects, hubs=hubs, connect=connect, identity=self._identity)
+        reach = Reach(objects, host_key)
+        self._visit = Visit(objects=objects, reach=reach, connect=connect, configuration=self._configuration)
+        self._farewell = Farewell(objects=objects, hubs=hubs, connect=connect, reach=reach, identity=self._identity)
         self._trouble_since: dict[Key, float] = {}
 
     async def run(self, key: Key) -> float | None:
@@ -109,8 +90,11 @@ class DevicePass:
             device = await self._objects.add_finalizer(device)
         if not device.status.conditions:
             device = await self._greet(device)
-        found = _Findings(
-            identity=device.status.identity, secret_name=device.status.secret_name, device=device.status.device
+        found = Findings(
+            identity=device.status.identity,
+            secret_name=device.status.secret_name,
+            device=device.status.device,
+            check=device.status.check,
         )
         try:
             await self._links(device, found)
@@ -128,7 +112,7 @@ class DevicePass:
                 await self._objects.event(device, warning=False, reason=reason, message=message)
         return await self._settle(device, found, ended_by)
 
-    async def _confess(self, device: EdgeDevice, found: _Findings) -> None:
+    async def _confess(self, device: EdgeDevice, found: Findings) -> None:
         """A bug must show where the user looks, not in the operator's log alone."""
         message = "An error in edgeherd itself; the operator's log has the traceback. It is tried again."
         error = Waiting("InternalError", message)
@@ -154,7 +138,7 @@ class DevicePass:
         await self._objects.put_status(device, status)
         return dataclasses.replace(device, status=status)
 
-    async def _links(self, device: EdgeDevice, found: _Findings) -> None:
+    async def _links(self, device: EdgeDevice, found: Findings) -> None:
         """The chain. `found.link` names the link that is at work, for whatever ends the pass."""
         connection, claim = await self._claim(device, found)
         found.link = "SecretReady"
@@ -162,42 +146,21 @@ class DevicePass:
         found.secret_name = device.secret_name
         found.say("True", "SecretStored", f"Secret '{device.secret_name}' holds the credentials that the hub has.")
         found.link = "Reachable"
-        want = wanted(device, connection.host_name, text)
-        credentials = await login(self._objects, device, connection.allowed_cidrs)
-        with _device_errors(device, found):
-            async with self._connect(credentials) as session:
-                found.device = dataclasses.replace(found.device, host_key_fingerprint=session.fingerprint)
-                found.say("True", "Connected", f"An SSH session with {device.ssh.host} works; its host key is pinned.")
-                found.link = "ConfigApplied"
-                known = device.status.device.applied_generation
-                applied = await self._configuration.apply(
-                    device, session, want, certificate=claim.certificate, applied_before=known is not None
-                )
+        applied = await self._visit.pay(device, connection, claim, text, found)
         found.events.extend(applied.events)
-        settled = not applied.plan
-        found.device = DeviceStatus(
-            runtime_version=applied.facts.version,
-            dialect=applied.version.dialect.value,
-            config_hash=f"sha256:{applied.config_hash}",
-            applied_generation=device.generation if settled else known,
-            host_key_fingerprint=found.device.host_key_fingerprint,
-        )
-        found.plan = applied.plan
-        if not settled:
+        if applied.plan:
             paths = ", ".join(change.path for change in applied.plan)
-            message = (
-                f"The device's file differs from the spec ({paths}), and spec.driftPolicy is 'Report'. See status.plan."
-            )
+            message = f"The device differs from the spec ({paths}), and spec.driftPolicy is 'Report'. See status.plan."
             raise Stalled("DriftDetected", message)
         found.say("True", "Applied", "The daemon's file says what the spec says.")
         found.link = "DaemonHealthy"
         if applied.restarted:
             raise Waiting("DaemonRestarted", "The daemon was restarted. It is looked at again.", retry_after=2)
-        judge_daemon(applied.facts)
+        judge_daemon(applied.facts, enabled=device.enabled)
         self._configuration.healthy(device.key)
         found.say("True", "Running", "The daemon is active and edgeAgent is running.")
 
-    async def _claim(self, device: EdgeDevice, found: _Findings) -> tuple[HubConnection, Claim]:
+    async def _claim(self, device: EdgeDevice, found: Findings) -> tuple[HubConnection, Claim]:
         first = self._rivals.before(device)
         if first is not None and await self._objects.edge_device(first.namespace, first.name) is None:
             self._rivals.gone(first)  # its deletion fell into a gap of the watch
@@ -231,7 +194,7 @@ class DevicePass:
             return error
         return Stalled(error.reason, error.message)
 
-    async def _settle(self, device: EdgeDevice, found: _Findings, ended_by: ReconcileError | None) -> float:
+    async def _settle(self, device: EdgeDevice, found: Findings, ended_by: ReconcileError | None) -> float:
         """Write the status if it differs, and say when to come back."""
         if ended_by is None:
             self._trouble_since.pop(device.key, None)
@@ -252,6 +215,7 @@ class DevicePass:
             secret_name=found.secret_name,
             device=found.device,
             plan=found.plan,
+            check=found.check,
             last_handled_reconcile_at=device.requested_at,
         )
         if status != device.status:
@@ -295,15 +259,3 @@ def _with_patience(device: EdgeDevice, link: str, error: ReconcileError) -> Reco
 def _soon(ended_by: ReconcileError) -> float:
     """Seconds until the next look after a pass that ended early."""
     return ended_by.retry_after if isinstance(ended_by, Waiting) else STALLED_SECONDS
-
-
-@contextlib.contextmanager
-def _device_errors(device: EdgeDevice, found: _Findings) -> Iterator[None]:
-    """Failures of the session, as what happens next. A connection that breaks half-way is the reach's trouble."""
-    try:
-        yield
-    except DeviceError as exc:
-        error = as_next_step(exc, device)
-        if error.reason == "DeviceUnreachable":
-            found.link = "Reachable"
-        raise error from exc

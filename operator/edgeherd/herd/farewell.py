@@ -8,12 +8,12 @@ import dataclasses
 from edgeherd import conditions, config
 from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
-from edgeherd.device.port import DeviceError, UnreachableError
+from edgeherd.device.port import Action, Change, DeviceError, Look, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.configuration import CONFIG_YAML
+from edgeherd.herd import wanted
 from edgeherd.herd.hubs import Hubs
 from edgeherd.herd.identity import IdentityLink
-from edgeherd.herd.reach import Connect, login
+from edgeherd.herd.reach import Connect, Reach
 from edgeherd.model import FINALIZER, Condition, EdgeDevice
 
 CLEANUP_SECONDS = 60.0
@@ -25,10 +25,11 @@ RETRY_SECONDS = 10.0
 class Farewell:
     """Lets an EdgeDevice go."""
 
-    def __init__(self, *, objects: Objects, hubs: Hubs, connect: Connect, identity: IdentityLink) -> None:
+    def __init__(self, *, objects: Objects, hubs: Hubs, connect: Connect, reach: Reach, identity: IdentityLink) -> None:
         self._objects = objects
         self._hubs = hubs
         self._connect = connect
+        self._reach = reach
         self._identity = identity
 
     async def run(self, device: EdgeDevice) -> float | None:
@@ -73,17 +74,10 @@ class Farewell:
         if device.status.device.applied_generation is None:
             return
         try:
-            credentials = await login(self._objects, device, ())
+            connection = await self._objects.hub_connection(device.hub_name)
+            credentials = await self._reach.login(device, connection)
             async with self._connect(credentials) as session:
-                path = device.runtime.config_path or CONFIG_YAML
-                facts = await session.observe(path)
-                content = facts.content or b""
-                version = config.Version.parse(facts.version)
-                if _provisioned_as(config.load(content, version=version)) != device.device_id:
-                    return
-                edit = config.deprovision(content, version=version)
-                if edit.changes:
-                    await session.apply(path, before=facts.sha256, content=edit.content)
+                await _retire(session, device)
         except UnreachableError as exc:
             if conditions.seconds_since(device.deleted_at, conditions.now()) < CLEANUP_SECONDS:
                 message = (
@@ -115,6 +109,27 @@ class Farewell:
         except ApiError as exc:
             if exc.status != 404:
                 raise
+
+
+async def _retire(session: Session, device: EdgeDevice) -> None:
+    look = Look(path=device.runtime.config_path or "", others=wanted.looked_at(device))
+    facts = await session.observe(look)
+    version = config.Version.parse(facts.version)
+    content = facts.content or b""
+    if _provisioned_as(config.load(content, version=version)) != device.device_id:
+        return
+    edit = config.deprovision(content, version=version)
+    # The services of 1.2 and later refuse to be without provisioning; what they hold is worth nothing from now on.
+    is_yaml = version.dialect is config.Dialect.YAML
+    change = Change(
+        path=facts.path,
+        before=facts.sha256,
+        content=edit.content if edit.changes else None,
+        others=wanted.leftovers(device, version.dialect, dict(zip(look.others, facts.hashes, strict=True))),
+        unit=wanted.UNITS[version.dialect][0],
+        action=Action.RETIRE if is_yaml else Action.NONE,
+    )
+    await session.apply(change)
 
 
 def _provisioned_as(settings: config.Settings) -> str:

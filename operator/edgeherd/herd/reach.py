@@ -1,98 +1,169 @@
 """The third link: how a device is reached, and what a session that failed means."""
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
+from edgeherd.cluster.errors import ConflictError
 from edgeherd.cluster.objects import Objects
 from edgeherd.device.port import (
     AddressNotAllowedError,
     CredentialError,
     DeviceError,
     HostKeyMismatchError,
+    JumpHostError,
+    Limits,
     Login,
     LoginRefusedError,
     OddAnswerError,
+    Platform,
     Session,
     SudoRefusedError,
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.model import EdgeDevice, Secret
+from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, HubConnection, Secret, SshTarget
 
 Connect = Callable[[Login], AbstractAsyncContextManager[Session]]
+HostKey = Callable[[Login], Awaitable[str]]
+"""Asks a host for its public key, without logging in."""
 
 
-async def login(objects: Objects, device: EdgeDevice, allowed_networks: tuple[str, ...]) -> Login:
-    """The credentials of the device, from its Secret.
+class Reach:
+    """Finds the credentials of devices, and remembers host keys of first use."""
 
-    Raises:
-        Waiting: the Secret is not there yet.
-        Stalled: the Secret's content, or the spec's host keys, cannot be used.
-    """
-    ssh = device.ssh
-    if ssh.has_jump_host or ssh.trust_on_first_use:
-        which = "spec.ssh.jumpHost" if ssh.has_jump_host else "spec.ssh.hostKeyPolicy 'TrustOnFirstUse'"
-        raise Stalled("NotSupported", f"{which} is not supported by this version yet. Remove it.")
-    where = f"Secret '{ssh.secret_name}' (spec.ssh.credentialsSecretRef)"
-    secret = await objects.secret(device.namespace, ssh.secret_name)
-    if secret is None:
-        message = f"There is no {where}. Create it with 'kubectl create secret generic --type=kubernetes.io/ssh-auth'."
-        raise Waiting("SshSecretNotFound", message, retry_after=30)
-    private_key = secret.data.get("ssh-privatekey", b"")
-    if not private_key.strip():
-        raise Stalled("SshSecretInvalid", f"{where} has no key 'ssh-privatekey'. Add the private key.")
-    known_hosts = _text(secret, "known_hosts")
-    if not ssh.host_keys and not known_hosts:
-        message = (
-            f"No host key is pinned. List the device's keys in spec.ssh.hostKeys, or put 'known_hosts' in {where}."
+    def __init__(self, objects: Objects, host_key: HostKey) -> None:
+        self._objects = objects
+        self._host_key = host_key
+
+    async def login(self, device: EdgeDevice, connection: HubConnection | None) -> Login:
+        """How to log in at the device, from its Secrets; without a HubConnection nothing but the default limits hold.
+
+        Raises:
+            Waiting: a Secret is not there yet.
+            Stalled: a Secret's content, or the spec's host keys, cannot be used.
+            DeviceError: a host that shall be trusted on first use did not show its key.
+        """
+        limits = Limits()
+        if connection is not None:
+            limits = Limits(networks=connection.allowed_cidrs, ports=connection.allowed_ports)
+        jump = None
+        if device.ssh.jump is not None:
+            jump = await self._hop(device, device.ssh.jump, "spec.ssh.jumpHost", limits, None)
+        return await self._hop(device, device.ssh, "spec.ssh", limits, jump)
+
+    async def _hop(
+        self, device: EdgeDevice, target: SshTarget, field: str, limits: Limits, jump: Login | None
+    ) -> Login:
+        where = f"Secret '{target.secret_name}' ({field}.credentialsSecretRef)"
+        secret = await self._objects.secret(device.namespace, target.secret_name)
+        if secret is None:
+            message = (
+                f"There is no {where}. Create it with 'kubectl create secret generic --type=kubernetes.io/ssh-auth'."
+            )
+            raise Waiting("SshSecretNotFound", message, retry_after=30)
+        private_key, password = secret.data.get("ssh-privatekey", b""), _text(secret, "password")
+        if not private_key.strip() and not password:
+            message = f"{where} has neither 'ssh-privatekey' nor 'password'. Add one of them."
+            raise Stalled("SshSecretInvalid", message)
+        login = Login(
+            host=target.host,
+            port=target.port,
+            user=target.user,
+            private_key=private_key if private_key.strip() else b"",
+            passphrase=_text(secret, "passphrase") or None,
+            certificate=secret.data.get("ssh-certificate"),
+            password=password or None,
+            host_keys=target.host_keys,
+            known_hosts=_text(secret, "known_hosts"),
+            jump=jump,
+            limits=limits,
+            platform=Platform(device.runtime.operating_system),
         )
-        raise Stalled("HostKeyNotPinned", message)
-    return Login(
-        host=ssh.host,
-        port=ssh.port,
-        user=ssh.user,
-        private_key=private_key,
-        passphrase=_text(secret, "passphrase") or None,
-        host_keys=ssh.host_keys,
-        known_hosts=known_hosts,
-        certificate=secret.data.get("ssh-certificate"),
-        allowed_networks=allowed_networks,
-    )
+        if target.trust_on_first_use:
+            return await self._remembered(device, login)
+        if not login.host_keys and not login.known_hosts:
+            message = (
+                f"No host key is pinned. List the host's keys in {field}.hostKeys, or put 'known_hosts' in {where}."
+            )
+            raise Stalled("HostKeyNotPinned", message)
+        return login
+
+    async def _remembered(self, device: EdgeDevice, login: Login) -> Login:
+        """The host key of the first use is asked for and stored before anything is sent; from then on it is pinned."""
+        secret = await self._objects.secret(device.namespace, device.known_hosts_name)
+        if secret is not None and (secret.type != KNOWN_HOSTS_TYPE or device.uid not in secret.owner_uids):
+            message = (
+                f"Secret '{device.known_hosts_name}' exists and is not this EdgeDevice's, so no host key can be "
+                "remembered in it. Remove it."
+            )
+            raise Stalled("SecretConflict", message)
+        lines = _text(secret, "known_hosts").splitlines() if secret is not None else []
+        marker = f"[{login.host}]:{login.port} "
+        keys = tuple(line.removeprefix(marker) for line in lines if line.startswith(marker))
+        if not keys:
+            keys = (await self._host_key(login),)
+            text = "".join(f"{line}\n" for line in [*lines, f"{marker}{keys[0]}"])
+            try:
+                await self._objects.put_known_hosts(device, text, create=secret is None)
+            except ConflictError as exc:
+                message = f"Secret '{device.known_hosts_name}' changed meanwhile. It is looked at again."
+                raise Waiting("SecretChanging", message, retry_after=1) from exc
+            message = f"{login.host} showed the host key {keys[0].split()[0]}; it is trusted from now on and no other."
+            await self._objects.event(device, warning=False, reason="HostKeyRemembered", message=message)
+        return _pinned(login, keys)
+
+
+def _pinned(login: Login, keys: tuple[str, ...]) -> Login:
+    return dataclasses.replace(login, host_keys=keys, known_hosts="")
 
 
 def _text(secret: Secret, key: str) -> str:
     return secret.data.get(key, b"").decode("utf-8", "replace")
 
 
-def as_next_step(error: DeviceError, device: EdgeDevice) -> ReconcileError:  # noqa: PLR0911 - one for each kind
+def as_next_step(error: DeviceError, device: EdgeDevice) -> ReconcileError:
     """What a failed session means for the pass."""
-    host = device.ssh.host
+    if isinstance(error, JumpHostError) and device.ssh.jump is not None:
+        return _next_step(
+            error.error, device, device.ssh.jump, f"Jump host {device.ssh.jump.host}", "spec.ssh.jumpHost"
+        )
+    return _next_step(error, device, device.ssh, device.ssh.host, "spec.ssh")
+
+
+def _next_step(  # noqa: PLR0911 - one for each kind
+    error: DeviceError, device: EdgeDevice, target: SshTarget, host: str, field: str
+) -> ReconcileError:
     match error:
+        case HostKeyMismatchError() if target.trust_on_first_use:
+            message = (
+                f"{host} presented {error.presented}, expected {' or '.join(error.expected)} as on first use. Nothing was "
+                f"sent. If it was re-imaged, delete Secret '{device.known_hosts_name}'; otherwise somebody is in between."
+            )
+            return Stalled("HostKeyMismatch", message)
         case HostKeyMismatchError():
             message = (
                 f"{host} presented {error.presented}, expected {' or '.join(error.expected) or 'none of its kind'}. Nothing was "
-                "sent. If the device was re-imaged, put its new key in spec.ssh.hostKeys; otherwise somebody is in between."
+                f"sent. If the device was re-imaged, put its new key in {field}.hostKeys; otherwise somebody is in between."
             )
             return Stalled("HostKeyMismatch", message)
         case LoginRefusedError():
             message = (
-                f"{host} does not accept user '{device.ssh.user}' with the key in Secret '{device.ssh.secret_name}'. "
+                f"{host} refuses the login of user '{target.user}' with Secret '{target.secret_name}': {error}. "
                 "Add the public key to the user's authorized_keys, or mend the Secret."
             )
             return Stalled("SshLoginRefused", message)
         case CredentialError():
-            message = f"Secret '{device.ssh.secret_name}' or spec.ssh.hostKeys cannot be used: {error}. Mend it."
+            message = f"Secret '{target.secret_name}' or {field}.hostKeys cannot be used: {error}. Mend it."
             return Stalled("SshSecretInvalid", message)
         case AddressNotAllowedError():
-            message = (
-                f"{host} is outside of the networks that HubConnection '{device.hub_name}' allows (spec.allowedCIDRs)."
-            )
+            message = f"{host} may not be connected to: {error} (HubConnection '{device.hub_name}')."
             return Stalled("AddressNotAllowed", message)
         case SudoRefusedError():
-            message = f"User '{device.ssh.user}' on {host} may not use sudo without a password. Add a NOPASSWD rule to sudoers."
+            message = f"User '{target.user}' on {host} may not become root: {error}. Add a NOPASSWD rule to sudoers."
             return Stalled("SudoRefused", message)
         case OddAnswerError():
             message = f"{host} gave an answer that makes no sense: {error}. It is tried again."
             return Waiting("DeviceAnswerInvalid", message, retry_after=60)
         case _:
-            message = f"{host} port {device.ssh.port} cannot be reached: {error}. It is tried again."
+            message = f"{host} port {target.port} cannot be reached: {error}. It is tried again."
             return Waiting("DeviceUnreachable", message, retry_after=30)

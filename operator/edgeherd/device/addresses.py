@@ -1,0 +1,116 @@
+"""Where the operator may connect to. Pure.
+
+A tenant's manifest names the host; it must not make the operator knock at itself, at its node or at the cloud's
+metadata service.
+"""
+
+import ipaddress
+
+from edgeherd.device.port import AddressNotAllowedError, Limits, Login
+
+_Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SPECIAL: tuple[_Network, ...] = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",  # link-local, and the metadata service of most clouds
+        "224.0.0.0/3",
+        "168.63.129.16/32",  # Azure's platform address
+        "100.100.100.200/32",  # Alibaba Cloud's metadata service
+        "192.0.0.192/32",  # Oracle Cloud's
+        "::/128",
+        "::1/128",
+        "fe80::/10",
+        "ff00::/8",
+        "fd00:ec2::254/128",  # AWS's
+    )
+)
+"""Refused unless the administrator names one of these, or a part of it; a wider network does not open them."""
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_LOCAL_NAMES = ("localhost", ".localhost")
+
+
+def parsed(host: str) -> _Address | None:
+    """The address, if the host is one."""
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
+
+
+def _plain(address: _Address) -> _Address:
+    """The IPv4 address that is meant by an IPv6 address that wraps one."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return address.ipv4_mapped
+        if address.sixtofour is not None:
+            return address.sixtofour
+        if address in _NAT64:
+            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return address
+
+
+def _within(network: _Network, wider: _Network) -> bool:
+    return network.version == wider.version and network[0] in wider and network[-1] in wider
+
+
+def is_allowed(address: _Address, limits: Limits) -> bool:
+    """Whether the address is inside of the limits."""
+    plain = _plain(address)
+    named = [ipaddress.ip_network(network, strict=False) for network in limits.networks]
+    inside = [network for network in named if plain in network]
+    special = next((network for network in _SPECIAL if plain in network), None)
+    if special is not None:
+        return any(_within(network, special) for network in inside)
+    return bool(inside) or not named
+
+
+def check_port(login: Login) -> None:
+    """Raises AddressNotAllowedError for a port that is outside of the limits."""
+    if login.limits.ports and login.port not in login.limits.ports:
+        raise AddressNotAllowedError(f"port {login.port} is not among the HubConnection's allowedPorts")
+
+
+def allowed(addresses: list[str], limits: Limits) -> list[str]:
+    """Those of a host's addresses that may be connected to.
+
+    Raises:
+        AddressNotAllowedError: there are none.
+    """
+    good = [address for address in addresses if (ip := parsed(address)) is not None and is_allowed(ip, limits)]
+    if not good:
+        raise AddressNotAllowedError(_refusal(limits))
+    return good
+
+
+def check_remote(login: Login) -> None:
+    """What can be said of a host whose name the jump host looks up.
+
+    Raises:
+        AddressNotAllowedError: it is outside of the limits, or nobody can tell.
+    """
+    address = parsed(login.host)
+    if address is not None:
+        if not is_allowed(address, login.limits):
+            raise AddressNotAllowedError(_refusal(login.limits))
+    elif login.host.lower() in _LOCAL_NAMES or login.host.lower().endswith(_LOCAL_NAMES[1]):
+        raise AddressNotAllowedError(_refusal(login.limits))
+    elif login.limits.networks:
+        message = (
+            "the jump host looks up its name, so nobody can tell whether it is in the HubConnection's allowedCIDRs; "
+            "give its address"
+        )
+        raise AddressNotAllowedError(message)
+
+
+def _refusal(limits: Limits) -> str:
+    if limits.networks:
+        return "its address is in none of the HubConnection's allowedCIDRs"
+    return (
+        "its address is loopback, link-local, multicast or the cloud's own, which are refused unless the HubConnection's "
+        "allowedCIDRs name them"
+    )

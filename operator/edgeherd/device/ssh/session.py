@@ -1,0 +1,146 @@
+"""A session with a device: fixed scripts run, parameters go in on stdin, framed answers come out."""
+
+import asyncio
+import contextlib
+import secrets
+from typing import Protocol
+
+import asyncssh
+
+from edgeherd.device import facts, scripts, windows
+from edgeherd.device.errand import Errand
+from edgeherd.device.facts import Facts
+from edgeherd.device.port import (
+    Change,
+    Initialization,
+    Look,
+    OddAnswerError,
+    Platform,
+    Result,
+    SudoRefusedError,
+    UnreachableError,
+)
+
+OUTPUT_BYTES = 4 * 1024 * 1024
+"""More than any answer has: a file of 1 MiB in base64, and all the rest."""
+
+
+class _Scripts(Protocol):
+    """What both platforms have."""
+
+    def observe(self, look: Look) -> Errand: ...
+    def apply(self, change: Change) -> Errand: ...
+    def check(self) -> Errand: ...
+
+
+class SshSession:
+    """A connection to a device. Implements `port.Session`."""
+
+    def __init__(
+        self, connection: asyncssh.SSHClientConnection, platform: Platform, *, jump_fingerprint: str = ""
+    ) -> None:
+        self._connection = connection
+        self._scripts: _Scripts = windows if platform is Platform.WINDOWS else scripts
+        self.fingerprint = fingerprint(connection)
+        self.jump_fingerprint = jump_fingerprint
+
+    async def observe(self, look: Look) -> Facts:
+        """See `port.Session`."""
+        values = await self._run(self._scripts.observe(look))
+        try:
+            return facts.parse(values, others=len(look.others))
+        except ValueError as exc:
+            raise OddAnswerError(str(exc)) from None
+
+    async def apply(self, change: Change) -> Result:
+        """See `port.Session`."""
+        return _result(await self._run(self._scripts.apply(change)))
+
+    async def check(self) -> str:
+        """See `port.Session`."""
+        return (await self._run(self._scripts.check())).get("check", b"").decode("utf-8", "replace").strip()
+
+    async def initialize(self, initialization: Initialization) -> Result:
+        """See `port.Session`."""
+        return _result(await self._run(windows.initialize(initialization)))
+
+    async def _run(self, errand: Errand) -> dict[str, bytes]:
+        """Run one fixed script; what it said, by name."""
+        nonce = secrets.token_hex(16)
+        try:
+            stdin = errand.stdin(nonce)
+            async with asyncio.timeout(errand.seconds):
+                output, errors, status = await self._exchange(errand.command, stdin)
+        except ValueError as exc:
+            raise OddAnswerError(str(exc)) from None
+        except TimeoutError:
+            message = f"the device did not finish within {errand.seconds:.0f} s"
+            raise UnreachableError(message) from None
+        except (OSError, asyncssh.Error) as exc:
+            raise UnreachableError(cause(exc)) from None
+        values = facts.framed(output, nonce)
+        if not values:
+            if b"sudo:" in errors or b"sudo: " in output:
+                message = "sudo is missing or asks for a password"
+                raise SudoRefusedError(message)
+            message = f"the device's shell answered nothing that belongs to the script (exit status {status})"
+            raise OddAnswerError(message)
+        return values
+
+    async def _exchange(self, command: str, stdin: bytes) -> tuple[bytes, bytes, int | None]:
+        process = await self._connection.create_process(command, encoding=None, stderr=asyncssh.PIPE)
+        try:
+            # A shell that has ended already reads nothing more; what it said, and how it ended, is still to be heard.
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(stdin)
+                process.stdin.write_eof()
+            output, errors = await asyncio.gather(_capped(process.stdout), _capped(process.stderr))
+            await process.wait_closed()
+            if process.exit_status is None and not output:
+                raise UnreachableError("the device closed the connection")
+            return output, errors, process.exit_status
+        finally:
+            # Not waited for: a command that hangs on the device would hold us beyond every deadline.
+            process.close()
+
+
+def _result(values: dict[str, bytes]) -> Result:
+    try:
+        return Result(values.get("result", b"").decode("ascii", "replace").strip())
+    except ValueError:
+        # The script ended half-way, before anything was different: all that matters is known by looking again.
+        return Result.INCOMPLETE
+
+
+def fingerprint(connection: asyncssh.SSHClientConnection) -> str:
+    """Of the host key that the other side proved to have, as 'SHA256:...'."""
+    key = connection.get_server_host_key()
+    return str(key.get_fingerprint()) if key is not None else ""
+
+
+async def _capped(reader: asyncssh.SSHReader[bytes]) -> bytes:
+    """All that comes, but not more than a device may say."""
+    parts: list[bytes] = []
+    total = 0
+    while chunk := await reader.read(65536):
+        total += len(chunk)
+        if total > OUTPUT_BYTES:
+            message = f"the device sent more than {OUTPUT_BYTES} bytes"
+            raise OddAnswerError(message)
+        parts.append(chunk)
+    return b"".join(parts)
+
+
+def cause(exc: Exception) -> str:
+    """A failure in words that do not change from try to try and repeat nothing that the device said."""
+    if isinstance(exc, asyncssh.ChannelOpenError):
+        if exc.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+            return "the jump host does not allow this connection (AllowTcpForwarding, PermitOpen)"
+        return "the jump host cannot connect to it"
+    if isinstance(exc, asyncssh.DisconnectError):
+        return "the device closed the connection"
+    if isinstance(exc, ConnectionRefusedError):
+        return "the connection was refused"
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror.lower()
+    return type(exc).__name__

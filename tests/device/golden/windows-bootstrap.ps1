@@ -1,0 +1,1 @@
+$ProgressPreference='SilentlyContinue';$ErrorActionPreference='Stop';$stdin=New-Object IO.StreamReader([Console]::OpenStandardInput(),[Text.Encoding]::ASCII);$nonce=$stdin.ReadLine();&([ScriptBlock]::Create([Text.Encoding]::UTF8.GetString([Convert]::FromBase64String($stdin.ReadLine()))))
