@@ -192,7 +192,7 @@ TOML_CASES = (
     Case(sentence="a quoted key", before=f"""{AGENT}[agent."env"]\n"A" = 'x'\n'B' = 'b'\n""", after=f"""{AGENT}[agent."env"]\n'B' = 'b'\n"""),
     Case(sentence="a key with a dot", before=f'{AGENT}[agent.env]\n"a.b" = "x"\na = "b"\n', gone=("a.b",), after=f'{AGENT}[agent.env]\na = "b"\n', removed=("a.b",)),
     Case(sentence="a text of three lines", before=f'{AGENT}[agent.env]\nA = """\nB = "c"\n# """ # d\nB = "b"\n', after=f'{AGENT}[agent.env]\n# d\nB = "b"\n'),
-    Case(sentence="dotted keys", before=f'{AGENT}[x]\n'.replace('image = "i"\n', 'image = "i"\n').replace('type = "docker"\n', 'type = "docker"\nenv.A = "x"\nenv.B = "b"\n'), after=f'{AGENT}[x]\n'.replace('type = "docker"\n', 'type = "docker"\nenv.B = "b"\n')),
+    Case(sentence="dotted keys", before=f"{AGENT}[x]\n".replace('type = "docker"\n', 'type = "docker"\nenv.A = "x"\nenv.B = "b"\n'), after=f"{AGENT}[x]\n".replace('type = "docker"\n', 'type = "docker"\nenv.B = "b"\n')),
     Case(sentence="the only dotted key", before=AGENT.replace('type = "docker"\n', 'type = "docker"\nenv . "A" = "x"\n'), after=AGENT),
     Case(sentence="an inline table, the first", before=AGENT.replace('type = "docker"\n', 'type = "docker"\nenv = { A = "x", B = "b" } # c\n'), after=AGENT.replace('type = "docker"\n', 'type = "docker"\nenv = { B = "b" } # c\n')),
     Case(sentence="an inline table, the last", before=AGENT.replace('type = "docker"\n', "type = \"docker\"\nenv = {B='b','A'='x, }'}\n"), after=AGENT.replace('type = "docker"\n', "type = \"docker\"\nenv = {B='b'}\n")),
@@ -275,6 +275,12 @@ def test_other_wishes_hold_beside_it() -> None:
     made = config.edit(plain("  env:\n    A: x\n").encode(), wanted, version=V1_1)
     read = config.load(made.content, version=V1_1)
     assert (read.connection_string, read.hostname, read.agent_env) == (wanted.connection_string, "h", {})
+
+
+def test_a_comment_behind_the_sign_of_a_block_stays() -> None:
+    """Where its text is replaced by one of one line."""
+    made = config.edit(plain("  env:\n    A: |- # c\n      y\n  # d\n").encode(), of(A="x"), version=V1_1)
+    assert made.content.decode() == plain('  env:\n    A: "x" # c\n  # d\n')
 
 
 def test_a_key_is_added_to_braces_however_they_end() -> None:

@@ -146,8 +146,9 @@ class Draft:
         if not node.text and not node.style:
             self.splice(node.start, node.end, " " + quoted(value))
         elif node.style in {"|", ">"}:
+            remark = re.search(r"[ \t]+#.*|$", self.text[node.start : self.line_end(node.start)])
             kept = self.text[self.last(node) : node.end]
-            self.splice(node.start, node.end, quoted(value) + kept)
+            self.splice(node.start, node.end, quoted(value) + (remark[0] if remark else "") + kept)
         else:
             self.splice(node.start, node.end, quoted(value, node.style))
 
