@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,37 @@ def test_an_edit_of_a_template_is_undone_to_the_byte(template: Path) -> None:
     assert config.deprovision(edit.content, version=version).content == before
 
 
+@pytest.mark.skipif(not TEMPLATES, reason="the upstream templates are not beside the repository")
+@pytest.mark.parametrize("layout", ["lf", "crlf"])
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.parent.name)
+def test_a_template_goes_from_a_connection_string_to_a_certificate_and_back(template: Path, layout: str) -> None:
+    """One section is active each time, and the other one is a comment without a secret."""
+    version = config.Version.parse(template.parent.name)
+    before = template.read_bytes() if layout == "lf" else template.read_bytes().replace(b"\n", b"\r\n")
+    first = config.edit(before, Wanted(connection_string=STRING), version=version).content
+    second = config.edit(first, Wanted(x509=X509), version=version)
+    assert second.content == config.edit(before, Wanted(x509=X509), version=version).content
+    assert KEY.encode() not in second.content
+    assert KEY not in str(second.changes) + config.masked_diff(first, second.content, name="x")
+    read = config.load(second.content, version=version)
+    assert (read.source, read.x509, read.connection_string) == ("manual.x509", X509, "")
+    assert tomllib.loads(second.content.decode())["provisioning"] == tomllib.loads(CERTIFICATE)["provisioning"]
+    again = config.edit(second.content, Wanted(x509=X509), version=version)
+    assert again == config.Edit(content=second.content, changes=(), restarts=False)
+    third = config.edit(second.content, Wanted(connection_string=STRING), version=version)
+    read = config.load(third.content, version=version)
+    assert (read.source, read.x509, read.connection_string) == ("manual.device_connection_string", None, STRING)
+    assert "provisioning" not in tomllib.loads(config.deprovision(second.content, version=version).content.decode())
+
+
+def test_a_certificate_that_is_no_uri_is_refused() -> None:
+    """By the name of the key."""
+    wanted = Wanted(x509=dataclasses.replace(X509, identity_cert="/etc/certs/press-01.pem"))
+    with pytest.raises(config.UneditableError) as caught:
+        config.edit(b"", wanted, version=V15)
+    assert [problem.rule for problem in caught.value.problems] == ["variant"]
+
+
 @pytest.mark.skipif(not SUPER_CONFIGS, reason="the upstream files are not beside the repository")
 @pytest.mark.parametrize("path", SUPER_CONFIGS, ids=lambda path: path.parent.name)
 def test_what_config_import_wrote_is_edited_and_scrubbed(path: Path) -> None:
@@ -113,6 +145,20 @@ class Case:
     restarts: bool = True
 
 
+CERTIFICATE = """\
+[provisioning]
+source = "manual"
+iothub_hostname = "contoso.azure-devices.net"
+device_id = "press-01"
+
+[provisioning.authentication]
+method = "x509"
+identity_pk = "file:///etc/certs/press-01.key"
+identity_cert = "file:///etc/certs/press-01.pem"
+"""
+EXAMPLE = (
+    "HostName=example.azure-devices.net;DeviceId=my-device;SharedAccessKey=YXppb3QtaWRlbnRpdHktc2VydmljZXxhemlvdC1pZGU="
+)
 SECTION = f'[provisioning]\nsource = "manual"\nconnection_string = "{STRING}"\n'
 OTHER = STRING.replace("press-01", "other")
 CASES = (
@@ -185,6 +231,48 @@ CASES = (
         before=f'{SECTION}[agent]\nname = "a"\ntype = "docker"\nenv = {{ Mine = "x" }}\n[agent.config]\nimage = "i"\n',
         wanted=Wanted(connection_string=STRING, agent_env={"A": "b"}),
         after=f'{SECTION}[agent]\nname = "a"\ntype = "docker"\nenv = {{ Mine = "x", A = "b"}}\n[agent.config]\nimage = "i"\n',
+    ),
+    Case(
+        sentence="an empty file gets a certificate in the template's style",
+        before="",
+        wanted=Wanted(x509=X509),
+        after=f"## Manual provisioning with X.509 certificate\n{CERTIFICATE}",
+    ),
+    Case(
+        sentence="a connection string becomes a comment without its key, and a certificate stands below it",
+        before=f"# mine\n{SECTION}",
+        wanted=Wanted(x509=X509),
+        after=f'# mine\n# [provisioning]\n# source = "manual"\n# connection_string = "{EXAMPLE}"\n\n'
+        f"## Manual provisioning with X.509 certificate\n{CERTIFICATE}",
+    ),
+    Case(
+        sentence="a certificate that is right already is left",
+        before=CERTIFICATE.replace('"', "'") + "# mine\n",
+        wanted=Wanted(x509=X509),
+        after=CERTIFICATE.replace('"', "'") + "# mine\n",
+        restarts=False,
+    ),
+    Case(
+        sentence="another certificate is replaced, value by value",
+        before=CERTIFICATE.replace("press-01", "other").replace('/certs/other.pem"', '/x.pem" # old'),
+        wanted=Wanted(x509=X509),
+        after=CERTIFICATE.replace('.pem"', '.pem" # old'),
+    ),
+    Case(
+        sentence="a certificate that the daemon has issued becomes a comment",
+        before='[provisioning]\nsource = "manual"\niothub_hostname = "h"\ndevice_id = "d"\n[provisioning.authentication]\n'
+        'method = "x509"\nidentity_cert = { method = "est", common_name = "d" }\n',
+        wanted=Wanted(x509=X509),
+        after='# [provisioning]\n# source = "manual"\n# iothub_hostname = "h"\n# device_id = "d"\n'
+        '# [provisioning.authentication]\n# method = "x509"\n# identity_cert = { method = "est", common_name = "d" }\n\n'
+        f"## Manual provisioning with X.509 certificate\n{CERTIFICATE}",
+    ),
+    Case(
+        sentence="a certificate becomes a comment, and a connection string stands below it",
+        before=CERTIFICATE,
+        wanted=Wanted(connection_string=STRING),
+        after="".join(f"# {line}\n" if line else "\n" for line in CERTIFICATE.split("\n")[:-1])
+        + f"\n## Manual provisioning with connection string\n{SECTION}",
     ),
     Case(
         sentence="an unknown table after ours is left, and its keys too",
@@ -261,6 +349,10 @@ _LINES = st.lists(
             'method = "sas"',
             "[agent.env]",
             'A = "b"',
+            'B = "b" # bee',
+            'env = { A = "x", B = "b" }',
+            'env.A = "x" # ex',
+            '"C" = """\nsee = "x"\n"""',
             "[agent]",
             'name = "edgeAgent"',
             'type = "docker"',
@@ -280,22 +372,52 @@ _LINES = st.lists(
 )  # fmt: skip
 
 
+_AGENT = '[agent]\nname = "edgeAgent"\ntype = "docker"\n{}[agent.config]\nimage = "i"\n{}'
+_AGENTS = st.sampled_from(
+    [
+        "",
+        _AGENT.format("", '\n[agent.env] # ours\nA = "x" # ex\n# no\nB = "b" # bee\n"C" = """\nsee = "x"\n"""\n'),
+        _AGENT.format('env = { B = "b", A = "x" }\n', ""),
+        _AGENT.format('env.A = "x" # ex\nenv."B" = \'b\' # bee\n', ""),
+        _AGENT.format("", '[agent.env]\nA = "x"'),
+    ]
+)
+"""What a file may end with."""
+
+
 @settings(max_examples=300, deadline=None)
-@given(lines=_LINES, crlf=st.booleans(), final=st.booleans())
-def test_any_file_is_edited_rightly_or_refused(lines: list[str], crlf: bool, final: bool) -> None:
+@given(
+    lines=_LINES,
+    agent=_AGENTS,
+    crlf=st.booleans(),
+    final=st.booleans(),
+    env=st.dictionaries(st.sampled_from(["A", "B", "C", "https_proxy"]), st.none() | st.text("xÄ\"' \n"), max_size=3),
+)
+def test_any_file_is_edited_rightly_or_refused(
+    lines: list[str], agent: str, crlf: bool, final: bool, env: dict[str, str | None]
+) -> None:
     """Never anything else is raised, and no line that is not ours is lost."""
-    text = "\n".join(lines) + ("\n" if final else "")
+    text = "\n".join([*lines, agent]) + ("\n" if final else "")
     before = text.replace("\n", "\r\n").encode() if crlf else text.encode()
+    wanted = dataclasses.replace(ALL, agent_env=env)
     try:
-        edit = config.edit(before, ALL, version=V15)
+        edit = config.edit(before, wanted, version=V15)
     except config.UneditableError:
         return
     read = config.load(edit.content, version=V15)
+    there = tomllib.loads(before.decode()).get("agent", {}).get("env", {})
+    assert read.agent_env == {name: value for name, value in {**there, **env}.items() if value is not None}
+    told = {change.path for change in edit.changes if change.action == "Remove"}
+    assert told >= {f"agent.env.{name}" for name in there if env.get(name, "") is None}
     assert (read.connection_string, read.hostname, read.agent_image) == (STRING, "press-01", ALL.agent_image)
-    assert config.edit(edit.content, ALL, version=V15).content == edit.content
+    assert config.edit(edit.content, wanted, version=V15).content == edit.content
     lost = [bare(line[2:]) for line in difference(before, edit.content) if line[0] == "-" and not OWNED.match(line[2:])]
     kept = {bare(line) for line in edit.content.decode().splitlines()}
-    assert [line for line in lost if line != "auth = {}" and line not in kept] == []
+    keys = [f"{key} =" for name in env for key in (name, f"env.{name}", f'"{name}"', f'env."{name}"')]
+    ours = ("auth = {}", "env = {", "see =", '"""', *keys)
+    assert [line for line in lost if not line.startswith(ours) and line not in kept] == []
+    assert edit.content.decode().count("# bee") == before.decode().count("# bee")
+    assert edit.content.decode().count("# ex") == before.decode().count("# ex")
 
 
 def bare(line: str) -> str:

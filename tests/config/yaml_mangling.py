@@ -10,11 +10,15 @@ from yaml_samples import AUTH, DEBIAN, OLD, PLACEHOLDER, PLAIN, STRING
 from edgeherd.config import Wanted
 
 Lines = list[str]
-Pick = Callable[[st.SearchStrategy[int]], int]
+Stroke = Callable[[st.DrawFn, Lines, Lines], None]
 
 SECTION = re.compile(r"[a-z_]+:")
 VALUE = re.compile(r'(?P<head>(?:# ?)? *[a-z_]+: )"(?P<text>[^"\\]*)"')
 PROVISIONING = re.compile(r"(?P<mark># ?|)provisioning:\r?$")
+
+ENV_NAMES = st.sampled_from(
+    ["UpstreamProtocol", "https_proxy", "RuntimeLogLevel", "A.b", "yes", "null", "1", "", "ä: #", "email"]
+)
 
 
 @dataclasses.dataclass
@@ -141,6 +145,40 @@ def _empty(draw: st.DrawFn, lines: Lines, _notes: Lines) -> None:
         lines[place : place + 1] = [head + instead[0], *instead[1:]]
 
 
+def environment(draw: st.DrawFn, lines: Lines, notes: Lines) -> None:
+    """Keys in the agent's environment, in the layouts that people use."""
+    places = [n for n, line in enumerate(lines) if line.strip() == "env: {}"]
+    if not places:
+        return
+    names = draw(st.lists(ENV_NAMES, min_size=1, max_size=4, unique=True))
+    bare = draw(st.booleans())
+    keys = [name if bare and re.fullmatch(r"[A-Z][A-Za-z]+|https_proxy", name) else f"'{name}'" for name in names]
+    head = lines[places[0]].removesuffix(" {}")
+    indent = " " * (len(head) - len(head.lstrip()) + 2)
+    remarks = [""] * len(keys)
+    how = draw(st.sampled_from(["block", "block", "block", "braces", "braces over lines"]))
+    if how != "braces":
+        for n in range(len(keys)):
+            if draw(st.booleans()):
+                notes.append(f"note-{len(notes)};")
+                remarks[n] = f" # {notes[-1]}"
+    values = [draw(st.sampled_from(['"x"', "'it''s'", "plain", '"# no"', ""])) for _ in keys]
+    inside: Lines = []
+    if how == "block":
+        values = [draw(st.sampled_from([value, f"|-\n{indent}  text\n{indent}  # text"])) for value in values]
+        for key, value, remark in zip(keys, values, remarks, strict=True):
+            first, *rest = f"{indent}{key}: {value}".split("\n")
+            inside += [first.rstrip() + remark, *rest]
+        lines[places[0] : places[0] + 1] = [head, *inside]
+    elif how == "braces":
+        pairs = [f"{key}: {value}" for key, value in zip(keys, values, strict=True)]
+        lines[places[0]] = head + draw(st.sampled_from([" {%s}", " { %s }", " {%s, }"])) % ", ".join(pairs)
+    else:
+        rows = zip(keys, values, remarks, strict=True)
+        inside = [f"{indent}{key}: {value},{remark}" for key, value, remark in rows]
+        lines[places[0] : places[0] + 1] = [head + " {", *inside, f"{indent}}}"]
+
+
 def _provisioned(draw: st.DrawFn, lines: Lines, _notes: Lines) -> None:
     """Somebody else's connection string, or ours already."""
     string = draw(st.sampled_from([OLD, STRING, "", "blah"]))
@@ -163,25 +201,23 @@ def _break(draw: st.DrawFn, lines: Lines, _notes: Lines) -> None:
     lines[place : place + 1] = how
 
 
-GENTLE = [_note, _remark, _spaces, _blank, _requote, _strangers, _indent, _switch, _empty, _provisioned]
+GENTLE = [_note, _remark, _spaces, _blank, _requote, _strangers, _indent, _switch, environment, _empty, _provisioned]
 ROUGH = [*GENTLE, _reorder, _drop, _break]
 
 
 @st.composite
-def mangled(draw: st.DrawFn, *, rough: bool = False) -> Mangled:
+def mangled(draw: st.DrawFn, *, rough: bool = False, first: Stroke | None = None) -> Mangled:
     """A file after up to eight strokes; `rough` ones may leave something that nobody can read."""
     lines = draw(st.sampled_from([DEBIAN.decode(), DEBIAN.decode(), PLAIN])).split("\n")[:-1]
     notes: Lines = []
-    for stroke in draw(st.lists(st.sampled_from(ROUGH if rough else GENTLE), max_size=8)):
+    strokes = draw(st.lists(st.sampled_from(ROUGH if rough else GENTLE), max_size=8))
+    for stroke in [first, *strokes] if first else strokes:
         stroke(draw, lines, notes)
     eol = draw(st.sampled_from(["\n", "\r\n"]))
     text = eol.join(lines) + draw(st.sampled_from([eol, eol, ""]))
     return Mangled(text.encode(), [note for note in notes if note in text])
 
 
-ENV_NAMES = st.sampled_from(
-    ["UpstreamProtocol", "https_proxy", "RuntimeLogLevel", "A.b", "yes", "null", "1", "", "ä: #", "email"]
-)
 TEXTS = st.one_of(st.sampled_from(["press-01", "true", "", " x ", "it's", 'say "hi"', "C:\\x", "a: b # c", "0x10", "~", "\n"]), st.text(st.characters(exclude_categories=["Cs"]), max_size=12))  # fmt: skip
 WANTED = st.builds(
     Wanted,
@@ -190,5 +226,5 @@ WANTED = st.builds(
     hostname=st.none() | TEXTS,
     agent_image=st.none() | st.just("registry.example/agent:1.1"),
     agent_auth=st.none() | st.just(AUTH),
-    agent_env=st.dictionaries(ENV_NAMES, TEXTS, max_size=3),
+    agent_env=st.dictionaries(ENV_NAMES, st.none() | TEXTS, max_size=4),
 )

@@ -22,6 +22,9 @@ def refuse_overruled(wanted: Wanted, settings: Settings) -> None:
         ("provisioning", wanted.x509, settings.x509),
         *((f"agent.env.{name}", value, settings.agent_env.get(name)) for name, value in wanted.agent_env.items()),
     ]
+    # What shall not be there is compared the other way round: None is no wish to the loop below.
+    gone = [name for name, value in wanted.agent_env.items() if value is None]
+    pairs += [(f"agent.env.{name}", settings.agent_env.get(name), None) for name in gone]
     if wanted.connection_string is not None:
         parts = [parse_connection_string(text) for text in (wanted.connection_string, settings.connection_string)]
         pairs.append(("provisioning", parts[0], parts[1]))

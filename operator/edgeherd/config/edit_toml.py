@@ -5,6 +5,7 @@ names hub, device and key one by one (as `iotedge config import` writes it) keep
 compared before anybody gets it.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from edgeherd.config import daemon_toml
@@ -86,7 +87,11 @@ def _make(draft: TomlDraft, wanted: Wanted, version: Version) -> None:
         _put_top(draft, "auto_reprovisioning_mode", _MODES[wanted.dynamic_reprovisioning])
     if wanted.hostname is not None:
         _put_top(draft, "hostname", wanted.hostname)
-    _put_agent(draft, wanted, version)
+    env = {name: value for name, value in wanted.agent_env.items() if value is not None}
+    if wanted.agent_image is not None or wanted.agent_auth is not None or env:
+        _put_agent(draft, wanted, env, version)
+    for name in [name for name in wanted.agent_env if name not in env]:
+        draft.remove(("agent", "env", name))
 
 
 def _laid_out_oddly() -> UneditableError:
@@ -242,9 +247,7 @@ def _put_top(draft: TomlDraft, name: str, value: Leaf) -> None:
     draft.put((name,), value)
 
 
-def _put_agent(draft: TomlDraft, wanted: Wanted, version: Version) -> None:
-    if wanted.agent_image is None and wanted.agent_auth is None and not wanted.agent_env:
-        return
+def _put_agent(draft: TomlDraft, wanted: Wanted, env: Mapping[str, str], version: Version) -> None:
     if draft.data.get("agent") is None:
         _begin_agent(draft)
     image = wanted.agent_image
@@ -259,9 +262,9 @@ def _put_agent(draft: TomlDraft, wanted: Wanted, version: Version) -> None:
             draft.uncomment("agent.config.auth", lines)
         for name, value in zip(_AUTH, (auth.server_address, auth.username, auth.password), strict=True):
             draft.put(("agent", "config", "auth", name), value)
-    if wanted.agent_env and draft.said(("agent", "env")) is None:
+    if env and draft.said(("agent", "env")) is None:
         draft.uncomment("agent.env", [commented_table("agent.env")])
-    for name, value in wanted.agent_env.items():
+    for name, value in env.items():
         draft.put(("agent", "env", name), value)
 
 
@@ -293,8 +296,8 @@ def _verified(before: str, draft: TomlDraft, version: Version, wanted: Wanted | 
     settings, problems = daemon_toml.understand(after, version)
     if problems and wanted is not None:
         raise UneditableError(tuple(problems))
-    old, new = TomlDraft(before).data, draft.data
-    if _foreign(old) != _foreign(new) or (wanted is None and "provisioning" in new):
+    old, new, ours = TomlDraft(before).data, draft.data, () if wanted is None else tuple(wanted.agent_env)
+    if _foreign(old, ours) != _foreign(new, ours) or (wanted is None and "provisioning" in new):
         raise refuse(None, "self-check", "The edit would change more than it should. Nothing was written; report this.")
     if wanted is not None and settings is not None:
         refuse_overruled(wanted, settings)
@@ -303,14 +306,19 @@ def _verified(before: str, draft: TomlDraft, version: Version, wanted: Wanted | 
     return Edit(content=after.encode(), changes=changes(_owned(old), _owned(new)), restarts=restarts)
 
 
-def _foreign(data: dict[str, Any]) -> Any:
-    """All that the file says, without what is ours, and without the agent's name and type where they are the usual."""
+def _foreign(data: dict[str, Any], env: Sequence[str] = ()) -> Any:
+    """All that the file says, without what is ours, and without the agent's name and type where they are the usual.
+
+    `env` are the keys of the agent's environment that are ours.
+    """
     said = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
     for name in ("provisioning", "hostname", "auto_reprovisioning_mode"):
         said.pop(name, None)
     agent = said.get("agent")
     if isinstance(agent, dict):
-        agent.pop("env", None)
+        if isinstance(agent.get("env"), dict):
+            kept = {key: value for key, value in agent.pop("env").items() if key not in env}
+            agent |= {"env": kept} if kept else {}
         if isinstance(agent.get("config"), dict):
             kept = {key: value for key, value in agent["config"].items() if key not in {"image", "auth"}}
             agent["config"] = kept

@@ -48,6 +48,8 @@ def edit(text: str, wanted: Wanted, version: Version) -> Edit:
         draft.put(("provisioning", "dynamic_reprovisioning"), wanted.dynamic_reprovisioning)
     for path, value in _other_values(wanted):
         draft.put(path, value)
+    for name in [name for name, value in wanted.agent_env.items() if value is None]:
+        draft.remove(("agent", "env", name))
     return _verified(text, draft, version, wanted)
 
 
@@ -92,7 +94,7 @@ def _other_values(wanted: Wanted) -> list[tuple[tuple[str, ...], Leaf]]:
         auth = wanted.agent_auth
         pairs = (("username", auth.username), ("password", auth.password), ("serveraddress", auth.server_address))
         values += [(("agent", "config", "auth", name), value) for name, value in pairs]
-    return values + [(("agent", "env", name), value) for name, value in wanted.agent_env.items()]
+    return values + [(("agent", "env", name), value) for name, value in wanted.agent_env.items() if value is not None]
 
 
 def _kind(section: Node, version: Version) -> str:
@@ -275,23 +277,21 @@ def _plain(node: Node) -> object:
 
 
 def _foreign(root: MapNode, ours: tuple[tuple[str, ...], ...]) -> object:
-    """All that the file says, without what is ours."""
+    """All that the file says, without what is ours, and without mappings that held nothing else."""
     said = _plain(root)
     for path in ours:
-        inner = said
-        for key in path[:-1]:
-            inner = inner.setdefault(key, {}) if isinstance(inner, dict) else None
-            inner = {} if inner == ("NoneType", None) else inner
-        if isinstance(inner, dict):
-            inner.pop(path[-1], None)
-    return _without_empty(said)
+        _drop(said, path)
+    return said
 
 
-def _without_empty(said: object) -> object:
+def _drop(said: object, path: tuple[str, ...]) -> None:
     if not isinstance(said, dict):
-        return said
-    inner = {key: _without_empty(value) for key, value in said.items()}
-    return {key: value for key, value in inner.items() if value not in ({}, ("NoneType", None))}
+        return
+    name, *rest = path
+    if rest:
+        _drop(said.get(name), tuple(rest))
+    if not rest or said.get(name) in ({}, ("NoneType", None)):
+        said.pop(name, None)
 
 
 def _owned(root: MapNode) -> dict[tuple[str, ...], str]:
@@ -304,6 +304,8 @@ def _owned(root: MapNode) -> dict[tuple[str, ...], str]:
                 walk(value, (*path, key.text if isinstance(key, ScalarNode) else "?"))
         elif isinstance(node, ScalarNode) and node.value is not None:
             found[path] = str(node.value).lower() if isinstance(node.value, bool) else str(node.value)
+        elif path[:-1] == ("agent", "env"):
+            found[path] = ""  # the daemon reads null as an empty text there
 
     for path in _OWNED:
         node: Node | None = root

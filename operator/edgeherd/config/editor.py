@@ -43,6 +43,7 @@ def edit(content: bytes, wanted: Wanted, *, version: Version) -> Edit:
         json.dumps(dataclasses.asdict(wanted), ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise refuse(None, "value", "A value has a character that no file can hold.") from None
+    _refuse_line_breaks(wanted)
     if wanted.connection_string is not None:
         try:
             check_for_device(wanted.connection_string)
@@ -54,6 +55,15 @@ def edit(content: bytes, wanted: Wanted, *, version: Version) -> Edit:
         return edit_yaml.edit(text, wanted, version)
     except yaml_tree.SyntaxProblemError:
         raise _unreadable(text, version) from None
+
+
+def _refuse_line_breaks(wanted: Wanted) -> None:
+    """Credentials of a registry have none: one that is there slipped in, mostly at the end of a file with a password."""
+    for field in dataclasses.fields(wanted.agent_auth) if wanted.agent_auth is not None else ():
+        if re.search(r"[\r\n]", getattr(wanted.agent_auth, field.name)):
+            name = field.name.replace("_", "")
+            message = f"What is wanted as agent.config.auth.{name} has a line break in it. Take it out."
+            raise refuse(None, "value", message)
 
 
 def deprovision(content: bytes, *, version: Version) -> Edit:

@@ -8,12 +8,13 @@ and because the template's sections are comments, which no parser keeps apart. W
 import dataclasses
 import re
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from edgeherd.config import removal
 from edgeherd.config.comments import commented
 from edgeherd.config.values import UneditableError, refuse
 
@@ -23,7 +24,7 @@ Path = tuple[str, ...]
 _KEY = re.compile(r"""[ \t]*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))[ \t]*""")
 _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z)")
 _VALUE_TOKEN = re.compile(
-    r'"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|[\[{]|[\]}]|\n|[^"\'#\[\]{}\n]+',
+    r'"""(?:[^\\]|\\.)*?"{3,5}|\'\'\'.*?\'{3,5}|"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|#[^\n]*|[\[{]|[\]}]|[\n,]|[^"\'#\[\]{}\n,]+',
     re.DOTALL,
 )
 
@@ -121,14 +122,14 @@ def _header(text: str, place: int) -> Statement | None:
     return Statement(header=True, path=path, line=_line(text, place), start=place, end=_line_end(text, end))
 
 
-def _pair(text: str, place: int, table: Path) -> Statement | None:
+def _pair(text: str, place: int, table: Path, stops: str = "\n") -> Statement | None:
     path, end = _path(text, place)
     if not path or not text.startswith("=", end):
         return None
     start = end + 1
     while text[start : start + 1] in {" ", "\t"}:
         start += 1
-    value_end = _value_end(text, start)
+    value_end = _value_end(text, start, stops)
     if value_end is None:
         return None
     return Statement(
@@ -162,12 +163,26 @@ def _unescaped(inner: str) -> str:
         return inner
 
 
-def _value_end(text: str, place: int) -> int | None:
+def _inline_pairs(text: str, holder: Statement) -> Iterator[Statement]:
+    """The pairs of a value that is an inline table, and of those in it. They begin at their keys."""
+    place = holder.value_start + 1 if text.startswith("{", holder.value_start) else None
+    while place is not None:
+        place += len(text[place:]) - len(text[place:].lstrip(" \t"))
+        pair = _pair(text, place, holder.path, ",}")
+        if pair is None:
+            return
+        yield pair
+        yield from _inline_pairs(text, pair)
+        comma = re.compile(r"[ \t]*,").match(text, pair.value_end)
+        place = comma.end() if comma else None
+
+
+def _value_end(text: str, place: int, stops: str) -> int | None:
     """Where a value ends, comment and white space behind it not counted; None for one that does not end."""
     depth, last = 0, None
     while token := _VALUE_TOKEN.match(text, place):
         said = token[0]
-        if said == "\n" and depth == 0:
+        if depth == 0 and said in stops:
             break
         if said in "[{":
             depth += 1
@@ -251,6 +266,25 @@ class TomlDraft:
                 self._replace(pair, path[depth:], value)
                 return
         self._add(path, value)
+
+    def remove(self, path: Path) -> None:
+        """Make the file say nothing at `path`. The table that it is in stays, if it has a header; so do comments."""
+        said = self.said(path)
+        if said is None:
+            return
+        for pair in (s for s in self.statements if not s.header and s.path == path[: len(s.path)]):
+            if isinstance(said, dict | list):
+                break
+            if pair.path == path:
+                comment = self.text[pair.value_end : pair.end].strip()
+                comments = [comment] if comment else []
+                self.splice(*removal.of_lines(self.text, pair.start, pair.end, comments))
+                return
+            inner = next((s for s in _inline_pairs(self.text, pair) if s.path == path), None)
+            if inner is not None:
+                self.splice(*removal.of_inline(self.text, inner.start, inner.value_end))
+                return
+        raise refuse(self._line_of(path), "type", f"{'.'.join(path)} must be a single value. Mend it by hand.")
 
     def _line_of(self, path: Path) -> int | None:
         return next((s.line for s in self.below(path)), None)

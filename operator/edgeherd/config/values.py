@@ -65,7 +65,8 @@ class X509:
 class Wanted:
     """What the file shall say. None, or a key that is not there, means: leave it as it is.
 
-    `connection_string` and `x509` exclude each other. `agent_env` holds the keys that are ours; others stay.
+    `connection_string` and `x509` exclude each other. `agent_env` holds the keys that are ours, None for one that shall
+    not be there; others stay.
     """
 
     connection_string: str | None = dataclasses.field(default=None, repr=False)
@@ -74,7 +75,7 @@ class Wanted:
     hostname: str | None = None
     agent_image: str | None = None
     agent_auth: RegistryAuth | None = None
-    agent_env: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    agent_env: Mapping[str, str | None] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

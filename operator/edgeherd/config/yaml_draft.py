@@ -7,7 +7,7 @@ marks, line ends and blank lines are the owner's.
 import re
 from collections.abc import Mapping, Sequence
 
-from edgeherd.config import yaml_tree
+from edgeherd.config import removal, yaml_tree
 from edgeherd.config.daemon_yaml import problem_of_duplicates
 from edgeherd.config.values import UneditableError, refuse
 from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
@@ -92,6 +92,48 @@ class Draft:
             node = inner
         self._replace(node, value)
 
+    def remove(self, path: Sequence[str]) -> None:
+        """Make the file say nothing at `path`. A mapping whose last entry goes stays as `{}`; comments stay."""
+        node: Node = self.root
+        found: list[tuple[MapNode, Node, Node]] = []
+        for name in path:
+            node = node.target if isinstance(node, AliasNode) else node
+            entries = node.named(name) if isinstance(node, MapNode) else []
+            if not isinstance(node, MapNode) or not entries:
+                return
+            found.append((node, *entries[-1]))
+            node = entries[-1][1]
+        for depth, (_, key, value) in enumerate(found, 1):
+            _refuse_references(key, ".".join(path[:depth]))
+            _refuse_references(value, ".".join(path[:depth]))
+        parent, key, value = found[-1]
+        if not isinstance(value, ScalarNode):
+            raise refuse(value.line, "type", "A single value was expected on this line. Mend it by hand.")
+        if parent.flow:
+            if "\n" in self.text[key.start : value.start]:
+                raise _laid_out_oddly(key)
+            self.splice(*removal.of_inline(self.text, key.start, max(key.end, self.last(value))))
+        elif len(parent.entries) > 1:
+            self._remove_lines(key, value)
+        else:
+            owner = found[-2][1]
+            colon = re.compile(r"[ \t]*:").match(self.text, owner.end)
+            if colon is None:
+                raise _laid_out_oddly(owner)
+            self._remove_lines(key, value)
+            self.splice(colon.end(), colon.end(), " {}")
+
+    def _remove_lines(self, key: Node, value: ScalarNode) -> None:
+        """An entry of a block mapping goes; a comment behind it, or between key and value, gets a line of its own."""
+        start, last = self.line_start(key.start), max(key.end, self.last(value))
+        if self.text[start : key.start].strip():
+            raise _laid_out_oddly(key)
+        end = self.line_end(last)
+        behind = value.start if value.style in {"|", ">"} else last
+        around = (self.text[key.end : value.start], self.text[behind : self.line_end(behind)])
+        comments = [comment for text in around for comment in re.findall(r"#[^\r\n]*", text)]
+        self.splice(*removal.of_lines(self.text, start, end, comments))
+
     def _replace(self, node: Node, value: Leaf) -> None:
         if not isinstance(node, ScalarNode):
             span = self.text[node.start : node.end]
@@ -104,8 +146,9 @@ class Draft:
         if not node.text and not node.style:
             self.splice(node.start, node.end, " " + quoted(value))
         elif node.style in {"|", ">"}:
+            remark = re.search(r"[ \t]+#.*|$", self.text[node.start : self.line_end(node.start)])
             kept = self.text[self.last(node) : node.end]
-            self.splice(node.start, node.end, quoted(value) + kept)
+            self.splice(node.start, node.end, quoted(value) + (remark[0] if remark else "") + kept)
         else:
             self.splice(node.start, node.end, quoted(value, node.style))
 
@@ -124,10 +167,9 @@ class Draft:
     def _add(self, parent: MapNode, tree: Tree) -> None:
         """New entries at the end of a mapping, in its own style."""
         if parent.flow and parent.entries:
-            brace = self.last(parent) - 1
-            before = self.text[parent.start : brace].rstrip()
-            place = parent.start + len(before)
-            self.splice(place, place, f"{'' if before.endswith(',') else ','} {', '.join(_inline(tree))}")
+            place = self._last_of(parent)
+            lead = " " if self.text[place - 1] == ":" else ""  # to many a parser `A:,` is a key that ends in a colon
+            self.splice(place, place, f"{lead}, {', '.join(_inline(tree))}")
             return
         column = parent.entries[0][0].column if parent.entries else parent.column
         self.insert_below(self._last_of(parent), block(tree, column))
@@ -191,6 +233,10 @@ def _inline(tree: Tree) -> list[str]:
 
 def _is_empty(node: Node) -> bool:
     return (isinstance(node, ScalarNode) and node.value is None) or (isinstance(node, MapNode) and not node.entries)
+
+
+def _laid_out_oddly(node: Node) -> UneditableError:
+    return refuse(node.line, "layout", "The line is laid out in a way that nothing can be removed. Mend it by hand.")
 
 
 def _refuse_references(node: Node, path: str) -> None:
