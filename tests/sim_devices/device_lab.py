@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable
 
 from edgeherd import config
-from edgeherd.sim.devices.daemon import Pace
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.hubdoor import Answer
+from edgeherd.sim.devices.moods import Pace
 
-PACE = Pace(load=0.02, watchdog=0.05, pull=0.02, retry=0.01)
+PACE = Pace(load=0.02, watchdog=0.05, pull=0.02, retry=0.01, check=0.01)
 STRING = "HostName=hub.example.net;DeviceId=press-01;SharedAccessKey=c2VjcmV0"
+OTHER_KEY = STRING.replace("c2VjcmV0", "b3RoZXI=")
+AZIOT = "1.5.44"
 PLACEHOLDER = b"<ADD DEVICE CONNECTION STRING HERE>"
 
 
@@ -21,10 +23,16 @@ class ScriptedHub:
     def __init__(self) -> None:
         self.answer = Answer(accepted=True)
         self.asked: list[config.ConnectionString] = []
+        self.presented: list[tuple[str, str]] = []
 
     async def ask(self, connection: config.ConnectionString) -> Answer:
         """See `hubdoor.Hub`."""
         self.asked.append(connection)
+        return self.answer
+
+    async def present(self, x509: config.X509, thumbprint: str) -> Answer:
+        """See `hubdoor.Hub`."""
+        self.presented.append((x509.device_id, thumbprint))
         return self.answer
 
 
@@ -62,6 +70,25 @@ def put(device: Device, content: bytes) -> None:
 def provision(device: Device, connection_string: str = STRING) -> None:
     """Put a connection string where the placeholder is, without a restart."""
     put(device, device.config_file.read_bytes().replace(PLACEHOLDER, connection_string.encode()))
+
+
+def configure(device: Device, **wanted: object) -> None:
+    """Put a device of 1.2 or later in order by the operator's own editor, without `config apply`."""
+    start = device.config_file if device.config_file.exists() else device.template_file
+    wanted = {"connection_string": STRING, **wanted}
+    edit = config.edit(start.read_bytes(), config.Wanted(**wanted), version=config.Version.parse(AZIOT))
+    device.config_file.write_bytes(edit.content)
+    device.config_file.chmod(0o600)
+
+
+async def apply(device: Device) -> Outcome:
+    """`iotedge config apply`, by root."""
+    return await on(device, "sudo -n iotedge config apply")
+
+
+def status_of(device: Device) -> list[tuple[str, str]]:
+    """The containers and how they are."""
+    return [(module.name, module.status) for module in device.modules]
 
 
 async def until(holds: Callable[[], bool], seconds: float = 10) -> None:

@@ -18,6 +18,7 @@ class Aziot:
     unit = "aziot-edged.service"
     program = "aziot-edged"
     asker = "aziot-identityd"
+    asker_unit = "aziot-identityd.service"
     units: tuple[str, ...] = (*UNITS, "docker.service")
     tries: int | None = None
     """None: its RestartSec is longer than systemd's interval."""

@@ -99,6 +99,13 @@ class Daemon:
         self.starts += verb != "stop"
         return True
 
+    async def cannot_start(self) -> None:
+        """Something that the unit needs for a start is missing: systemd gives up before there is a process."""
+        async with self._lock:
+            await self._stop()
+            self.unit.lacks()
+            self.unit.save(self._files)
+
     def look_again(self) -> None:
         """Something happened to the containers; the watchdog shall see it soon."""
         if self.agent_status != "running":
@@ -292,7 +299,7 @@ class Daemon:
 
     def _say_proxy(self) -> None:
         """Whoever asks the hub says so, in the environment of its own unit."""
-        environment = self._environment(f"{self._runtime.asker}.service")
+        environment = self._environment(self._runtime.asker_unit)
         if proxy := environment.get("HTTPS_PROXY") or environment.get("https_proxy"):
             self._journal.write(self._runtime.asker, "INFO", words.PROXY.format(proxy=words.masked(proxy)))
 

@@ -48,6 +48,7 @@ class Runtime(Protocol):
     """What the journal calls the daemon."""
     asker: str
     """What it calls the one that asks the hub."""
+    asker_unit: str
     units: tuple[str, ...]
     """All whose environment an administrator may set."""
     tries: int | None
@@ -86,6 +87,7 @@ class Classic:
     unit = "iotedge.service"
     program = "iotedged"
     asker = "iotedged"
+    asker_unit = "iotedge.service"
     units: tuple[str, ...] = ("iotedge.service", "docker.service")
     tries: int | None = 5
     words = words.CLASSIC

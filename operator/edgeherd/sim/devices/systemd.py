@@ -30,8 +30,14 @@ class Environments:
         for unit in self._units:
             loaded = environment.load(self._files, unit)
             if self._loaded.get(unit, Environment()) != loaded:
-                write(self._files.environment(unit), loaded.shown().encode(), 0o644)
+                self._show(unit, loaded.shown())
             self._loaded[unit] = loaded
+
+    def _show(self, unit: str, text: str) -> None:
+        if text:
+            write(self._files.environment(unit), text.encode(), 0o644)
+        else:
+            self._files.environment(unit).unlink(missing_ok=True)
 
     def start(self, unit: str) -> None:
         """A process of the unit starts.
@@ -99,6 +105,8 @@ class Systemd:
     async def systemctl(self, verb: str, unit: str) -> bool:
         """`systemctl VERB UNIT`; whether it went well."""
         if verb in _STARTS and not self._start_environment(unit):
+            if unit == self._runtime.unit:
+                await self._daemon.cannot_start()
             return False
         if unit == self._runtime.unit:
             return await self._daemon.systemctl(verb)
@@ -127,6 +135,6 @@ class Systemd:
     async def _all(self, verb: str) -> None:
         """All daemons at once; a restart begins with the end of all of them, so that all get new environments."""
         for unit in self._runtime.units:
-            if unit != _ENGINE and verb == "restart":
+            if unit not in {_ENGINE, self._runtime.unit} and verb == "restart":
                 self._start_environment(unit)
-        await self._daemon.systemctl(verb)
+        await self.systemctl(verb, self._runtime.unit)

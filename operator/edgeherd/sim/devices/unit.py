@@ -62,6 +62,10 @@ class Unit:
         self.active, self.sub = ("activating", "auto-restart") if again else ("failed", "failed")
         self.result, self.status = "exit-code", status
 
+    def lacks(self) -> None:
+        """It could not be started at all."""
+        self.active, self.sub, self.result, self.status = "failed", "failed", "resources", 0
+
     def resets(self) -> None:
         """`systemctl reset-failed`."""
         if self.active == "failed":
