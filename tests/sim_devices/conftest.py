@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from device_lab import AZIOT, PACE, ScriptedHub, apply, configure, provision, status_of, until
+from device_lab import AZIOT, PACE, ScriptedHub, apply, configure, provision, restart, status_of, until
 
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.server import Fleet, serve
@@ -55,3 +55,24 @@ async def applied(aziot: Device) -> Device:
     await until(lambda: status_of(aziot) == [("edgeAgent", "running")])
     aziot.daemon.starts = 0
     return aziot
+
+
+@pytest.fixture(params=["1.1.15", AZIOT])
+async def fresh(request: pytest.FixtureRequest, hub: ScriptedHub) -> AsyncIterator[Device]:
+    """A device of either generation with good settings, which nobody started with yet."""
+    async with serve(hub=hub, pace=PACE, runtime_version=request.param) as fleet:
+        device = fleet.devices[0]
+        await until(lambda: device.daemon.unit.active == "failed")
+        if request.param == AZIOT:
+            configure(device)
+        else:
+            provision(device)
+        yield device
+
+
+@pytest.fixture
+async def running(fresh: Device) -> Device:
+    """The same, whose edgeAgent runs."""
+    await restart(fresh)
+    await until(lambda: status_of(fresh) == [("edgeAgent", "running")])
+    return fresh

@@ -86,6 +86,14 @@ async def apply(device: Device) -> Outcome:
     return await on(device, "sudo -n iotedge config apply")
 
 
+async def restart(device: Device) -> None:
+    """Let the daemon start with what its settings file says."""
+    if device.template_file.exists():
+        assert (await apply(device)).status == 0
+    else:
+        await device.daemon.systemctl("restart")
+
+
 def status_of(device: Device) -> list[tuple[str, str]]:
     """The containers and how they are."""
     return [(module.name, module.status) for module in device.modules]

@@ -25,7 +25,7 @@ result applied
 \xff\xfe not UTF-8: Gr\xfc\xdfe \x07
 """.encode("latin-1")
 """Lines that look like an answer are in it, and bytes that are no text."""
-_REPEATED = 5
+_REPEATED = 6
 _WRAPPED = b'noise=$1; shift; printf "%s" "$noise"; "$@"; status=$?; printf "%s" "$noise"; exit "$status"'
 
 
