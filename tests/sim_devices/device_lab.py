@@ -2,8 +2,15 @@
 
 import asyncio
 import dataclasses
+import datetime as dt
 import time
 from collections.abc import Callable
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from edgeherd import config
 from edgeherd.sim.devices.device import Device
@@ -30,9 +37,9 @@ class ScriptedHub:
         self.asked.append(connection)
         return self.answer
 
-    async def present(self, x509: config.X509, thumbprint: str) -> Answer:
+    async def present(self, identity: config.X509, thumbprint: str) -> Answer:
         """See `hubdoor.Hub`."""
-        self.presented.append((x509.device_id, thumbprint))
+        self.presented.append((identity.device_id, thumbprint))
         return self.answer
 
 
@@ -62,7 +69,8 @@ async def on(device: Device, command: str) -> Outcome:
 
 def put(device: Device, content: bytes) -> None:
     """Replace the device's settings, without a restart."""
-    device.config_file.chmod(0o600)
+    if device.config_file.exists():
+        device.config_file.chmod(0o600)
     device.config_file.write_bytes(content)
     device.config_file.chmod(0o400)
 
@@ -73,12 +81,14 @@ def provision(device: Device, connection_string: str = STRING) -> None:
 
 
 def configure(device: Device, **wanted: object) -> None:
-    """Put a device of 1.2 or later in order by the operator's own editor, without `config apply`."""
+    """Edit the settings as the operator does, without `config apply` or a restart."""
+    aziot = device.template_file.exists()
     start = device.config_file if device.config_file.exists() else device.template_file
+    version = config.Version.parse(AZIOT if aziot else "1.1.15")
     wanted = {"connection_string": STRING, **wanted}
-    edit = config.edit(start.read_bytes(), config.Wanted(**wanted), version=config.Version.parse(AZIOT))
-    device.config_file.write_bytes(edit.content)
-    device.config_file.chmod(0o600)
+    put(device, config.edit(start.read_bytes(), config.Wanted(**wanted), version=version).content)
+    if aziot:
+        device.config_file.chmod(0o600)
 
 
 async def apply(device: Device) -> Outcome:
@@ -97,6 +107,22 @@ async def restart(device: Device) -> None:
 def status_of(device: Device) -> list[tuple[str, str]]:
     """The containers and how they are."""
     return [(module.name, module.status) for module in device.modules]
+
+
+def certificate() -> tuple[bytes, bytes, str]:
+    """A device's key and certificate in PEM, and the thumbprint as the hub writes it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "press-01")])
+    now = dt.datetime.now(dt.UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = (
+        builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1)).sign(key, SHA256())
+    )
+    return (
+        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+        made.public_bytes(Encoding.PEM),
+        made.fingerprint(SHA256()).hex().upper(),
+    )
 
 
 async def until(holds: Callable[[], bool], seconds: float = 10) -> None:

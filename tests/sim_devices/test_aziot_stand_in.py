@@ -1,17 +1,24 @@
 """The daemons of 1.2 and later: what `iotedge config apply` leads to, and what it does not."""
 
-import datetime as dt
 import pathlib
 import stat
 import tomllib
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
-from device_lab import AZIOT, OTHER_KEY, PACE, STRING, Outcome, ScriptedHub, apply, configure, on, status_of, until
+from device_lab import (
+    AZIOT,
+    OTHER_KEY,
+    PACE,
+    STRING,
+    Outcome,
+    ScriptedHub,
+    apply,
+    certificate,
+    configure,
+    on,
+    status_of,
+    until,
+)
 
 from edgeherd import config
 from edgeherd.sim.devices.device import Device
@@ -233,24 +240,13 @@ async def test_a_certificate_is_presented_by_its_thumbprint(aziot: Device, hub: 
     configure(aziot, connection_string=None, x509=x509_)
     await apply(aziot)
     await until(lambda: any("Could not load the identity certificate" in line for line in aziot.journal))
-    key, certificate = _certificate()
-    (aziot.root / "etc/d.key").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
-    (aziot.root / "etc/d.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    key, pem, thumbprint = certificate()
+    (aziot.root / "etc/d.key").write_bytes(key)
+    (aziot.root / "etc/d.pem").write_bytes(pem)
     await until(lambda: status_of(aziot) == RUNNING)
-    assert hub.presented[0] == ("press-01", certificate.fingerprint(SHA256()).hex())
+    assert hub.presented[0] == ("press-01", thumbprint.lower())
     assert _super(aziot, "certd")["preloaded_certs"]["device-id"] == "file:///etc/d.pem"
     assert not (aziot.root / "var/secrets/aziot").exists()
-
-
-def _certificate() -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "press-01")])
-    now = dt.datetime.now(dt.UTC)
-    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    builder = builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1))
-    return key, builder.sign(key, SHA256())
 
 
 async def test_provisioning_by_dps_is_not_simulated(aziot: Device, hub: ScriptedHub) -> None:
