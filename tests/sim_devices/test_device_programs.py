@@ -119,3 +119,16 @@ async def test_many_restarts_at_once_are_all_answered(device: Device) -> None:
     assert answer == Outcome(0, "", "")
     await until(lambda: device.modules != ())
     assert device.restarts == 5
+
+
+async def test_a_bug_of_the_simulator_keeps_no_program_waiting(
+    device: Device, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It ends with status 1, and the bug is reported."""
+
+    async def ask(request: str) -> None:
+        raise ZeroDivisionError(request)
+
+    monkeypatch.setattr(device, "ask", ask)
+    assert await on(device, "sudo -n iotedge check") == Outcome(1, "", "the simulator failed\n")
+    assert "'check:text:root' failed on press-01" in caplog.text

@@ -1,71 +1,21 @@
 """`iotedge check` of both generations: what it finds, as text or as the one line of JSON."""
 
 import asyncio
-import dataclasses
 import datetime as dt
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Literal
 
 from edgeherd import config
+from edgeherd.sim.devices import findings
 from edgeherd.sim.devices.control import Outcome
 from edgeherd.sim.devices.daemon import Daemon
 from edgeherd.sim.devices.filesystem import FileSystem
+from edgeherd.sim.devices.findings import Result
 from edgeherd.sim.devices.moods import Moods, Pace
 from edgeherd.sim.devices.runtimes import Runtime, Understood
 
-Verdict = Literal["ok", "warning", "ignored", "skipped", "error"]
-
-_NO_ENGINE = (
-    "Could not communicate with container engine at unix:///var/run/docker.sock.\n"
-    "Please check your moby-engine installation and ensure the service is running."
-)
-_DNS = (
-    "Container engine is not configured with DNS server setting, which may impact connectivity to IoT Hub.\n"
-    "Please see https://aka.ms/iotedge-prod-checklist-dns for best practices.\n"
-    "You can ignore this warning if you are setting DNS server per module in the Edge deployment."
-)
-_LOGS = (
-    "Container engine is not configured to rotate module logs which may cause it run out of disk space.\n"
-    "Please see https://aka.ms/iotedge-prod-checklist-logs for best practices."
-)
-_CERTIFICATES = (
-    "The Edge device is using self-signed automatically-generated development certificates.\n"
-    "They will expire in 89 days (at {at}) causing module-to-module and downstream device communication to fail on an "
-    "active deployment.\nPlease consider using production certificates instead. "
-    "See https://aka.ms/iotedge-prod-checklist-certs for best practices."
-)
-_STORAGE = (
-    "The {module} module is not configured to persist its {path} directory on the host filesystem.\n"
-    "Data might be lost if the module is deleted or updated.\n"
-    "Please see https://aka.ms/iotedge-storage-host for best practices."
-)
-_HOST_NAME = (
-    "{file} has hostname {found} but device reports hostname {name}.\n"
-    "Hostname in {file} must either be identical to the device hostname or be a fully-qualified domain name that has "
-    "the device hostname as the first component."
-)
-_STALE = (
-    "/etc/aziot/config.toml was modified after IoT Edge's services were configured.\n"
-    "You must run 'iotedge config apply' to update IoT Edge's services with the latest configuration."
-)
-_CLOCK = (
-    "Time on the device is out of sync with the NTP server. This may cause problems connecting to IoT Hub.\n"
-    "Please ensure time on device is accurate, for example by installing an NTP daemon."
-)
 _CLOCK_TOLERANCE = 10
 _PORTS = {"amqp": ("AMQP", 5671), "https": ("HTTPS / WebSockets", 443), "mqtt": ("MQTT", 8883)}
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
-    """One check. The details come with everything that is not well."""
-
-    id: str
-    description: str
-    verdict: Verdict = "ok"
-    details: tuple[str, ...] = ()
-    info: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Checker:
@@ -96,7 +46,7 @@ class Checker:
         await asyncio.sleep(self._pace.check)
         results = list(self._results(as_root=who == "root"))
         status = 1 if any(result.verdict == "error" for result in results) else 0
-        return Outcome(status=status, output=self._json(results) if form == "json" else _text(results))
+        return Outcome(status=status, output=self._json(results) if form == "json" else findings.text(results))
 
     def _json(self, results: list[Result]) -> str:
         now = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._moods.clock_skew)
@@ -134,33 +84,35 @@ class Checker:
         about = ("config-yaml-well-formed", "config.yaml is well-formed")
         if broken:
             first = "The IoT Edge daemon's configuration file /etc/iotedge/config.yaml is not well-formed."
-            yield _bad(about, first, str(broken[0]))
+            yield findings.bad(about, first, str(broken[0]))
         else:
-            yield _good(about)
+            yield findings.good(about)
         about = ("connection-string", "config.yaml has well-formed connection string")
         names = (
             {"iothub_hostname": settings.device[0] or None, "device_id": settings.device[1] or None} if settings else {}
         )
         if broken:
-            yield _skipped(about)
+            yield findings.skipped(about)
         elif problems:
             first = (
                 "Invalid connection string format detected.\n"
                 "Please check the value of the provisioning.device_connection_string parameter."
             )
-            yield _bad(about, first, str(problems[0]), info={"iothub_hostname": None, "device_id": None})
+            yield findings.bad(about, first, str(problems[0]), info={"iothub_hostname": None, "device_id": None})
         else:
-            yield _good(about, info=names)
+            yield findings.good(about, info=names)
         yield self._engine()
         yield from self._machine(settings, "config.yaml has correct hostname")
-        yield _warned(
+        yield findings.warned(
             ("certificates-quickstart", "production readiness: certificates"),
-            _CERTIFICATES.format(
+            findings.CERTIFICATES.format(
                 at=(dt.datetime.now(dt.UTC) + dt.timedelta(days=89)).strftime("%Y-%m-%d %H:%M:%S UTC")
             ),
         )
         yield from self._storage()
-        yield _ignored(("host-connect-dps-endpoint", "host can connect to and perform TLS handshake with DPS endpoint"))
+        yield findings.ignored(
+            ("host-connect-dps-endpoint", "host can connect to and perform TLS handshake with DPS endpoint")
+        )
         yield from self._connections(settings, "host", "host-connect-iothub", "IoT Hub")
         yield from self._connections(
             settings, "container on the default network", "container-default-connect-iothub", "IoT Hub"
@@ -175,21 +127,21 @@ class Checker:
         settings, problems = self._settings(as_root)
         for service in ("keyd", "certd", "tpmd", "identityd"):
             about = (f"{service}-config-well-formed", f"{service} configuration is well-formed")
-            yield _good(about) if settings is not None else _bad(about, str(problems[0]))
+            yield findings.good(about) if settings is not None else findings.bad(about, str(problems[0]))
         yield from self._running(settings)
         yield from self._connections(settings, "host", "host-connect-iothub", "IoT Hub")
         about = ("aziot-edged-config-well-formed", "aziot-edged configuration is well-formed")
         if settings is None:
-            yield _bad(
+            yield findings.bad(
                 about, "The IoT Edge module runtime daemon's configuration is not well-formed.", str(problems[0])
             )
         else:
-            yield _good(about)
+            yield findings.good(about)
         yield self._up_to_date()
         yield self._engine()
-        yield _ignored(("parent_hostname", "configuration has correct parent_hostname"))
+        yield findings.ignored(("parent_hostname", "configuration has correct parent_hostname"))
         yield from self._machine(settings, "configuration has correct hostname")
-        yield _good(("check-agent-image", "Agent image is valid and can be pulled from upstream"))
+        yield findings.good(("check-agent-image", "Agent image is valid and can be pulled from upstream"))
         yield from self._storage()
         yield self._proxies(settings)
         yield from self._connections(
@@ -204,18 +156,18 @@ class Checker:
         for service in ("keyd", "certd", "tpmd", "identityd"):
             about = (f"{service}-running", f"{service} is running")
             if settings is None:
-                yield _skipped(about)
+                yield findings.skipped(about)
             else:
-                yield _good(about)
+                yield findings.good(about)
 
     def _up_to_date(self) -> Result:
         about = ("config-up-to-date", "configuration up-to-date with config.toml")
         source, applied = self._files.config_file, self._files.applied("edged")
         if not source.exists() or not applied.exists():
-            return _ignored(about)
+            return findings.ignored(about)
         if source.stat().st_mtime_ns > applied.stat().st_mtime_ns:
-            return _warned(about, _STALE)
-        return _good(about)
+            return findings.warned(about, findings.STALE)
+        return findings.good(about)
 
     def _proxies(self, settings: Understood | None) -> Result:
         about = (
@@ -223,18 +175,18 @@ class Checker:
             "proxy settings are consistent in aziot-edged, aziot-identityd, moby daemon and config.toml",
         )
         if settings is None:
-            return _skipped(about)
+            return findings.skipped(about)
         units = ("aziot-edged.service", "aziot-identityd.service", "docker.service")
         agent = settings.agent_env.get("https_proxy", "")
         found = [self._environment(unit).get("https_proxy", "") for unit in units]
         if all(proxy == agent for proxy in found):
-            return _good(about)
+            return findings.good(about)
         said = [json.dumps(proxy) for proxy in (agent, *found)]
         text = (
             f"The proxy setting for IoT Edge Agent {said[0]}, IoT Edge Daemon {said[1]}, IoT Identity Daemon {said[2]}, "
             f"and Moby {said[3]} may need to be identical."
         )
-        return _warned(about, text)
+        return findings.warned(about, text)
 
     # ---- both
 
@@ -259,23 +211,23 @@ class Checker:
                 "docker returned exit status: 1, stderr = Cannot connect to the Docker daemon at "
                 "unix:///var/run/docker.sock. Is the docker daemon running?"
             )
-            return _bad(about, _NO_ENGINE, cause)
-        return _good(about)
+            return findings.bad(about, findings.NO_ENGINE, cause)
+        return findings.good(about)
 
     def _machine(self, settings: Understood | None, host_name: str) -> Iterator[Result]:
         """What concerns the machine."""
         name = (self._files.root / "etc/hostname").read_text().strip()
         about = ("hostname", host_name)
         if settings is None:
-            yield _skipped(about)
+            yield findings.skipped(about)
         elif settings.hostname != name and not settings.hostname.startswith(f"{name}."):
             file = host_name.partition(" ")[0]
-            yield _bad(about, _HOST_NAME.format(file=file, found=settings.hostname, name=name))
+            yield findings.bad(about, findings.HOST_NAME.format(file=file, found=settings.hostname, name=name))
         else:
-            yield _good(about)
+            yield findings.good(about)
         about = ("connect-management-uri", "configuration has correct URIs for daemon mgmt endpoint")
         if self._moods.engine_down or settings is None:
-            yield _skipped(about)
+            yield findings.skipped(about)
         elif not self._files.management_socket.exists():
             command = " ".join(
                 [
@@ -283,23 +235,23 @@ class Checker:
                     *self._agent_options(settings),
                 ]
             )
-            yield _bad(
+            yield findings.bad(
                 about,
                 "Could not execute list-modules request: an error occurred trying to connect",
                 f"{command} failed",
             )
         else:
-            yield _good(about)
+            yield findings.good(about)
         about = ("host-local-time", "host time is close to reference time")
         if self._moods.no_network:
             text = (
                 "Could not query NTP server: failed to lookup address information: Temporary failure in name resolution"
             )
-            yield _warned(about, text)
+            yield findings.warned(about, text)
         elif abs(self._moods.clock_skew) > _CLOCK_TOLERANCE:
-            yield _warned(about, _CLOCK)
+            yield findings.warned(about, findings.CLOCK)
         else:
-            yield _good(about)
+            yield findings.good(about)
         yield from self._container_engine()
 
     def _agent_options(self, settings: Understood) -> list[str]:
@@ -309,15 +261,15 @@ class Checker:
     def _container_engine(self) -> Iterator[Result]:
         checks: tuple[tuple[tuple[str, str], str], ...] = (
             (("container-local-time", "container time is close to host time"), ""),
-            (("container-engine-dns", "DNS server"), _DNS),
+            (("container-engine-dns", "DNS server"), findings.DNS),
             (("container-engine-ipv6", "IPv6 network configuration"), ""),
-            (("container-engine-logrotate", "production readiness: logs policy"), _LOGS),
+            (("container-engine-logrotate", "production readiness: logs policy"), findings.LOGS),
         )
         for about, text in checks:
             if self._moods.engine_down:
-                yield _skipped(about)
+                yield findings.skipped(about)
             else:
-                yield _warned(about, text) if text else _good(about)
+                yield findings.warned(about, text) if text else findings.good(about)
 
     def _storage(self) -> Iterator[Result]:
         present = {module.name for module in self._daemon.modules.all()}
@@ -328,11 +280,11 @@ class Checker:
                 f"production readiness: {name}'s storage directory is persisted on the host filesystem",
             )
             if self._moods.engine_down:
-                yield _skipped(about)
+                yield findings.skipped(about)
             elif module in present:
-                yield _warned(about, _STORAGE.format(module=module, path=folder))
+                yield findings.warned(about, findings.STORAGE.format(module=module, path=folder))
             else:
-                yield _bad(
+                yield findings.bad(
                     about, f"Could not check current state of {module} container", f"No such container: {module}"
                 )
 
@@ -341,55 +293,17 @@ class Checker:
         for name, (protocol, port) in _PORTS.items():
             about = (f"{prefix}-{name}", f"{who} can connect to and perform TLS handshake with {whom} {protocol} port")
             if not hub or settings is None or (not prefix.startswith("host") and self._moods.engine_down):
-                yield _skipped(about)
+                yield findings.skipped(about)
                 continue
             proxy = settings.agent_env.get("https_proxy")
             info = {"iothub_hostname": hub, "port_number": port, "proxy": proxy}
             if self._moods.no_network:
                 first = f"Could not connect to {hub}:{port} : could not resolve hostname"
                 cause = "failed to lookup address information: Temporary failure in name resolution"
-                yield _bad(about, first, cause, info=info)
+                yield findings.bad(about, first, cause, info=info)
             else:
-                yield _good(about, info=info)
+                yield findings.good(about, info=info)
 
 
 def _problem(text: str) -> config.Problem:
     return config.Problem(line=None, severity="error", rule="file", message=text)
-
-
-def _good(about: tuple[str, str], *, info: Mapping[str, Any] | None = None) -> Result:
-    return Result(id=about[0], description=about[1], info=info or {})
-
-
-def _bad(about: tuple[str, str], *details: str, info: Mapping[str, Any] | None = None) -> Result:
-    return Result(id=about[0], description=about[1], verdict="error", details=details, info=info or {})
-
-
-def _warned(about: tuple[str, str], text: str) -> Result:
-    return Result(id=about[0], description=about[1], verdict="warning", details=(text,))
-
-
-def _skipped(about: tuple[str, str]) -> Result:
-    return Result(id=about[0], description=about[1], verdict="skipped")
-
-
-def _ignored(about: tuple[str, str]) -> Result:
-    return Result(id=about[0], description=about[1], verdict="ignored")
-
-
-_MARKS = {"ok": "√ {} - OK", "warning": "‼ {} - Warning", "error": "× {} - Error"}  # noqa: RUF001 - as the program prints it
-
-
-def _text(results: list[Result]) -> str:
-    """What people read: skipped and ignored checks are not shown."""
-    lines: list[str] = []
-    for result in results:
-        if result.verdict in _MARKS:
-            lines.append(_MARKS[result.verdict].format(result.description))
-            lines += [f"    {line}" for line in (result.details[0].splitlines() if result.details else [])]
-    counts = {verdict: sum(result.verdict == verdict for result in results) for verdict in ("ok", "warning", "error")}
-    lines.append(f"{counts['ok']} check(s) succeeded.")
-    for verdict in ("warning", "error"):
-        if counts[verdict]:
-            lines.append(f"{counts[verdict]} check(s) raised {verdict}s. Re-run with --verbose for more details.")
-    return "\n".join(lines)

@@ -69,7 +69,12 @@ class Control:
                 task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, device: str, verb: str, reply: str) -> None:
-        outcome = await self._handler(device, verb)
+        try:
+            outcome = await self._handler(device, verb)
+        except Exception as exc:  # noqa: BLE001 - a bug of the simulator; the program must not wait for ever
+            context = {"message": f"'{verb}' failed on {device}", "exception": exc}
+            asyncio.get_running_loop().call_exception_handler(context)
+            outcome = Outcome(status=1, errors="the simulator failed")
         # The program holds its pipe open; where it is gone, nobody waits for the answer.
         with contextlib.suppress(OSError):
             descriptor = os.open(reply, os.O_WRONLY | os.O_NONBLOCK)

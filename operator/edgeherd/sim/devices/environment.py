@@ -42,7 +42,7 @@ class Environment:
         found = dict(self.said)
         for file in self.files:
             try:
-                found.update(_assignments(files.at(file.removeprefix("-")).read_text()))
+                found.update(_assignments(files.at(file.removeprefix("-")).read_text(errors="replace")))
             except OSError:
                 if not file.startswith("-"):
                     raise
@@ -67,8 +67,8 @@ def _service_lines(path: pathlib.Path) -> list[tuple[str, str]]:
     section = ""
     found = []
     try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError):
+        text = path.read_text(errors="replace")
+    except OSError:
         return []
     for raw in text.replace("\\\n", " ").splitlines():
         line = raw.strip()
