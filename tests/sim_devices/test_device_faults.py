@@ -59,6 +59,15 @@ async def test_an_engine_that_is_down_takes_the_containers_with_it(running: Devi
     assert (await on(running, "systemctl is-active docker; sudo -n iotedge list")).status == 0
 
 
+async def test_a_restart_of_the_engine_stops_the_containers_for_a_while(running: Device) -> None:
+    """The watchdog starts them again; the daemon itself was not restarted."""
+    before = running.restarts
+    assert (await on(running, "sudo -n systemctl restart docker")).status == 0
+    await until(lambda: any("Edge runtime status is stopped" in line for line in running.journal))
+    await until(lambda: status_of(running) == RUNNING)
+    assert running.restarts == before
+
+
 async def test_no_daemon_starts_without_its_engine(running: Device) -> None:
     """It ends with status 1, and systemd tries again."""
     running.faults.engine_down()

@@ -1,12 +1,14 @@
 """Other ways in than by key: passwords, through another device, and by IPv6."""
 
+import asyncio
+import json
+import pathlib
 import socket
-import subprocess
 import sys
 
 import asyncssh
 import pytest
-from device_lab import PACE, ScriptedHub
+from device_lab import AZIOT, PACE, ScriptedHub
 
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.server import Fleet, serve
@@ -100,10 +102,22 @@ async def test_devices_by_ipv6(hub: ScriptedHub) -> None:
             assert (await connection.run("id -un")).stdout == "edgeops\n"
 
 
-def test_the_command_knows_of_it() -> None:
-    """The options are there, with a sentence each."""
-    text = subprocess.run(
-        [sys.executable, "-m", "edgeherd", "sim", "devices", "--help"], capture_output=True, text=True, check=True
-    ).stdout
-    assert "--password-file" in text
-    assert "--allow-tcp-forwarding" in text
+async def test_the_command_opens_these_ways_too(tmp_path: pathlib.Path) -> None:
+    """The password is the first line of a file; a device of 1.5 leads on to itself."""
+    (tmp_path / "password").write_text(f"{PASSWORD}\nnot this\n")
+    command = [sys.executable, "-m", "edgeherd", "sim", "devices", "--output", "json", "--runtime-version", AZIOT]
+    command += ["--bind", "127.0.0.1", "--password-file", str(tmp_path / "password"), "--allow-tcp-forwarding"]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        facts = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))["devices"][0]
+        options = {"username": facts["user"], "password": PASSWORD, "client_keys": None, "config": None}
+        options["known_hosts"] = ([asyncssh.import_public_key(facts["hostKey"])], [], [])
+        async with (
+            asyncssh.connect(facts["host"], facts["port"], **options) as jump,
+            asyncssh.connect(facts["host"], facts["port"], tunnel=jump, **options) as connection,
+        ):
+            assert (await connection.run("iotedge version")).stdout == f"iotedge {AZIOT}\n"
+    finally:
+        process.terminate()
+        assert await asyncio.wait_for(process.wait(), 20) == 0
