@@ -10,7 +10,7 @@ import signal
 
 import click
 
-from edgeherd.sim.devices.daemon import Pace
+from edgeherd.sim.devices.moods import Pace
 from edgeherd.sim.devices.server import BIND_BASE, PREFIX, RUNTIME, USER, Fleet, serve
 
 
@@ -50,12 +50,24 @@ _FILE = click.Path(path_type=pathlib.Path, exists=True, dir_okay=False)
     help="Folder for the devices' files and the client key; used again when it is there. A temporary one otherwise.",
 )
 @click.option("--user", default=USER, show_default=True, help="Who may log in; sudo asks this user for no password.")
-@click.option("--runtime-version", default=RUNTIME, show_default=True, help="IoT Edge version, 1.0 or 1.1.")
+@click.option(
+    "--runtime-version",
+    default=RUNTIME,
+    show_default=True,
+    help="IoT Edge version: 1.0, 1.1, or 1.2 and later such as 1.5.44.",
+)
 @click.option(
     "--config",
     "settings_file",
     type=_FILE,
-    help="What fresh devices have as /etc/iotedge/config.yaml. The Debian template of 1.0.10 otherwise.",
+    help="What fresh devices have as settings. Otherwise /etc/iotedge/config.yaml is the Debian template of 1.0.10, and "
+    "with 1.2 and later there is no /etc/aziot/config.toml yet.",
+)
+@click.option("--password-file", type=_FILE, help="Its first line is a password that opens the devices too.")
+@click.option(
+    "--allow-tcp-forwarding",
+    is_flag=True,
+    help="Let clients go on through a device to other hosts, as ssh -J does.",
 )
 @click.option("--hub-ca", type=_FILE, help="Authority of the hub's certificate. The system's otherwise.")
 @click.option(
@@ -91,6 +103,8 @@ def command(
     user: str,
     runtime_version: str,
     settings_file: pathlib.Path | None,
+    password_file: pathlib.Path | None,
+    allow_tcp_forwarding: bool,
     hub_ca: pathlib.Path | None,
     hub_port: int,
     hub_address: str | None,
@@ -100,13 +114,16 @@ def command(
     """IoT Edge devices on this machine, behind real SSH, for tests.
 
     Each device is a folder with files, programs (iotedge, systemctl, journalctl, sudo, id) and a stand-in for the
-    daemon: it parses /etc/iotedge/config.yaml by the daemon's rules when it is restarted, ends with status 153 on a bad
-    one, deletes its containers when the settings changed, and runs edgeAgent once the hub has accepted the device's key.
+    daemon. That of 1.0 and 1.1 parses /etc/iotedge/config.yaml by the daemon's rules when it is restarted, ends with
+    status 153 on a bad one, deletes its containers when the settings changed, and runs edgeAgent once the hub has
+    accepted the device's key. That of 1.2 and later reads what 'iotedge config apply' made of /etc/aziot/config.toml,
+    and deletes its containers when device or hub changed. edgeAgent shows itself to the hub as $edgeAgent.
 
     Commands are run by the machine's own shell with the rights of whoever started this: a device is no sandbox. Keep
     the addresses on loopback, and the client key to yourself.
     """
     settings = settings_file.read_bytes() if settings_file else None
+    password = password_file.read_text().partition("\n")[0] if password_file else None
 
     async def run() -> None:
         stop = asyncio.Event()
@@ -122,6 +139,8 @@ def command(
             user=user,
             runtime_version=runtime_version,
             settings=settings,
+            password=password,
+            forwarding=allow_tcp_forwarding,
             hub_ca=hub_ca,
             hub_port=hub_port,
             hub_address=hub_address,

@@ -1,17 +1,35 @@
 """How the programs on the devices reach the simulator: one named pipe for the fleet, one for each answer.
 
-A line is `DEVICE VERB REPLY-PIPE`. It is shorter than PIPE_BUF, so lines of many devices never mix.
+A line is `DEVICE VERB REPLY-PIPE`. It is shorter than PIPE_BUF, so lines of many devices never mix. The answer is
+what the program shall print and its status; it is shorter than what a pipe holds, so that nobody has to wait.
 """
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import pathlib
 from collections.abc import Awaitable, Callable
 from typing import Self
 
-Handler = Callable[[str, str], Awaitable[bool]]
-"""Does what (device, verb) ask for; whether it went well."""
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a program ends that asked."""
+
+    status: int = 0
+    output: str = ""
+    errors: str = ""
+
+    def lines(self) -> str:
+        """For the pipe: `o` and `e` lines are to be printed, the last one has the status."""
+        printed = [f"o {line}\n" for line in self.output.splitlines()]
+        complained = [f"e {line}\n" for line in self.errors.splitlines()]
+        return "".join([*printed, *complained, f"exit {self.status}\n"])
+
+
+Handler = Callable[[str, str], Awaitable[Outcome]]
+"""Does what (device, verb) ask for."""
 
 
 class Control:
@@ -51,11 +69,16 @@ class Control:
                 task.add_done_callback(self._tasks.discard)
 
     async def _answer(self, device: str, verb: str, reply: str) -> None:
-        good = await self._handler(device, verb)
+        try:
+            outcome = await self._handler(device, verb)
+        except Exception as exc:  # noqa: BLE001 - a bug of the simulator; the program must not wait for ever
+            context = {"message": f"'{verb}' failed on {device}", "exception": exc}
+            asyncio.get_running_loop().call_exception_handler(context)
+            outcome = Outcome(status=1, errors="the simulator failed")
         # The program holds its pipe open; where it is gone, nobody waits for the answer.
         with contextlib.suppress(OSError):
             descriptor = os.open(reply, os.O_WRONLY | os.O_NONBLOCK)
             try:
-                os.write(descriptor, b"ok\n" if good else b"failed\n")
+                os.write(descriptor, outcome.lines().encode())
             finally:
                 os.close(descriptor)

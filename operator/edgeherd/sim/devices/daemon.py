@@ -1,56 +1,26 @@
-"""A stand-in for iotedged 1.0 and 1.1 under systemd: what it makes of its settings, and what becomes of edgeAgent."""
+"""A stand-in for the daemon under systemd: what it makes of its settings, and what becomes of edgeAgent."""
 
 import asyncio
 import contextlib
-import dataclasses
-import functools
+from collections.abc import Callable, Coroutine, Mapping
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509 import load_pem_x509_certificate
 
 from edgeherd import config
+from edgeherd.sim.devices import words
 from edgeherd.sim.devices.filesystem import FileSystem
-from edgeherd.sim.devices.hubdoor import Answer, Hub
+from edgeherd.sim.devices.hubdoor import AgentHub, Answer, Hub
 from edgeherd.sim.devices.journal import Journal
 from edgeherd.sim.devices.modules import Modules
+from edgeherd.sim.devices.moods import Moods, Pace
+from edgeherd.sim.devices.runtimes import BadSettingsError, Runtime, Understood
 from edgeherd.sim.devices.unit import BAD_SETTINGS, Unit
 
+__all__ = ["AGENT", "Daemon", "Moods", "Pace"]
+
 AGENT = "edgeAgent"
-_START_LIMIT = 5
-_CONNECTION_STRING = "manual.device_connection_string"
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Pace:
-    """How long things take, in seconds. Real devices are slower."""
-
-    load: float = 0.05
-    """From the start of the process, which is all that `systemctl restart` waits for, to the verdict on its settings."""
-    watchdog: float = 3.0
-    """Between two tries to start edgeAgent. It is 60 on a device."""
-    pull: float = 0.3
-    """To pull edgeAgent's image and start it."""
-    retry: float = 0.1
-    """Between a crash and systemd's next try."""
-
-
-@dataclasses.dataclass(slots=True, kw_only=True)
-class Moods:
-    """What may be wrong with a daemon whatever its settings say."""
-
-    refuses: int = 0
-    """The exit status with which it ends when it is started; 0 for a daemon that works."""
-    agent_never_comes: bool = False
-    """edgeAgent's image cannot be pulled."""
-
-
-class _BadSettingsError(Exception):
-    """The daemon cannot use its settings; the text is for the journal."""
-
-
-@functools.lru_cache(maxsize=256)
-def _load(content: bytes, version: config.Version) -> config.Settings:
-    return config.load(content, version=version)
+_TOKEN_LIFETIME = 3600
 
 
 def _report(process: asyncio.Task[None]) -> None:
@@ -64,19 +34,33 @@ class Daemon:
     """The unit, its process, and the containers."""
 
     def __init__(
-        self, *, files: FileSystem, version: config.Version, hub: Hub, journal: Journal, pace: Pace, moods: Moods
+        self,
+        *,
+        files: FileSystem,
+        version: config.Version,
+        runtime: Runtime,
+        hub: Hub,
+        journal: Journal,
+        pace: Pace,
+        moods: Moods,
+        environment: Callable[[str], Mapping[str, str]],
     ) -> None:
         self.starts = 0
         """How often somebody started or restarted the unit. systemd's own tries do not count, nor does the boot."""
-        self.unit = Unit()
+        self.unit = Unit(name=runtime.unit)
         self.modules = Modules(files)
+        self.settings: Understood | None = None
+        """What it runs with."""
         self._files = files
         self._version = version
+        self._runtime = runtime
         self._hub = hub
         self._journal = journal
         self._pace = pace
         self._moods = moods
+        self._environment = environment
         self._process: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._lock = asyncio.Lock()
 
     async def boot(self) -> None:
@@ -88,9 +72,12 @@ class Daemon:
     async def shut_down(self) -> None:
         """The machine is switched off: nothing gets a chance to say good-bye."""
         await self._kill()
+        if self._leaving is not None:
+            self._leaving.cancel()
+            await asyncio.gather(self._leaving, return_exceptions=True)
 
     async def systemctl(self, verb: str) -> bool:
-        """What `systemctl VERB iotedge.service` does; whether it went well."""
+        """What `systemctl VERB` does to the daemon's unit; whether it went well."""
         async with self._lock:
             match verb:
                 case "restart":
@@ -108,21 +95,49 @@ class Daemon:
                     self.unit.save(self._files)
                     return True
                 case _:
-                    return verb in {"start", "try-restart", "daemon-reload"}
+                    return verb in {"start", "try-restart"}
         self.starts += verb != "stop"
         return True
+
+    async def cannot_start(self) -> None:
+        """Something that the unit needs for a start is missing: systemd gives up before there is a process."""
+        async with self._lock:
+            await self._stop()
+            self.unit.lacks()
+            self.unit.save(self._files)
+
+    def look_again(self) -> None:
+        """Something happened to the containers; the watchdog shall see it soon."""
+        if self.agent_status != "running":
+            self._leave()
+        if self.unit.sub == "running" and self.settings is not None and (not self._process or self._process.done()):
+            self._spawn(self._watch(self.settings))
+
+    @property
+    def agent_status(self) -> str:
+        """What the container engine says of edgeAgent; empty where there is none."""
+        return next((module.status for module in self.modules.all() if module.name == AGENT), "")
+
+    async def heartbeat(self) -> None:
+        """An edgeAgent that runs shows itself to its hub from time to time."""
+        if self.unit.sub == "running" and self.settings is not None and self.agent_status == "running":
+            await self._connect(self.settings)
 
     def _start(self) -> None:
         self.unit.starts()
         self.unit.save(self._files)
-        self._process = asyncio.get_running_loop().create_task(self._supervise())
+        self._spawn(self._supervise())
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        self._process = asyncio.get_running_loop().create_task(work)
         self._process.add_done_callback(_report)
 
     async def _stop(self) -> None:
         await self._kill()
         if self.unit.sub == "running":
-            self._journal.write("INFO", "Stopping all modules...")
+            self._say("INFO", self._runtime.words.stopping)
             self.modules.stop()
+            self._leave()
         self.unit.stops()
         self.unit.save(self._files)
 
@@ -134,9 +149,10 @@ class Daemon:
         self._files.management_socket.unlink(missing_ok=True)
 
     async def _supervise(self) -> None:
-        """The part of systemd: Restart=on-failure, RestartPreventExitStatus=153, five tries."""
+        """The part of systemd: Restart=on-failure, RestartPreventExitStatus=153, and a limit where there is one."""
         while status := await self._run():
-            again = status != BAD_SETTINGS and self.unit.restarts < _START_LIMIT
+            tries = None if self._moods.crashes else self._runtime.tries
+            again = status != BAD_SETTINGS and (tries is None or self.unit.restarts < tries)
             self.unit.exits(status, again=again)
             self.unit.save(self._files)
             if not again:
@@ -147,56 +163,102 @@ class Daemon:
 
     async def _run(self) -> int:
         """The process; its exit status, 0 when it has nothing more to do but to be there."""
-        self._journal.write("INFO", f"Starting Azure IoT Edge Security Daemon\nVersion - {self._version}")
+        said = self._runtime.words
+        self._say("INFO", said.starting.format(version=self._version))
+        self.settings = None
         await asyncio.sleep(self._pace.load)
         try:
-            settings = self._settings()
-        except _BadSettingsError as exc:
-            words = f"The daemon could not start up successfully: Could not load settings\n  caused by: {exc}"
-            self._journal.write("ERR!", words)
+            settings = self._load()
+        except BadSettingsError as exc:
+            self._say("ERR!", said.bad_settings.format(why=exc))
             return BAD_SETTINGS
-        if self._moods.refuses:
-            self._journal.write("ERR!", "The daemon could not start up successfully: A module runtime error occurred")
-            return self._moods.refuses
+        self._say_proxy()
+        if self._moods.engine_down:
+            self._say("ERR!", said.no_engine.format(why=words.NO_ENGINE))
+            return 1
+        if self._moods.refuses or self._moods.crashes:
+            self._say("ERR!", said.bad_start)
+            return self._moods.refuses or 1
+        self._say_identity(settings)
         self._compare(settings)
+        self.settings = settings
         self._files.management_socket.touch()
         await self._watch(settings)
         return 0
 
-    def _settings(self) -> config.Settings:
+    def _load(self) -> Understood:
         if self._moods.refuses == BAD_SETTINGS:
-            raise _BadSettingsError("configuration property could not be read")
-        mode = self._files.config_file.stat().st_mode if self._files.config_file.exists() else 0
-        # The owner of the file is user iotedge, whoever runs the simulator: the mode decides, even for root.
-        if not mode & 0o400:
-            raise _BadSettingsError("Permission denied (os error 13)" if mode else "configuration file not found")
-        try:
-            return _load(self._files.config_file.read_bytes(), self._version)
-        except config.InvalidConfigError as exc:
-            raise _BadSettingsError(str(exc)) from None
+            raise BadSettingsError(words.REFUSED_SETTINGS)
+        return self._runtime.load()
 
-    def _compare(self, settings: config.Settings) -> None:
+    def _compare(self, settings: Understood) -> None:
         """Other settings than at the last start cost all containers."""
         state = self._files.settings_state
         with contextlib.suppress(FileNotFoundError):
-            if state.read_text() == settings.meaning:
+            if state.read_text() == settings.state:
                 return
-        self._journal.write("INFO", "Change to configuration file detected.")
-        self._journal.write("INFO", "Removing all modules...")
+        self._say("INFO", self._runtime.words.changed)
+        self._say("INFO", self._runtime.words.removing)
         self.modules.remove()
-        state.write_text(settings.meaning)
+        state.write_text(settings.state)
 
-    async def _watch(self, settings: config.Settings) -> None:
-        """The watchdog, until edgeAgent runs: what ran once is started again without asking anybody."""
-        if any(module.name == AGENT for module in self.modules.all()):
+    async def _watch(self, settings: Understood) -> None:
+        """The watchdog, until edgeAgent runs."""
+        while True:
+            if await self._look(settings):
+                break
+            await asyncio.sleep(self._pace.watchdog)
+        await self._connect(settings)
+
+    async def _look(self, settings: Understood) -> bool:
+        """Whether edgeAgent runs. What was there once is started again without asking anybody."""
+        said = self._runtime.words
+        if self._moods.engine_down:
+            self._warn(words.NO_ENGINE)
+            return False
+        status = self.agent_status
+        if not status and (trouble := await self._create_agent(settings)) is not None:
+            self._warn(trouble)
+            return False
+        if status and status != "running":
+            self._say("INFO", said.again.format(status=status))
             for module in self.modules.all():
                 self.modules.run(module.name, module.image)
-            self._journal.write("INFO", "Edge runtime is running.")
-            return
-        while (trouble := await self._create_agent(settings)) is not None:
-            words = f"Error in watchdog when checking for edge runtime status:\n  caused by: {trouble}"
-            self._journal.write("WARN", words)
-            await asyncio.sleep(self._pace.watchdog)
+        if self._moods.agent_status:
+            self.modules.end(AGENT, self._moods.agent_status)
+            return False
+        self._say("INFO", said.running)
+        return True
+
+    async def _create_agent(self, settings: Understood) -> str | None:
+        """What was in the way, or None when edgeAgent runs."""
+        said = self._runtime.words
+        answer = await self._ask(settings)
+        if answer is None:
+            return said.not_simulated.format(source=settings.source)
+        if not answer.accepted:
+            return said.identity.format(why=answer.reason)
+        self._say("INFO", said.creating.format(name=AGENT, image=settings.agent_image))
+        await asyncio.sleep(self._pace.pull)
+        if self._moods.agent_never_comes:
+            return said.pull.format(image=settings.agent_image, why=words.NO_MANIFEST)
+        self.modules.run(AGENT, settings.agent_image)
+        self._say("INFO", said.created.format(name=AGENT))
+        return None
+
+    async def _ask(self, settings: Understood) -> Answer | None:
+        """Whether the hub lets the device in; None where nobody could be asked."""
+        if settings.x509 is None and settings.connection is None:
+            return None
+        if self._moods.no_network:
+            return Answer(accepted=False, reason=words.NO_NAME)
+        if self._moods.clock_skew <= -_TOKEN_LIFETIME:
+            # Such a token has expired before it was made.
+            return Answer(accepted=False, reason=words.UNAUTHORIZED)
+        if settings.connection is not None:
+            return await self._hub.ask(settings.connection)
+        assert settings.x509 is not None  # noqa: S101 - one of them is there
+        return await self._present(settings.x509)
 
     async def _present(self, x509: config.X509) -> Answer:
         """Certificate and key are read where the settings say; whether they belong together is not looked at."""
@@ -207,21 +269,42 @@ class Daemon:
             return Answer(accepted=False, reason=f"Could not load the identity certificate: {type(exc).__name__}")
         return await self._hub.present(x509, thumbprint)
 
-    async def _create_agent(self, settings: config.Settings) -> str | None:
-        """What was in the way, or None when edgeAgent runs."""
-        if settings.x509 is not None:
-            answer = await self._present(settings.x509)
-        elif settings.source == _CONNECTION_STRING:
-            answer = await self._hub.ask(config.parse_connection_string(settings.connection_string))
-        else:
-            return f"provisioning by '{settings.source}' is not simulated"
-        if not answer.accepted:
-            return f"Could not get module {AGENT}\n  caused by: {answer.reason}"
-        self._journal.write("INFO", f"Pulling image {settings.agent_image}...")
-        await asyncio.sleep(self._pace.pull)
-        if self._moods.agent_never_comes:
-            return f"Could not pull image {settings.agent_image}\n  caused by: manifest unknown"
-        self.modules.run(AGENT, settings.agent_image)
-        self._journal.write("INFO", f"Successfully started module {AGENT}")
-        self._journal.write("INFO", "Edge runtime is running.")
-        return None
+    async def _connect(self, settings: Understood) -> None:
+        """Let edgeAgent connect to the hub, if it can: it runs all the same when it cannot."""
+        if self._leaving is not None:
+            await asyncio.gather(self._leaving, return_exceptions=True)
+        if not isinstance(self._hub, AgentHub) or self._moods.no_network:
+            return
+        if settings.connection is not None:
+            await self._hub.agent_connects(settings.connection)
+        elif settings.x509 is not None and (await self._present(settings.x509)).accepted:
+            await self._hub.agent_connects(settings.x509)
+
+    def _leave(self) -> None:
+        """The connection of edgeAgent ends with its container, and the hub sees that."""
+        hub, device = self._device()
+        if device and isinstance(self._hub, AgentHub):
+            work = self._hub.agent_leaves(hub, device)
+            self._leaving = asyncio.get_running_loop().create_task(work)
+            self._leaving.add_done_callback(_report)
+
+    def _device(self) -> tuple[str, str]:
+        return ("", "") if self.settings is None else self.settings.device
+
+    def _say(self, level: str, text: str) -> None:
+        self._journal.write(self._runtime.program, level, text)
+
+    def _warn(self, why: str) -> None:
+        self._say("WARN", self._runtime.words.watchdog.format(why=why))
+
+    def _say_proxy(self) -> None:
+        """Whoever asks the hub says so, in the environment of its own unit."""
+        environment = self._environment(self._runtime.asker_unit)
+        if proxy := environment.get("HTTPS_PROXY") or environment.get("https_proxy"):
+            self._journal.write(self._runtime.asker, "INFO", words.PROXY.format(proxy=words.masked(proxy)))
+
+    def _say_identity(self, settings: Understood) -> None:
+        hub, device = settings.device
+        if device and self._runtime.asker != self._runtime.program:
+            self._journal.write(self._runtime.asker, "INFO", words.RECONCILED.format(device=device))
+            self._say("INFO", words.PROVISIONED.format(device=device, hub=hub))

@@ -2,16 +2,24 @@
 
 import os
 import pathlib
+from collections.abc import Mapping
 
 from edgeherd import config
 from edgeherd.sim.devices import ssh
-from edgeherd.sim.devices.daemon import Daemon, Moods, Pace
-from edgeherd.sim.devices.faults import Faults
+from edgeherd.sim.devices.apply import Applier
+from edgeherd.sim.devices.aziot import Aziot
+from edgeherd.sim.devices.check import Checker
+from edgeherd.sim.devices.control import Outcome
+from edgeherd.sim.devices.daemon import Daemon
+from edgeherd.sim.devices.faults import Faults, Line
 from edgeherd.sim.devices.filesystem import FileSystem
 from edgeherd.sim.devices.hubdoor import Hub
 from edgeherd.sim.devices.journal import Journal
 from edgeherd.sim.devices.modules import Module
-from edgeherd.sim.devices.ssh import Login, SshServer
+from edgeherd.sim.devices.moods import Moods, Pace
+from edgeherd.sim.devices.runtimes import Classic, Runtime
+from edgeherd.sim.devices.ssh import Door, Login, SshServer
+from edgeherd.sim.devices.systemd import Environments, Systemd
 
 
 class Device:
@@ -23,7 +31,7 @@ class Device:
         name: str,
         user: str,
         files: FileSystem,
-        client_key: ssh.Key,
+        door: Door,
         version: config.Version,
         hub: Hub,
         pace: Pace,
@@ -31,18 +39,46 @@ class Device:
         self.name = name
         self.user = user
         self.root = files.root
-        moods = Moods()
-        self.faults = Faults(files, moods, self._listen)
+        moods, line = Moods(), Line()
+        self._files = files
+        self._journal = Journal(files.journal, name, moods)
+        self._runtime: Runtime = Aziot(files, version) if files.aziot else Classic(files, version)
+        self._environments = Environments(files, self._runtime.units)
+        self.daemon = Daemon(
+            files=files,
+            version=version,
+            runtime=self._runtime,
+            hub=hub,
+            journal=self._journal,
+            pace=pace,
+            moods=moods,
+            environment=self._environments.of,
+        )
+        self.faults = Faults(files=files, moods=moods, line=line, daemon=self.daemon, listen=self._listen)
+        self._systemd = Systemd(
+            files=files,
+            runtime=self._runtime,
+            daemon=self.daemon,
+            environments=self._environments,
+            applier=Applier(files, version, self.daemon.modules, moods),
+            checker=Checker(
+                files=files,
+                version=version,
+                runtime=self._runtime,
+                daemon=self.daemon,
+                environment=self._environments.known,
+                moods=moods,
+                pace=pace,
+            ),
+            moods=moods,
+        )
         host_key = ssh.private_key(files.host_key)
         self.host_key = ssh.public_line(host_key)
         """The public host key, as in a `.pub` file."""
-        self._files = files
-        self._journal = Journal(files.journal, name)
-        self.daemon = Daemon(files=files, version=version, hub=hub, journal=self._journal, pace=pace, moods=moods)
         self.environment = _environment(files.root, user)
         """What a session on the device starts with."""
-        login = Login(user=user, client_key=client_key, home=files.home(user), environment=self.environment)
-        self._server = SshServer(login=login, host_key=host_key, line=self.faults.line)
+        login = Login(user=user, door=door, home=files.home(user), environment=self.environment)
+        self._server = SshServer(login=login, host_key=host_key, line=line)
 
     @property
     def host(self) -> str:
@@ -60,8 +96,17 @@ class Device:
         return self.daemon.starts
 
     @property
+    def daemon_environment(self) -> Mapping[str, str]:
+        """What the daemon was last started with, by drop-ins."""
+        return self.environment_of(self._runtime.unit)
+
+    def environment_of(self, unit: str) -> Mapping[str, str]:
+        """The same of another unit, such as `aziot-identityd.service` or `docker.service`."""
+        return self._environments.of(unit)
+
+    @property
     def journal(self) -> tuple[str, ...]:
-        """The lines of `journalctl -u iotedge`."""
+        """The lines of `journalctl` of all the daemon's units."""
         return self._journal.lines
 
     @property
@@ -71,8 +116,13 @@ class Device:
 
     @property
     def config_file(self) -> pathlib.Path:
-        """The daemon's settings."""
+        """The daemon's settings; those of 1.2 and later need not be there."""
         return self._files.config_file
+
+    @property
+    def template_file(self) -> pathlib.Path:
+        """What the package of 1.2 and later lays beside it."""
+        return self._files.template
 
     def facts(self) -> dict[str, str | int]:
         """What an operator has to know."""
@@ -85,6 +135,10 @@ class Device:
             "root": str(self.root),
         }
 
+    async def ask(self, request: str) -> Outcome:
+        """What a program on the device asks for."""
+        return await self._systemd.handle(request)
+
     async def start(self, host: str, port: int) -> None:
         """Boot and listen.
 
@@ -92,7 +146,7 @@ class Device:
             OSError: the address is not to be had.
         """
         self._server.listen(host, port)
-        await self.daemon.boot()
+        await self._systemd.boot()
 
     async def stop(self) -> None:
         """Switch it off."""

@@ -12,7 +12,7 @@ import ssl
 import time
 import urllib.parse
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from edgeherd import config
 
 API_VERSION = "2020-03-13"
+_AGENT = "$edgeAgent"
 _SECONDS = 10.0
 _LIFETIME = 3600
 
@@ -40,6 +41,17 @@ class Hub(Protocol):
 
     async def present(self, x509: config.X509, thumbprint: str) -> Answer:
         """Whether the hub lets a device with this certificate in."""
+
+
+@runtime_checkable
+class AgentHub(Protocol):
+    """A hub that sees who is connected. Whoever only decides about keys need not be one."""
+
+    async def agent_connects(self, identity: config.ConnectionString | config.X509) -> None:
+        """The module `$edgeAgent` shows itself. A hub that refuses it, or is not there, sees nobody."""
+
+    async def agent_leaves(self, host_name: str, device_id: str) -> None:
+        """Its connection ended."""
 
 
 class _Pinned(AbstractResolver):
@@ -89,6 +101,25 @@ class HttpsHub:
         """See `Hub`. The emulator takes the thumbprint by its control API: it asks for no certificate by TLS."""
         path = f"/$sim/devices/{urllib.parse.quote(x509.device_id, safe='')}/present"
         return await self._answer("POST", x509.iothub_hostname, path, json={"thumbprint": thumbprint})
+
+    async def agent_connects(self, identity: config.ConnectionString | config.X509) -> None:
+        """See `AgentHub`. A device's key may speak for its modules; without a key it is said behind the hub's back."""
+        if isinstance(identity, config.X509):
+            await self._agent_is(identity.iothub_hostname, identity.device_id, "connect")
+            return
+        device = urllib.parse.quote(identity.device_id, safe="")
+        path = f"/devices/{device}/modules/{_AGENT}/messages/deviceBound?api-version={API_VERSION}"
+        await self._answer(
+            "GET", identity.host_name, path, headers={"Authorization": sas_token(identity, now=time.time())}
+        )
+
+    async def agent_leaves(self, host_name: str, device_id: str) -> None:
+        """See `AgentHub`. HTTPS has no connection that could end, so the emulator is told by its control API."""
+        await self._agent_is(host_name, device_id, "disconnect")
+
+    async def _agent_is(self, host_name: str, device_id: str, what: str) -> None:
+        path = f"/$sim/devices/{urllib.parse.quote(device_id, safe='')}/modules/{_AGENT}/{what}"
+        await self._answer("POST", host_name, path)
 
     async def _answer(self, method: str, host_name: str, path: str, **more: Any) -> Answer:
         url = f"https://{host_name}:{self._port}{path}"

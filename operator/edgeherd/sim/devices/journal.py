@@ -1,30 +1,34 @@
-"""The daemon's log, as `journalctl -u iotedge` shows it. A file, so that it outlives the simulator."""
+"""The daemons' log, as `journalctl` shows it. A file, so that it outlives the simulator."""
 
 import datetime as dt
 import pathlib
 
+from edgeherd.sim.devices.moods import Moods
+
 _LIMIT = 256 * 1024
+_NUMBERS = {"iotedged": 1000, "aziot-edged": 1000, "aziot-identityd": 1001}
 
 
 class Journal:
     """Appends lines; forgets the older half when there is too much."""
 
-    def __init__(self, path: pathlib.Path, host: str) -> None:
+    def __init__(self, path: pathlib.Path, host: str, moods: Moods) -> None:
         self._path = path
         self._host = host
+        self._moods = moods
 
     @property
     def lines(self) -> tuple[str, ...]:
         """All lines, oldest first."""
         return tuple(self._path.read_text().splitlines())
 
-    def write(self, level: str, text: str) -> None:
-        """One entry of the daemon; further lines of `text` are entries of their own, as systemd makes them."""
-        now = dt.datetime.now(dt.UTC)
-        stamp = now.strftime("%b %d %H:%M:%S")
-        first, *more = text.splitlines() or [""]
-        entries = [f"{now:%Y-%m-%dT%H:%M:%SZ} [{level}] - {first}", *more]
-        self._append("".join(f"{stamp} {self._host} iotedged[1000]: {entry}\n" for entry in entries))
+    def write(self, program: str, level: str, text: str) -> None:
+        """Entries of a daemon, one for each line of `text`."""
+        now = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=self._moods.clock_skew)
+        head = (
+            f"{now:%b %d %H:%M:%S} {self._host} {program}[{_NUMBERS[program]}]: {now:%Y-%m-%dT%H:%M:%SZ} [{level}] - "
+        )
+        self._append("".join(f"{head}{line}\n" for line in text.splitlines()))
 
     def _append(self, text: str) -> None:
         with self._path.open("a") as stream:

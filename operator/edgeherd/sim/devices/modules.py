@@ -36,6 +36,16 @@ class Modules:
         others = [module for module in self.all() if module.name != name]
         self._save([*others, Module(name=name, status="running", since=int(time.time()), image=image)])
 
+    def end(self, name: str, status: str) -> None:
+        """The container ended by itself."""
+        now = int(time.time())
+        self._save(
+            [
+                dataclasses.replace(module, status=status, since=now) if module.name == name else module
+                for module in self.all()
+            ]
+        )
+
     def stop(self) -> None:
         """Stop all of them."""
         now = int(time.time())

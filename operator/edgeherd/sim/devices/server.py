@@ -6,15 +6,15 @@ import dataclasses
 import ipaddress
 import pathlib
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 
 from edgeherd import config
 from edgeherd.sim.devices import ssh
-from edgeherd.sim.devices.control import Control
-from edgeherd.sim.devices.daemon import Pace
+from edgeherd.sim.devices.control import Control, Outcome
 from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.filesystem import FileSystem, default_config, install_programs
+from edgeherd.sim.devices.filesystem import FileSystem, install_programs
 from edgeherd.sim.devices.hubdoor import Hub, https_hub
+from edgeherd.sim.devices.moods import Pace
 
 RUNTIME = "1.0.10"
 USER = "edgeops"
@@ -57,6 +57,24 @@ def _addresses(count: int, *, bind: str | None, bind_base: str, port: int) -> li
 
 
 @contextlib.asynccontextmanager
+async def _heartbeats(devices: Collection[Device], pace: Pace) -> AsyncIterator[None]:
+    """One task for all devices: a hub takes those for gone that it has not heard of for long."""
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(pace.heartbeat)
+            for device in devices:
+                await device.daemon.heartbeat()
+
+    task = asyncio.ensure_future(beat())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
 async def serve(
     *,
     count: int = 1,
@@ -68,6 +86,8 @@ async def serve(
     user: str = USER,
     runtime_version: str = RUNTIME,
     settings: bytes | None = None,
+    password: str | None = None,
+    forwarding: bool = False,
     hub: Hub | None = None,
     hub_ca: pathlib.Path | None = None,
     hub_port: int = 443,
@@ -84,8 +104,11 @@ async def serve(
         port: the port; 0 takes any that is free. With `bind` the devices take this one and those after it.
         root: where the devices' files are kept; a folder that goes with the block when None.
         user: who may log in.
-        runtime_version: what `iotedge version` says and the daemon behaves like; 1.0 or 1.1.
-        settings: what is in /etc/iotedge/config.yaml of a fresh device; the package's template when None.
+        runtime_version: what `iotedge version` says and the daemon behaves like: 1.0, 1.1, or 1.2 and later.
+        settings: what is in the settings file of a fresh device. When None, /etc/iotedge/config.yaml is the package's
+            template, and /etc/aziot/config.toml is not there.
+        password: opens the devices too, by the methods `password` and `keyboard-interactive`.
+        forwarding: whether clients may go on through a device to other hosts, as `ssh -J` does.
         hub: who decides about the devices' keys; by HTTPS, as the next three say, when None.
         hub_ca: the authority that the hub's certificate is from; the system's when None.
         hub_port: the hub's port, which connection strings cannot name.
@@ -94,45 +117,42 @@ async def serve(
 
     Raises:
         OSError: an address or the folder is not to be had.
-        ValueError: there is no such runtime here.
+        ValueError: the runtime's version is none.
     """
     version = config.Version.parse(runtime_version)
-    if version.dialect is not config.Dialect.YAML:
-        message = f"runtime {runtime_version} is not simulated; 1.0 and 1.1 are"
-        raise ValueError(message)
+    pace = pace or Pace()
     async with contextlib.AsyncExitStack() as stack:
         if root is None:
             root = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeherd-devices-")))
         root = root.absolute()
         root.mkdir(parents=True, exist_ok=True)
         key_file = root / f"{user}_ed25519"
-        client_key = ssh.private_key(key_file)
+        door = ssh.Door(client_key=ssh.private_key(key_file), password=password, forwarding=forwarding)
         if hub is None:
             hub = await stack.enter_async_context(https_hub(ca_file=hub_ca, port=hub_port, address=hub_address))
         devices: dict[str, Device] = {}
         control, programs = root / "control", root / "programs"
         install_programs(programs)
 
-        async def handle(name: str, verb: str) -> bool:
-            return name in devices and await devices[name].daemon.systemctl(verb)
+        async def handle(name: str, request: str) -> Outcome:
+            return await devices[name].ask(request) if name in devices else Outcome(status=1)
 
         await stack.enter_async_context(Control(control, handle))
         addresses = _addresses(count, bind=bind, bind_base=bind_base, port=port)
         for name, (host, port_) in zip(_names(count, name_prefix), addresses, strict=True):
-            files = FileSystem(root / name)
+            files = FileSystem(root / name, aziot=version.dialect is config.Dialect.TOML)
             files.create(
                 name=name,
                 user=user,
                 version=version,
-                settings=settings or default_config(),
+                settings=settings,
                 programs=programs,
                 control=control,
             )
-            device = Device(
-                name=name, user=user, files=files, client_key=client_key, version=version, hub=hub, pace=pace or Pace()
-            )
+            device = Device(name=name, user=user, files=files, door=door, version=version, hub=hub, pace=pace)
             devices[name] = device
             stack.push_async_callback(device.stop)
             await device.start(host, port_)
             await asyncio.sleep(0)
+        await stack.enter_async_context(_heartbeats(devices.values(), pace))
         yield Fleet(devices=tuple(devices.values()), private_key_file=key_file)

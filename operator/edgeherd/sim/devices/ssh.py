@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 
 import asyncssh
 
+from edgeherd.sim.devices import shell
 from edgeherd.sim.devices.faults import Line
 from edgeherd.sim.devices.filesystem import write
 
@@ -42,11 +43,22 @@ def public_line(key: asyncssh.SSHKey) -> str:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """How the devices of a fleet let people in."""
+
+    client_key: asyncssh.SSHKey
+    password: str | None = dataclasses.field(default=None, repr=False)
+    """It works for the methods `password` and `keyboard-interactive`; None: neither is offered."""
+    forwarding: bool = False
+    """Whether a client may go on from here to other hosts, as `ssh -J` does."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Login:
     """Who may log in, and what a session looks like."""
 
     user: str
-    client_key: asyncssh.SSHKey
+    door: Door
     home: pathlib.Path
     environment: Mapping[str, str]
 
@@ -67,7 +79,17 @@ class _Server(asyncssh.SSHServer):
         return True
 
     def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
-        return username == self._login.user and key == self._login.client_key.convert_to_public()
+        return username == self._login.user and key == self._login.door.client_key.convert_to_public()
+
+    def password_auth_supported(self) -> bool:
+        return self._login.door.password is not None
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return username == self._login.user and password == self._login.door.password
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+        del dest_host, dest_port, orig_host, orig_port
+        return self._login.door.forwarding
 
 
 class SshServer:
@@ -93,8 +115,8 @@ class SshServer:
             allow_pty=False,
             agent_forwarding=False,
             x11_forwarding=False,
-            password_auth=False,
-            kbdint_auth=False,
+            password_auth=login.door.password is not None,
+            kbdint_auth=login.door.password is not None,
             login_timeout=60,
         )
 
@@ -201,8 +223,7 @@ class SshServer:
         """A shell of its own session, as sshd starts it; without a command it reads what the client types."""
         try:
             return await asyncio.create_subprocess_exec(
-                "/bin/sh",
-                *(["-c", command] if command is not None else []),
+                *shell.arguments(self._line, command),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=stdout,
                 stderr=stderr,
