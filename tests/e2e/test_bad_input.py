@@ -140,14 +140,14 @@ async def _address_not_allowed(team: Team, device: Device) -> Mapping[str, Any]:
     return await _hub(team, "hub", allowedCIDRs=["10.0.0.0/8"])
 
 
-async def _not_supported(team: Team, device: Device) -> Mapping[str, Any]:
+async def _other_runtime(team: Team, device: Device) -> Mapping[str, Any]:
     del team, device
-    return {"runtime": {"operatingSystem": "Windows"}}
+    return {"runtime": {"dialect": "ConfigToml"}}
 
 
 CASES = (
     Case(sentence="the SSH Secret is not there", prepare=_no_secret, reason="SshSecretNotFound", link="Reachable", says="Create it"),
-    Case(sentence="the SSH Secret has no private key", prepare=_secret_without_key, reason="SshSecretInvalid", link="Reachable", says="Add the private key"),
+    Case(sentence="the SSH Secret has no private key", prepare=_secret_without_key, reason="SshSecretInvalid", link="Reachable", says="Add one of them"),
     Case(sentence="the private key is malformed", prepare=_malformed_key, reason="SshSecretInvalid", link="Reachable", says="Mend it"),
     Case(sentence="the device refuses the key", prepare=_refused_key, reason="SshLoginRefused", link="Reachable", says="authorized_keys"),
     Case(sentence="the device shows another host key", prepare=_wrong_host_key, reason="HostKeyMismatch", link="Reachable", says="spec.ssh.hostKeys"),
@@ -163,7 +163,7 @@ CASES = (
     Case(sentence="the hub is not for this namespace", prepare=_namespace_not_allowed, reason="HubNotAllowed", link="IdentityReady", says="allowedNamespaces"),
     Case(sentence="the hub is not for this device id", prepare=_device_id_not_allowed, reason="DeviceIdNotAllowed", link="IdentityReady", says="deviceIdPattern"),
     Case(sentence="the address is outside of what the hub allows", prepare=_address_not_allowed, reason="AddressNotAllowed", link="Reachable", says="allowedCIDRs"),
-    Case(sentence="the spec asks for what is not there yet", prepare=_not_supported, reason="NotSupported", link="Reachable", says="Remove it"),
+    Case(sentence="the device has another runtime than the spec insists on", prepare=_other_runtime, reason="RuntimeDiffers", link="ConfigApplied", says="Change one of them"),
 )  # fmt: skip
 
 

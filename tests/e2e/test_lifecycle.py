@@ -120,6 +120,7 @@ async def test_an_identity_disabled_in_the_hub_is_enabled_again(world: World) ->
         await managed.patch(identity={"status": "Disabled"})
         await managed.until(lambda body: body["status"].get("identity", {}).get("status") == "Disabled")
         assert world.hub.store.device(managed.device_id).status == "disabled"
+        await managed.until(because("IdentityDisabled"))
 
 
 async def test_a_hand_edit_of_the_file_is_put_right(world: World) -> None:
@@ -146,7 +147,9 @@ async def test_drift_is_only_reported_where_the_spec_says_so(world: World) -> No
         _write(device.config_file, drifted)
         body = await managed.look_now()
         assert condition(body, "ConfigApplied")["reason"] == "DriftDetected"
-        assert body["status"]["plan"] == [{"path": "device:hostname", "action": "Change", "restart": "Daemon"}]
+        assert body["status"]["plan"] == [
+            {"path": "device:hostname", "action": "Change", "restart": "Daemon", "before": "other", "after": "press"}
+        ]
         assert (device.config_file.read_bytes(), device.restarts) == (drifted, 1)
 
 

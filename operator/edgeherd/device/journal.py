@@ -49,8 +49,10 @@ _RULES: tuple[tuple[Trouble, str], ...] = (
     ),
     (
         Trouble.KEY_REFUSED,
-        r"http request failed: \[401|http response error: \[401|iothubunauthorizedaccess|errorcode\W+401\d{3}"
-        r"|http error 401|invalid signed token",
+        (
+            r"http request failed: \[401|http response error: \[401|iothubunauthorizedaccess|errorcode\W+401\d{3}"
+            r"|http error 401|invalid signed token"
+        ),
     ),
     (Trouble.PROXY, r"unsuccessful tunnel|while tunnel (?:reading|writing)"),
     (Trouble.ENGINE, r"could not initialize module runtime|failed to initialize module runtime|docker\.sock"),

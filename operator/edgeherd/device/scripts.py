@@ -78,7 +78,12 @@ if [ -n "$uptime" ] && [ -n "$mono" ]; then
   started=$((now - uptime + mono))
   echo "$started" | say started
 fi
-modules=$(timeout 15 iotedge list 2>/dev/null </dev/null | head -n 200)
+# Asking a daemon that has failed would start it, by its socket, and use up systemd's patience with it.
+modules=
+case $(printf '%s\n' "$units" | sed -n 's/^ActiveState=//p' | head -n 1) in
+  failed | inactive) ;;
+  *) modules=$(timeout 15 iotedge list 2>/dev/null </dev/null | head -n 200) ;;
+esac
 printf '%s' "$modules" | say modules
 if ! printf '%s\n' "$modules" | grep -q '^edgeAgent  *running'; then
   set -- -u "$unit"
@@ -141,7 +146,7 @@ stage() { # FILE: a temporary file in its folder; its name in $staged
 }
 trusted "$file" || result parent
 is "$file" "$before" || result changed
-find "${file%/*}" -maxdepth 1 -name '.edgeherd.??????*' -mmin +15 -exec rm -f {} \; 2>/dev/null
+find "${file%/*}" -maxdepth 1 -name '.edgeherd.??????*' -cmin +15 -exec rm -f {} \; 2>/dev/null
 set --
 reload=
 while IFS= read -r other && [ -n "$other" ]; do
@@ -196,7 +201,9 @@ fi
 act() {
   case $action in
     none) return 0 ;;
-    config-apply) output=$(timeout -k 5 180 iotedge config apply 2>&1 </dev/null) ;;
+    config-apply)
+      timeout -k 5 20 systemctl reset-failed "$unit" >/dev/null 2>&1 </dev/null
+      output=$(timeout -k 5 180 iotedge config apply 2>&1 </dev/null) ;;
     *)
       timeout -k 5 20 systemctl reset-failed "$unit" >/dev/null 2>&1 </dev/null
       timeout -k 5 120 systemctl restart "$unit" >/dev/null 2>&1 </dev/null
@@ -210,8 +217,8 @@ accepted() { # whether the daemon took its settings: yes when it serves, no when
     state=$(timeout 10 systemctl show "$unit" -p ActiveState -p ExecMainStatus 2>/dev/null </dev/null)
     case $state in
       *ActiveState=failed*) case $state in *ExecMainStatus=153*) return 1 ;; *) return 0 ;; esac ;;
+      *ActiveState=active*) timeout 5 iotedge list >/dev/null 2>&1 </dev/null && return 0 ;;
     esac
-    timeout 5 iotedge list >/dev/null 2>&1 </dev/null && return 0
     sleep 0.5 2>/dev/null || sleep 1
     turns=$((turns + 1))
   done

@@ -271,40 +271,60 @@ def _content(facts: Facts, version: config.Version) -> bytes:
 
 def _require(result: Result, sight: _Sight) -> None:
     """Raises what a result that is not APPLIED means."""
-    path = sight.facts.path
-    match result:
-        case Result.APPLIED:
-            return
-        case Result.REFUSED:
-            message = f"The daemon refused the new configuration; {path} was put back as it was."
-            raise RejectedError(message, config.fingerprint(sight.edit.content))
-        case Result.HOSTNAME:
-            message = (
-                f"'iotedge config apply' refuses another host name while there are containers; {path} was put back. "
-                "Remove the containers on the device, or take spec.runtime.hostname back."
-            )
-            raise RejectedError(message, config.fingerprint(sight.edit.content))
-        case Result.CHANGED:
-            message = f"{path} was changed by somebody else meanwhile. It is looked at again."
-            raise Waiting("ConfigChanging", message, retry_after=2)
-        case Result.FULL:
-            message = f"{path} cannot be replaced: the device's file system is full. Make room."
-            raise Waiting("ConfigUnwritable", message, retry_after=60)
-        case Result.READ_ONLY:
-            message = f"{path} cannot be replaced: the device's file system is read-only. Remount it, or look for a broken disk."
-            raise Waiting("ConfigUnwritable", message, retry_after=60)
-        case Result.UNWRITABLE:
-            message = f"{path} cannot be replaced. Look at its file system and at what sudo allows."
-            raise Waiting("ConfigUnwritable", message, retry_after=60)
-        case Result.OWNER:
-            message = f"Owner, mode or SELinux context of {path} cannot be kept on a new file. Nothing was changed; check sudo's rights."
-            raise Stalled("ConfigUnwritable", message)
-        case Result.PARENT:
-            message = (
-                f"A folder on the way to {path}, or to a file beside it, is a symbolic link, belongs to a user other than "
-                "root and the daemon's, or may be written to by everybody. Nothing was changed; mend the folder."
-            )
-            raise Stalled("ConfigPathUnsafe", message)
-        case Result.INCOMPLETE:
-            message = f"The new {path} did not arrive whole; the old one is untouched. It is tried again."
-            raise Waiting("ConfigIncomplete", message, retry_after=5)
+    if result is Result.APPLIED:
+        return
+    reason, retry_after, template = _OUTCOMES[result]
+    message = template.format(path=sight.facts.path)
+    if reason == "ConfigRejected":
+        raise RejectedError(message, config.fingerprint(sight.edit.content))
+    if retry_after is None:
+        raise Stalled(reason, message)
+    raise Waiting(reason, message, retry_after=retry_after)
+
+
+_OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
+    Result.REFUSED: (
+        "ConfigRejected",
+        None,
+        "The daemon refused the new configuration; {path} was put back as it was.",
+    ),
+    Result.HOSTNAME: (
+        "ConfigRejected",
+        None,
+        (
+            "'iotedge config apply' refuses another host name while there are containers; {path} was put back. "
+            "Remove the containers on the device, or take spec.runtime.hostname back."
+        ),
+    ),
+    Result.CHANGED: ("ConfigChanging", 2, "{path} was changed by somebody else meanwhile. It is looked at again."),
+    Result.FULL: ("ConfigUnwritable", 60, "{path} cannot be replaced: the device's file system is full. Make room."),
+    Result.READ_ONLY: (
+        "ConfigUnwritable",
+        60,
+        "{path} cannot be replaced: the device's file system is read-only. Remount it, or look for a broken disk.",
+    ),
+    Result.UNWRITABLE: (
+        "ConfigUnwritable",
+        60,
+        "{path} cannot be replaced. Look at its file system and at what sudo allows.",
+    ),
+    Result.OWNER: (
+        "ConfigUnwritable",
+        None,
+        "Owner, mode or SELinux context of {path} cannot be kept on a new file. Nothing was changed; check sudo's rights.",
+    ),
+    Result.PARENT: (
+        "ConfigPathUnsafe",
+        None,
+        (
+            "A folder on the way to {path}, or to a file beside it, is a symbolic link, belongs to a user other than root "
+            "and the daemon's, or may be written to by everybody. Nothing was changed; mend the folder."
+        ),
+    ),
+    Result.INCOMPLETE: (
+        "ConfigIncomplete",
+        5,
+        "The new {path} did not arrive whole; the old one is untouched. It is tried again.",
+    ),
+}
+"""Reason, seconds until the next try (None: only after a mend), and message."""

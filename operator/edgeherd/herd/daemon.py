@@ -130,8 +130,10 @@ _NEXT_STEPS = {
     ),
     Trouble.KEY_REFUSED: (
         "HubRefusesKey",
-        "The hub refuses the device's key. It is the one that the hub shows to the operator, so it was changed just now, or "
-        "somebody else uses another hub under this name.",
+        (
+            "The hub refuses the device's key. It is the one that the hub shows to the operator, so it was changed just now, or "
+            "somebody else uses another hub under this name."
+        ),
     ),
     Trouble.NOT_REGISTERED: (
         "DeviceNotRegistered",
@@ -147,8 +149,10 @@ _NEXT_STEPS = {
     ),
     Trouble.TLS: (
         "HubNotTrusted",
-        "The device does not trust the certificate that it was shown for the hub. Check its CA certificates, its clock, and "
-        "whether something inspects its traffic.",
+        (
+            "The device does not trust the certificate that it was shown for the hub. Check its CA certificates, its clock, and "
+            "whether something inspects its traffic."
+        ),
     ),
     Trouble.NETWORK: (
         "HubUnreachableFromDevice",
@@ -164,8 +168,10 @@ _NEXT_STEPS = {
     ),
     Trouble.REGISTRY_UNREACHABLE: (
         "ImagePullFailed",
-        "The container engine cannot reach the registry of edgeAgent's image. Check the device's network; behind a proxy the "
-        "engine needs it too.",
+        (
+            "The container engine cannot reach the registry of edgeAgent's image. Check the device's network; behind a proxy the "
+            "engine needs it too."
+        ),
     ),
     Trouble.IMAGE: ("ImagePullFailed", "edgeAgent's image cannot be pulled."),
     Trouble.ENGINE: (
