@@ -44,7 +44,7 @@ async def _no_secret(team: Team, device: Device) -> Mapping[str, Any]:
 
 async def _secret_without_key(team: Team, device: Device) -> Mapping[str, Any]:
     del device
-    return await _ssh_secret(team, {"password": "x"})
+    return await _ssh_secret(team, {"token": "x"})
 
 
 async def _malformed_key(team: Team, device: Device) -> Mapping[str, Any]:
