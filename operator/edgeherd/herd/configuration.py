@@ -32,6 +32,7 @@ class Applied:
     facts: Facts
     version: config.Version
     config_hash: str
+    """As the status has it, 'sha256:...'; empty where there is no file yet."""
     plan: tuple[PlannedChange, ...] = ()
     restarted: bool = False
     events: tuple[tuple[str, str], ...] = ()
@@ -78,7 +79,7 @@ class _Sight:
         return Applied(
             facts=self.facts,
             version=self.version,
-            config_hash=self.facts.sha256,
+            config_hash=_hash(self.facts),
             restarted=restarted,
             events=events,
         )
@@ -147,7 +148,9 @@ class ConfigurationLink:
         content = sight.edit.content if sight.edit.changes else None
         content_hash = config.fingerprint(sight.edit.content)
         if content is not None and device.status.device.rejected_hash == f"sha256:{content_hash}":
-            message = f"The daemon refused this configuration before; {sight.facts.path} is as it was. Change the spec or the file."
+            before = device.status.condition("ConfigApplied")
+            told = before is not None and before.reason == "ConfigRejected"
+            message = before.message if before is not None and told else _REFUSED.format(path=sight.facts.path)
             raise RejectedError(message, content_hash)
         if is_drift:
             self._require_peace(device, sight.facts.path)
@@ -186,7 +189,7 @@ class ConfigurationLink:
             )
             raise Stalled("InitializationFailed", message)
         event = ("DeviceInitialized", "The runtime was initialised with 'Initialize-IoTEdge'.")
-        return Applied(facts=facts, version=version, config_hash=facts.sha256, restarted=True, events=(event,))
+        return Applied(facts=facts, version=version, config_hash=_hash(facts), restarted=True, events=(event,))
 
 
 def _sight(intent: Intent, facts: Facts, version: config.Version, look: Look) -> _Sight:
@@ -220,6 +223,10 @@ def _plan(sight: _Sight) -> tuple[PlannedChange, ...]:
     return tuple(changes)
 
 
+def _hash(facts: Facts) -> str:
+    return "" if facts.kind == "absent" else f"sha256:{facts.sha256}"
+
+
 def _spec_changed(device: EdgeDevice) -> bool:
     return device.status.device.applied_generation != device.generation
 
@@ -232,7 +239,7 @@ def _is_outdated(device: EdgeDevice, facts: Facts) -> bool:
     """
     if facts.modified is None or facts.started is None or facts.now is None:
         return False
-    if device.status.device.config_hash == f"sha256:{facts.sha256}":
+    if device.status.device.config_hash == _hash(facts):
         return False
     return facts.started + SLACK_SECONDS < facts.modified <= facts.now
 
@@ -282,6 +289,10 @@ def _require(result: Result, sight: _Sight) -> None:
     raise Waiting(reason, message, retry_after=retry_after)
 
 
+_REFUSED = (
+    "The daemon refuses the new configuration; {path} was put back as it was, and this is not tried again. "
+    "Change the spec or the file."
+)
 _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
     Result.REFUSED: (
         "ConfigRejected",
