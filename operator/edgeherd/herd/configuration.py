@@ -20,6 +20,9 @@ from edgeherd.model import EdgeDevice, Key, PlannedChange
 SLACK_SECONDS = 2
 """The device's clocks are read in whole seconds, one after the other."""
 
+REVIVAL_SECONDS = 300.0
+"""A daemon that gave up is started again so often, unless somebody asks for it: what it missed may be mended by now."""
+
 CONTESTED_TIMES = 3
 CONTESTED_SECONDS = 1800.0
 """Somebody who undoes our work so often within this time does it on purpose; every round stops the device's modules."""
@@ -90,7 +93,7 @@ class ConfigurationLink:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._revived: dict[Key, str] = {}
+        self._revived: dict[Key, float] = {}
         self._corrected: dict[Key, collections.deque[float]] = {}
 
     def forget(self, key: Key) -> None:
@@ -127,9 +130,12 @@ class ConfigurationLink:
         return sight.applied((reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True)
 
     async def _awake(self, session: Session, sight: _Sight) -> Applied:
-        """All files are right: is it what the daemon runs with? It is restarted at most once for a content."""
+        """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""
         device, facts = sight.device, sight.facts
-        if not device.correct_drift or self._revived.get(device.key) == facts.sha256:
+        last = self._revived.get(device.key)
+        asked = device.requested_at != device.status.last_handled_reconcile_at
+        too_soon = last is not None and self._clock() - last < REVIVAL_SECONDS and not asked
+        if not device.correct_drift or too_soon:
             return sight.applied()
         if not facts.taken:
             event = ("ConfigApplied", f"{facts.path} was right, but 'iotedge config apply' had not been run; it was.")
@@ -139,7 +145,7 @@ class ConfigurationLink:
             event = ("DaemonRestarted", f"{facts.path} is newer than the daemon's start; it was restarted.")
         else:
             return sight.applied()
-        self._revived[device.key] = facts.sha256
+        self._revived[device.key] = self._clock()
         _require(await session.apply(sight.change(content=None)), sight)
         return sight.applied(event, restarted=True)
 
