@@ -113,6 +113,12 @@ class ConfigurationLink:
             Stalled: the file, the runtime or another writer needs a human.
         """
         device = intent.device
+        if intent.certificate is not None and device.runtime.operating_system == "Windows":
+            message = (
+                "A certificate from a Secret is not placed on Windows devices. Put it there, and give its thumbprint and "
+                "paths in spec.identity.x509."
+            )
+            raise Stalled("CertificateNotPlaced", message)
         look = Look(path=device.runtime.config_path or "", others=wanted.looked_at(device))
         facts = await session.observe(look)
         version = _version(device, facts)
@@ -177,6 +183,9 @@ class ConfigurationLink:
     async def _initialize(self, session: Session, intent: Intent, facts: Facts, version: config.Version) -> Applied:
         """A Windows device whose runtime was installed and never initialised. It can be done once only."""
         runtime = intent.device.runtime
+        if intent.device.x509 is not None:
+            message = "The device was never initialised. Run 'Initialize-IoTEdge -ManualX509' on it; from then on it is kept right."
+            raise Stalled("InitializationFailed", message)
         result = await session.initialize(
             Initialization(
                 connection_string=intent.connection_string,
@@ -256,6 +265,9 @@ def _version(device: EdgeDevice, facts: Facts) -> config.Version:
         raise Waiting("RuntimeNotFound", message, retry_after=60)
     version = config.Version.parse(facts.version)
     insisted, found = device.runtime.dialect, version.dialect.value
+    if device.runtime.operating_system == "Windows" and version.dialect is config.Dialect.TOML:
+        message = f"The device runs IoT Edge {facts.version}, which is not for Windows. Set spec.runtime.operatingSystem to 'Linux'."
+        raise Stalled("RuntimeDiffers", message)
     if insisted not in {"Auto", found}:
         message = (
             f"The device runs IoT Edge {facts.version}, whose file is a {found}; spec.runtime.dialect is '{insisted}'."
