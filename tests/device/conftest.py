@@ -12,12 +12,16 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncssh
 import pytest
+from script_lab import machine, tools
 from sshd_lab import Sshd
 
 from edgeherd.sim.devices.daemon import Pace
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.hubdoor import Answer
 from edgeherd.sim.devices.server import serve
+
+__all__ = ["machine", "tools"]
+"""Fixtures of the script lab."""
 
 
 class _Hub:
