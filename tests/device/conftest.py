@@ -70,7 +70,8 @@ class StartSshd(Protocol):
         host: str = "127.0.0.1",
         user: str = "",
         before: str = "",
-    ) -> Sshd: ...
+    ) -> Sshd:
+        """See `start_sshd`."""
 
 
 @pytest.fixture

@@ -81,6 +81,11 @@ class Sshd:
         return key()
 
     @functools.cached_property
+    def private_key(self) -> bytes:
+        """Its file; each export of a key is different."""
+        return private(self.client_key)
+
+    @functools.cached_property
     def user_authority(self) -> asyncssh.SSHKey:
         """Whose certificates open the user's account."""
         return key()
@@ -147,7 +152,7 @@ class Sshd:
             host=self.host,
             port=self.port,
             user=self.user,
-            private_key=private(self.client_key),
+            private_key=self.private_key,
             host_keys=(public(self.host_key),),
             limits=LOOPBACK,
         )
