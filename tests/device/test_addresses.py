@@ -12,7 +12,7 @@ LOGIN = Login(host="10.1.2.3", port=22, user="x")
 ANY = Limits()
 
 SPECIAL = [
-    "0.0.0.0",
+    "0.0.0.0",  # noqa: S104 - nothing is bound to it
     "0.1.2.3",
     "127.0.0.1",
     "127.255.255.254",

@@ -73,36 +73,35 @@ async def test_what_is_wrong_with_the_jump_host_is_said_of_it(sshd: Sshd, jump: 
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "words"),
+    ("other", "error", "words"),
     [
         pytest.param(
-            lambda lab: {"host_keys": (public(key()),)}, HostKeyMismatchError, "presented SHA256:", id="another host key"
+            {"host_keys": (public(key()),)},
+            HostKeyMismatchError,
+            "presented SHA256:",
+            id="another host key",
         ),
-        pytest.param(lambda lab: {"private_key": private(key())}, LoginRefusedError, "user and key", id="another key"),
-        pytest.param(lambda lab: {"port": 1}, UnreachableError, "^the jump host cannot connect to it$", id="down"),
+        pytest.param({"private_key": private(key())}, LoginRefusedError, "user and key", id="another key"),
+        pytest.param({"port": 1}, UnreachableError, "^the jump host cannot connect to it$", id="down"),
         pytest.param(
-            lambda lab: {"host": "no-such-host.invalid", "limits": Limits()},
+            {"host": "no-such-host.invalid", "limits": Limits()},
             UnreachableError,
             "^the jump host cannot connect to it$",
             id="no such name",
         ),
-        pytest.param(lambda lab: {"limits": Limits()}, AddressNotAllowedError, "loopback", id="outside of the limits"),
-        pytest.param(
-            lambda lab: {"host": "0x7f.1", "limits": Limits()}, AddressNotAllowedError, "loopback", id="an odd form"
-        ),
-        pytest.param(
-            lambda lab: {"limits": Limits(ports=(22,))}, AddressNotAllowedError, "allowedPorts", id="another port"
-        ),
-        pytest.param(lambda lab: {"host": "localhost"}, AddressNotAllowedError, "allowedCIDRs", id="a local name"),
-        pytest.param(lambda lab: {"host": "press-01"}, AddressNotAllowedError, "give its address", id="a name"),
+        pytest.param({"limits": Limits()}, AddressNotAllowedError, "loopback", id="outside of the limits"),
+        pytest.param({"host": "0x7f.1", "limits": Limits()}, AddressNotAllowedError, "loopback", id="an odd form"),
+        pytest.param({"limits": Limits(ports=(22,))}, AddressNotAllowedError, "allowedPorts", id="another port"),
+        pytest.param({"host": "localhost"}, AddressNotAllowedError, "allowedCIDRs", id="a local name"),
+        pytest.param({"host": "press-01"}, AddressNotAllowedError, "give its address", id="a name"),
     ],
 )
 async def test_what_is_wrong_with_the_device_is_said_of_the_device(
-    sshd: Sshd, jump: Sshd, make: Callable[[Sshd], dict[str, object]], error: type[DeviceError], words: str
+    sshd: Sshd, jump: Sshd, other: dict[str, object], error: type[DeviceError], words: str
 ) -> None:
     """No JumpHostError, and no user name before the host key is right."""
     with pytest.raises(error, match=words) as caught:
-        await look(sshd.login(jump=jump.login(), **make(sshd)))
+        await look(sshd.login(jump=jump.login(), **other))
     assert not isinstance(caught.value, JumpHostError)
     if error is HostKeyMismatchError:
         assert "userauth-request" not in sshd.log
@@ -247,14 +246,14 @@ async def test_a_connection_that_broke_is_opened_again(sshd: Sshd, jump: Sshd) -
 async def test_no_connection_outlives_its_session(sshd: Sshd, jump: Sshd) -> None:
     """Neither end is left open."""
     await look(sshd.login(jump=jump.login()))
-    tasks, files = len(asyncio.all_tasks()), len(os.listdir("/proc/self/fd"))
+    tasks, files = len(asyncio.all_tasks()), len(list(pathlib.Path("/proc/self/fd").iterdir()))
     for _ in range(3):
         await look(sshd.login(jump=jump.login()))
         with pytest.raises(HostKeyMismatchError):
             await look(sshd.login(jump=jump.login(), host_keys=(public(key()),)))
     await asyncio.sleep(0.1)
     assert len(asyncio.all_tasks()) <= tasks
-    assert len(os.listdir("/proc/self/fd")) <= files
+    assert len(list(pathlib.Path("/proc/self/fd").iterdir())) <= files
 
 
 async def test_the_password_of_one_host_is_never_sent_to_the_other(sshd: Sshd) -> None:

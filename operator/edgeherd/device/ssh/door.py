@@ -300,6 +300,8 @@ def _failures() -> Iterator[None]:
     """What goes wrong on the way, as `UnreachableError`."""
     try:
         yield
+    except DeviceError:
+        raise
     except TimeoutError:
         raise UnreachableError("it did not answer in time") from None
     except asyncssh.KeyExchangeFailed:
@@ -310,5 +312,5 @@ def _failures() -> Iterator[None]:
             message = "the jump host does not allow this connection (AllowTcpForwarding, PermitOpen)"
             raise UnreachableError(message) from None
         raise UnreachableError("the jump host cannot connect to it") from None
-    except (OSError, asyncssh.Error) as exc:
+    except Exception as exc:  # noqa: BLE001 - packets that make no sense come out of asyncssh as anything
         raise UnreachableError(cause(exc)) from None

@@ -14,6 +14,7 @@ from edgeherd.device.errand import Errand
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import (
     Change,
+    DeviceError,
     Initialization,
     LoginRefusedError,
     Look,
@@ -75,16 +76,19 @@ class SshSession:
         nonce = secrets.token_hex(16)
         try:
             stdin = errand.stdin(nonce)
-            async with asyncio.timeout(errand.seconds):
-                output, errors, status = await self._exchange(errand.command, stdin)
         except ValueError as exc:
             raise OddAnswerError(str(exc)) from None
+        try:
+            async with asyncio.timeout(errand.seconds):
+                output, errors, status = await self._exchange(errand.command, stdin)
+        except DeviceError:
+            raise
         except TimeoutError:
             message = f"the device did not finish within {errand.seconds:.0f} s"
             raise UnreachableError(message) from None
         except asyncssh.ChannelOpenError:
             raise UnreachableError("the device opens no session") from None
-        except (OSError, asyncssh.Error) as exc:
+        except Exception as exc:  # noqa: BLE001 - packets that make no sense come out of asyncssh as anything
             raise UnreachableError(cause(exc)) from None
         values = facts.framed(output, nonce)
         if not values:
@@ -151,4 +155,4 @@ def cause(exc: Exception) -> str:
         return (exc.strerror or "its name cannot be looked up").lower()
     if isinstance(exc, OSError) and exc.errno:
         return os.strerror(exc.errno).lower()
-    return type(exc).__name__
+    return "it does not speak SSH as it should"
