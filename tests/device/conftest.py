@@ -15,6 +15,9 @@ import asyncssh
 import pytest
 from sshd_lab import Sshd
 
+from edgeherd.device import scripts
+from edgeherd.device.errand import Errand
+from edgeherd.device.ssh import door, session
 from edgeherd.sim.devices.daemon import Pace
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.hubdoor import Answer
@@ -148,3 +151,13 @@ def _listens(lab: Sshd, process: "subprocess.Popen[bytes]") -> bool:
 def stranger() -> asyncssh.SSHKey:
     """A key that nobody knows."""
     return asyncssh.generate_private_key("ssh-ed25519")
+
+
+@pytest.fixture
+def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines and caps that a test can wait for; what is sent is more than fits into a small window."""
+    monkeypatch.setattr(door, "CONNECT_SECONDS", 0.6)
+    monkeypatch.setattr(door, "LOGIN_SECONDS", 0.6)
+    monkeypatch.setattr(session, "OUTPUT_BYTES", 256 * 1024)
+    errand = Errand(command="look", lines=("x" * 100_000,), seconds=0.6)
+    monkeypatch.setattr(scripts, "observe", lambda _: errand)

@@ -243,17 +243,21 @@ async def test_a_connection_that_broke_is_opened_again(sshd: Sshd, jump: Sshd) -
     assert not way._jump_hosts  # noqa: SLF001 - nothing is kept that nobody uses
 
 
+def _open_files() -> int:
+    return len(list(pathlib.Path("/proc/self/fd").iterdir()))
+
+
 async def test_no_connection_outlives_its_session(sshd: Sshd, jump: Sshd) -> None:
     """Neither end is left open."""
     await look(sshd.login(jump=jump.login()))
-    tasks, files = len(asyncio.all_tasks()), len(list(pathlib.Path("/proc/self/fd").iterdir()))
+    tasks, files = len(asyncio.all_tasks()), _open_files()
     for _ in range(3):
         await look(sshd.login(jump=jump.login()))
         with pytest.raises(HostKeyMismatchError):
             await look(sshd.login(jump=jump.login(), host_keys=(public(key()),)))
     await asyncio.sleep(0.1)
     assert len(asyncio.all_tasks()) <= tasks
-    assert len(list(pathlib.Path("/proc/self/fd").iterdir())) <= files
+    assert _open_files() <= files
 
 
 async def test_the_password_of_one_host_is_never_sent_to_the_other(sshd: Sshd) -> None:
