@@ -109,8 +109,10 @@ def _no_agent(facts: Facts, agent: Module | None, found: Trouble | None, words: 
     skew = 0 if facts.now is None else round(facts.now - now)
     if found in {Trouble.KEY_REFUSED, Trouble.TLS} and abs(skew) > SKEW_SECONDS:
         direction = "ahead" if skew > 0 else "behind"
+        # No number: it would be another one at each look.
+        amount = "days" if abs(skew) > 172800 else "hours" if abs(skew) > 7200 else "minutes"
         message = (
-            f"The device's clock is {abs(skew) / 60:.0f} min {direction}, so tokens or certificates are taken for expired or not yet "
+            f"The device's clock is {amount} {direction}, so tokens or certificates are taken for expired or not yet "
             "valid. Set it; look at NTP."
         )
         return Waiting("ClockSkewed", message, retry_after=30)
