@@ -31,7 +31,6 @@ class MemoryDevice:
     path: str = YAML_PATH
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
     template: bytes | None = None
-    windows: bool = False
     now: int = 1_700_000_000
     started: int | None = 1_700_000_000
     modified: int | None = 1_699_990_000
@@ -106,8 +105,7 @@ class MemoryDevice:
             return self._answer()
         if self.path in self.files:
             return Result.CHANGED
-        text = classic(initialization.connection_string).decode()
-        self.files[self.path] = text.encode()
+        self.files[self.path] = classic(initialization.connection_string)
         return Result.APPLIED
 
     def _answer(self) -> Result:
