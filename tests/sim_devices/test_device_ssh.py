@@ -263,7 +263,9 @@ async def test_nobody_at_the_hubs_address_is_no_acceptance(tmp_path: pathlib.Pat
     async with https_hub(port=1, address="127.0.0.1") as door, serve(hub=door, pace=PACE) as fleet:
         provision(fleet.devices[0])
         await fleet.devices[0].daemon.systemctl("restart")
-        await until(lambda: any("Could not make hub request" in line for line in fleet.devices[0].journal))
+        await until(
+            lambda: any("error trying to connect: tcp connect error" in line for line in fleet.devices[0].journal)
+        )
         assert fleet.devices[0].modules == ()
 
 

@@ -74,7 +74,7 @@ class _Sight:
             before=self.facts.sha256,
             content=content,
             others=others,
-            unit=wanted.UNITS[self.version.dialect][0],
+            unit=wanted.daemon_unit(self.device, self.version.dialect),
             action=self.action,
         )
 
@@ -130,8 +130,9 @@ class ConfigurationLink:
         plan = _plan(sight)
         if not device.correct_drift and applied_before:
             return dataclasses.replace(sight.applied(), plan=plan)
-        await self._carry_out(session, sight, is_drift=applied_before and not _spec_changed(device))
-        reason = "ConfigDriftCorrected" if applied_before else "ConfigApplied"
+        is_drift = applied_before and not _spec_changed(device)
+        await self._carry_out(session, sight, is_drift=is_drift)
+        reason = "ConfigDriftCorrected" if is_drift else "ConfigApplied"
         what = ", ".join(change.path.removeprefix("device:") for change in plan)
         return sight.applied((reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True)
 
@@ -300,7 +301,8 @@ def _require(result: Result, sight: _Sight) -> None:
         return
     reason, retry_after, template = _OUTCOMES[result]
     message = template.format(path=sight.facts.path)
-    if reason == "ConfigRejected":
+    # A host name that is refused may be taken later, when the containers are gone: that is not remembered.
+    if result is Result.REFUSED:
         raise RejectedError(message, config.fingerprint(sight.edit.content))
     if retry_after is None:
         raise Stalled(reason, message)
