@@ -40,7 +40,7 @@ test-device: $(READY) ## Run the device tests on a Debian machine that is built 
 	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends debootstrap systemd-container iproute2 >/dev/null; \
 	fi
 	@$(BIN)/python tests/machine/build.py
-	@EDGEHERD_TEST_MACHINE=1 $(BIN)/python -m pytest tests/machine $(ARGS)
+	@EDGEHERD_TEST_MACHINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/machine tests/device_suite $(ARGS)
 
 .PHONY: lint
 lint: $(READY) ## ruff, mypy and import-linter

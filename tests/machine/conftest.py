@@ -1,14 +1,12 @@
-"""A Debian machine for each test, with a stand-in for the runtime, and a login at it."""
+"""A Debian machine for each test."""
 
 import os
 import pathlib
 from collections.abc import Iterator
 
-import asyncssh
 import build
 import pytest
 
-from edgeherd.device.port import Login
 from machine import Machine, boot
 
 SWITCH = "EDGEHERD_TEST_MACHINE"
@@ -29,23 +27,3 @@ def machine(base: pathlib.Path, tmp_path: pathlib.Path) -> Iterator[Machine]:
     """A fresh machine, which takes less than a second; without a runtime."""
     with boot(base, tmp_path / "log") as booted:
         yield booted
-
-
-@pytest.fixture(scope="session")
-def client_key() -> asyncssh.SSHKey:
-    """What the user logs in with."""
-    return asyncssh.generate_private_key("ssh-ed25519")
-
-
-@pytest.fixture
-def login(machine: Machine, client_key: asyncssh.SSHKey) -> Login:
-    """A login of the user who is not root, with the machine's host key pinned."""
-    keys = f"/home/{build.USER}/.ssh/authorized_keys"
-    machine.run("tee", keys, stdin=client_key.export_public_key("openssh"))
-    return Login(
-        host=machine.address,
-        port=22,
-        user=build.USER,
-        private_key=client_key.export_private_key("openssh"),
-        host_keys=(machine.host_key,),
-    )

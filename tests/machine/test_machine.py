@@ -1,4 +1,4 @@
-"""The product's own SSH door against a Debian with systemd, OpenSSH and sudo."""
+"""The Debian machine itself, and the stand-in for the runtime: what the suite in tests/device_suite takes for granted."""
 
 import time
 from collections.abc import Callable
@@ -6,17 +6,11 @@ from collections.abc import Callable
 import packages
 import pytest
 
-from edgeherd.device.facts import Facts, Module
-from edgeherd.device.port import Login
-from edgeherd.device.ssh import connect
 from machine import Machine
 
-YAML = "/etc/iotedge/config.yaml"
 TOML = "/etc/aziot/config.toml"
-PLACEHOLDER = b"<ADD DEVICE CONNECTION STRING HERE>"
 CONNECTION = b"HostName=hub.azure-devices.net;DeviceId=machine;SharedAccessKey=c3RhbmQtaW4ta2V5"
 SETTINGS = b'[provisioning]\nsource = "manual"\nconnection_string = "' + CONNECTION + b'"\n'
-AGENT = (Module(name="edgeAgent", status="running"),)
 
 
 def until(holds: Callable[[], bool], seconds: float = 20) -> None:
@@ -25,15 +19,6 @@ def until(holds: Callable[[], bool], seconds: float = 20) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
         time.sleep(0.1)
-
-
-async def observed(login: Login, path: str, holds: Callable[[Facts], bool] = lambda _: True) -> Facts:
-    """What the device says as soon as it is what it must be."""
-    deadline = time.monotonic() + 20
-    async with connect(login) as session:
-        while not holds(facts := await session.observe(path)):
-            assert time.monotonic() < deadline, f"still {facts}"
-    return facts
 
 
 def unit(machine: Machine, name: str, item: str) -> str:
@@ -49,65 +34,53 @@ def test_the_machine_is_what_the_tests_take_it_for(machine: Machine) -> None:
     assert gateways == ["00000000"]
 
 
-async def test_observe_of_a_bare_machine(login: Login) -> None:
-    """No runtime, no file, no unit; and all of it is an answer."""
-    facts = await observed(login, YAML)
-    assert (facts.version, facts.kind, facts.unit.load_state, facts.modules) == ("", "absent", "not-found", ())
+@pytest.mark.parametrize(
+    ("version", "daemon", "file"),
+    [
+        pytest.param("1.1.15", "iotedge.service", "/etc/iotedge/config.yaml iotedge:iotedge 400", id="1.1"),
+        pytest.param("1.5.44", "aziot-edged.service", f"{TOML}.edge.template root:root 600", id="1.5"),
+    ],
+)
+def test_a_fresh_installation(machine: Machine, version: str, daemon: str, file: str) -> None:
+    """The daemon finds no settings that it can use, and systemd gives it up; docker is its stand-in's."""
+    packages.install(machine, version)
+    path, *expected = file.split()
+    assert machine.run("stat", "--format=%U:%G %a", path).split() == expected
+    until(lambda: unit(machine, daemon, "ActiveState") == "failed")
+    assert unit(machine, daemon, "ExecMainStatus") == "153"
+    assert unit(machine, "docker.service", "ActiveState") == "active"
 
 
-async def test_observe_after_the_installation_of_1_1(machine: Machine, login: Login) -> None:
-    """The file is the daemon's alone and says nothing yet, and systemd gave the daemon up."""
-    packages.install(machine, "1.1.15")
-    facts = await observed(login, YAML, lambda facts: facts.unit.active_state == "failed")
-    assert (facts.version, facts.kind, facts.mode) == ("1.1.15", "file", "iotedge:iotedge 400")
-    assert PLACEHOLDER in (facts.content or b"")
-    assert b'hostname: "edge-device"' in (facts.content or b"")
-    assert (facts.unit.result, facts.unit.exec_main_status, facts.modules) == ("exit-code", 153, ())
+@pytest.mark.parametrize("version", packages.VERSIONS)
+def test_iotedge_list_starts_a_failed_daemon(machine: Machine, version: str) -> None:
+    """By its socket, as on a device: whoever looks must not ask it."""
+    packages.install(machine, version)
+    daemon = "iotedge.service" if version == "1.1.15" else "aziot-edged.service"
+    until(lambda: unit(machine, daemon, "ActiveState") == "failed")
+
+    def starts() -> int:
+        machine.run("journalctl", "--sync")
+        return machine.run("journalctl", "--unit", daemon, "--output", "cat").count("Starting Azure IoT Edge")
+
+    before = starts()
+    for name in ("mgmt", "workload"):
+        socket = (
+            f"iotedge{'' if name == 'workload' else '.mgmt'}.socket"
+            if version == "1.1.15"
+            else f"aziot-edged.{name}.socket"
+        )
+        machine.run("systemctl", "reset-failed", daemon, socket)
+        machine.attempt("systemctl", "start", socket)
+    machine.attempt("timeout", "3", "iotedge", "list")
+    until(lambda: starts() > before)
 
 
-async def test_apply_to_1_1_until_edge_agent_runs(machine: Machine, login: Login) -> None:
-    """A connection string, written by a user who is not root, brings daemon and edgeAgent up."""
-    packages.install(machine, "1.1.15")
-    before = await observed(login, YAML)
-    content = (before.content or b"").replace(PLACEHOLDER, CONNECTION)
-    async with connect(login) as session:
-        assert await session.apply(YAML, before=before.sha256, content=content) == "applied"
-    facts = await observed(login, YAML, lambda facts: facts.modules == AGENT)
-    assert (facts.content, facts.mode) == (content, "iotedge:iotedge 400")
-    assert (facts.unit.active_state, facts.unit.sub_state, facts.unit.result) == ("active", "running", "success")
-    assert machine.run("ls", "-A", "/etc/iotedge").split() == ["config.yaml", "config.yaml.template"]
-
-
-async def test_a_key_that_the_hub_refuses_leaves_the_daemon_of_1_1_up(machine: Machine, login: Login) -> None:
-    """Only the journal and the empty list tell."""
-    machine.run("touch", "/run/stub-hub-says-401")
-    packages.install(machine, "1.1.15")
-    before = await observed(login, YAML)
-    async with connect(login) as session:
-        content = (before.content or b"").replace(PLACEHOLDER, CONNECTION)
-        assert await session.apply(YAML, before=before.sha256, content=content) == "applied"
-    until(lambda: "401 Unauthorized" in machine.run("journalctl", "--unit", "iotedge.service", "--output", "cat"))
-    facts = await observed(login, YAML)
-    assert (facts.unit.active_state, facts.modules) == ("active", ())
-
-
-async def test_observe_after_the_installation_of_1_5(machine: Machine, login: Login) -> None:
-    """There is a template, but no file."""
-    packages.install(machine, "1.5.44")
-    facts = await observed(login, TOML)
-    assert (facts.version, facts.kind) == ("1.5.44", "absent")
-    assert machine.run("stat", "--format=%U:%G %a", "/etc/aziot/config.toml.edge.template") == "root:root 600\n"
-    until(lambda: unit(machine, "aziot-edged.service", "ActiveState") == "failed")
-    assert unit(machine, "aziot-edged.service", "ExecMainStatus") == "153"
-
-
-async def test_config_apply_of_1_5_until_edge_agent_runs(machine: Machine, login: Login) -> None:
+def test_config_apply_of_1_5_until_edge_agent_runs(machine: Machine) -> None:
     """The file counts from 'iotedge config apply' on."""
     packages.install(machine, "1.5.44")
     machine.run("install", "-m", "600", "/dev/stdin", TOML, stdin=SETTINGS)
     assert machine.run("iotedge", "config", "apply").endswith("Done.\n")
-    facts = await observed(login, TOML, lambda facts: facts.modules == AGENT)
-    assert (facts.content, facts.mode) == (SETTINGS, "root:root 600")
+    until(lambda: b"edgeAgent        running" in machine.attempt("iotedge", "list").stdout)
     assert unit(machine, "aziot-edged.service", "ActiveState") == "active"
     assert machine.run("cat", "/var/secrets/aziot/keyd/device-id") == "stand-in-key"
 

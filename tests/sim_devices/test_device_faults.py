@@ -248,6 +248,7 @@ async def test_clear_turns_every_knob_back(running: Device) -> None:
         faults.symlinked_folder,
         lambda: faults.clock_skew(99),
         faults.daemon_refuses,
+        lambda: faults.dislikes(b"SharedAccessKey"),
         faults.crash_loop,
         faults.apply_lies,
         faults.no_network,

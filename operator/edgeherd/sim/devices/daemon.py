@@ -195,7 +195,11 @@ class Daemon:
     def _load(self) -> Understood:
         if self._moods.refuses == BAD_SETTINGS:
             raise BadSettingsError(words.REFUSED_SETTINGS)
-        return self._runtime.load()
+        settings = self._runtime.load()
+        read = self._files.applied("edged") if self._files.aziot else self._files.config_file
+        if self._moods.dislikes and self._moods.dislikes in read.read_bytes():
+            raise BadSettingsError(words.REFUSED_SETTINGS)
+        return settings
 
     def _compare(self, settings: Understood) -> None:
         """Other settings than at the last start cost all containers."""

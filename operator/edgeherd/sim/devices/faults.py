@@ -132,6 +132,10 @@ class Faults:
         """The daemon ends with this status whenever it is started: 153 at once and for good; 0 mends it."""
         self._moods.refuses = status
 
+    def dislikes(self, text: bytes = b"") -> None:
+        """The daemon refuses settings with this text in them, for a reason that no reader could know; empty mends it."""
+        self._moods.dislikes = text
+
     def crash_loop(self, on: bool = True) -> None:
         """The daemon ends with status 1 whenever it is started, and systemd never gives up."""
         self._moods.crashes = on
@@ -192,6 +196,7 @@ class Faults:
         self.symlinked_folder(on=False)
         self.clock_skew(0)
         self.daemon_refuses(0)
+        self.dislikes()
         self.crash_loop(on=False)
         self.apply_lies(0)
         self.no_network(on=False)

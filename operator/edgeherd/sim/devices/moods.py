@@ -27,6 +27,8 @@ class Moods:
 
     refuses: int = 0
     """The exit status with which the daemon ends when it is started; 0 for a daemon that works."""
+    dislikes: bytes = b""
+    """What is refused, like settings that cannot be loaded, wherever it stands in them; empty for nothing."""
     crashes: bool = False
     """It ends with status 1 whenever it is started, and systemd never gives up."""
     agent_never_comes: bool = False

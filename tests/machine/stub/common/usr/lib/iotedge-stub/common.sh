@@ -1,8 +1,14 @@
 # What both flavours of the stand-in runtime share.
 STUB=/usr/lib/iotedge-stub
 SOCKET=/var/run/iotedge/mgmt.sock
-# While this is there, the hub knows no key.
-REFUSAL=/run/stub-hub-says-401
+# What is wrong with the device; a file for each. Root puts them there.
+#   unauthorized      the hub knows no key
+#   no_network        no name can be looked up
+#   image_pull_fails  the registry has no such image
+#   engine_down       the container engine does not answer
+#   crashes           the daemon ends with status 1
+#   dislikes          the daemon refuses settings that hold the text in this file
+FAULTS=/run/stub
 
 # Log as the daemon does; LEVEL is INFO, WARN or ERR!.
 log() {
@@ -29,6 +35,27 @@ well_formed() {
 # One parameter of a connection string.
 parameter() { printf '%s\n' "$2" | tr ';' '\n' | sed -n "s/^$1=//p"; }
 
+# What is refused whatever a reader of the settings could know.
+#   disliked FILE
+disliked() { [ -s "$FAULTS/dislikes" ] && grep -qF -f "$FAULTS/dislikes" "$1"; }
+
+# The causes that the watchdog tells; nothing when edgeAgent can be started. What ran once asks neither hub nor registry.
+in_the_way() {
+  if [ -e "$FAULTS/engine_down" ]; then
+    printf '\tcaused by: %s\n' "Could not list modules" "Container runtime error" \
+      "error trying to connect: Connection refused (os error 111)"
+  elif [ -s "$modules" ]; then :
+  elif [ -e "$FAULTS/unauthorized" ]; then
+    printf '\tcaused by: %s\n' "Could not get module \$edgeAgent" \
+      'HTTP request error: [401 Unauthorized]: {"Message":"ErrorCode:IotHubUnauthorizedAccess;Unauthorized"}'
+  elif [ -e "$FAULTS/no_network" ]; then
+    printf '\tcaused by: %s\n' "Could not get module \$edgeAgent" \
+      "error trying to connect: dns error: failed to lookup address information: Temporary failure in name resolution"
+  elif [ -e "$FAULTS/image_pull_fails" ]; then
+    printf '\tcaused by: %s\n' "Could not pull image $image" "manifest unknown: manifest unknown"
+  fi
+}
+
 # Be the daemon from here on: answer at the sockets, and see to it that edgeAgent runs.
 #   keep_running MODULES IMAGE
 # MODULES holds a line 'name status since image' for each container.
@@ -43,15 +70,15 @@ keep_running() {
     write_module stopped "$(date +%s)"
   fi
   while :; do
-    pause 1
-    if grep -q ' running ' "$modules" 2>/dev/null; then continue; fi
-    # What ran once is started again without asking anybody.
-    if [ ! -s "$modules" ] && [ -e "$REFUSAL" ]; then
+    pause 0.3
+    causes=$(in_the_way)
+    if [ -n "$causes" ]; then
       log WARN "Error in watchdog when checking for edge runtime status:"
-      log WARN "	caused by: Could not get module \$edgeAgent"
-      log WARN "	caused by: HTTP request error: [401 Unauthorized]: {\"Message\":\"ErrorCode:IotHubUnauthorizedAccess;Unauthorized\"}"
+      printf '%s\n' "$causes" | while IFS= read -r cause; do log WARN "$cause"; done
+      pause 1
       continue
     fi
+    if grep -q ' running ' "$modules" 2>/dev/null; then continue; fi
     log INFO "Starting module edgeAgent..."
     write_module running "$(date +%s)"
   done
@@ -63,6 +90,10 @@ write_module() {
 
 # What `iotedge list` prints; the argument is the heading of the last column.
 list() {
+  if [ -e "$FAULTS/engine_down" ]; then
+    printf '%s\n' "A module runtime error occurred" "	caused by: error trying to connect: Connection refused (os error 111)" >&2
+    exit 1
+  fi
   if ! said=$("$STUB/socket" ask "$SOCKET" 2>&1); then
     printf '%s\n' "A module runtime error occurred" "	caused by: $said" >&2
     exit 1

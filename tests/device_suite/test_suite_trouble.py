@@ -1,0 +1,254 @@
+"""What is wrong with a device: told apart, and nothing is made worse."""
+
+import pytest
+from driver import KEY, Operator, picture, starts, state, temporary
+from subject import Subject, is_toml, settings, units, until
+
+from edgeherd.device.port import Login, LoginRefusedError
+from edgeherd.herd.farewell import Farewell
+from edgeherd.model import EdgeDevice, HubConnection
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason", "word"),
+    [
+        pytest.param("full", "ConfigUnwritable", "is full", id="a full disk"),
+        pytest.param("read_only", "ConfigUnwritable", "is read-only", id="a read-only disk"),
+        pytest.param("symlinked_folder", "ConfigPathUnsafe", "symbolic link", id="a folder that is a link"),
+        pytest.param("foreign_folder", "ConfigPathUnsafe", "belongs to a user", id="somebody else's folder"),
+        pytest.param("open_folder", "ConfigPathUnsafe", "by everybody", id="everybody's folder"),
+        pytest.param("no_sudo", "SudoRefused", "NOPASSWD", id="a user who may not become root"),
+    ],
+)
+async def test_what_cannot_be_written_is_said(
+    subject: Subject, operator: Operator, fault: str, reason: str, word: str
+) -> None:
+    """Nothing was changed and nothing is left behind; once it is mended it goes on."""
+    await subject.fault(fault)
+    before = await picture(subject)
+    turn = await operator.turn()
+    assert (turn.reason, word in turn.message) == (reason, True), turn
+    assert await picture(subject) == before
+    assert await temporary(subject) == []
+    await subject.mend(fault)
+    await operator.healthy()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        pytest.param("unauthorized", "HubRefusesKey", id="the hub refuses the key"),
+        pytest.param("no_network", "HubNameNotResolved", id="no name is known"),
+        pytest.param("image_pull_fails", "ImagePullFailed", id="there is no image"),
+        pytest.param("engine_down", "ContainerEngineDown", id="no container engine"),
+        pytest.param("clock", "ClockSkewed", id="the clock is wrong"),
+    ],
+)
+async def test_why_edge_agent_does_not_run_is_said(
+    subject: Subject, operator: Operator, fault: str, reason: str
+) -> None:
+    """The file is written all the same; the daemon is started by us but once."""
+    await subject.fault(fault)
+    turn = await operator.until(reason)
+    assert "journalctl" in turn.message or reason in {"ClockSkewed", "ContainerEngineDown"}
+    applies = operator.applies
+    await operator.turn()
+    assert operator.applies == applies
+    assert applies <= 2  # 2: the daemon ended, and was started again once
+    await subject.mend(fault)
+    if fault == "engine_down":  # a person starts it, so that nobody has to wait for trust in systemd's own tries
+        await subject.run("systemctl", "reset-failed", units(subject)[0])
+        await subject.run("systemctl", "restart", units(subject)[0])
+    await operator.healthy()
+
+
+@pytest.mark.needs("crashes")
+async def test_a_daemon_that_ends_again_and_again_is_told_from_bad_settings(
+    subject: Subject, healthy: Operator
+) -> None:
+    """Whatever is wrong, the file is not to blame: it stays, and we start the daemon at most once."""
+    before, applies = await picture(subject), healthy.applies
+    await subject.fault("crashes")
+    await subject.run("systemctl", "restart", units(subject)[0])
+    await healthy.until("DaemonCrashing", "DaemonNotRunning", "ContainerEngineDown")  # 1.5 blames its engine in the log
+    await healthy.turn()
+    assert healthy.applies - applies <= 1
+    after = await picture(subject)
+    assert (after.content, after.file) == (before.content, before.file)
+    await subject.mend("crashes")
+
+
+@pytest.mark.versions("1.1")
+@pytest.mark.needs("wrong_mode")
+async def test_a_file_that_the_daemon_may_not_read(subject: Subject, operator: Operator) -> None:
+    """Root reads it; the daemon does not. Its mode is somebody's decision: it stays, and so does the file."""
+    await subject.fault("wrong_mode")
+    before = await picture(subject)
+    facts = await operator.facts()
+    assert (facts.mode.rpartition(" ")[2], facts.content) == ("0", before.content)
+    if "owners" in subject.supports:
+        assert facts.mode == "root:root 0"
+    assert (await operator.turn()).reason == "ConfigRejected"
+    after = await picture(subject)
+    assert (after.content, after.file) == (before.content, before.file)
+    await subject.mend("wrong_mode")
+
+
+@pytest.mark.needs("unreadable")
+async def test_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one(subject: Subject, healthy: Operator) -> None:
+    """Its place on the disk is broken."""
+    await subject.fault("unreadable")
+    turn = await healthy.turn()
+    assert (turn.reason, turn.stalled) == ("ConfigUnreadable", True)
+    await subject.mend("unreadable")
+    await healthy.healthy()
+
+
+@pytest.mark.needs("no_runtime")
+async def test_no_runtime_is_an_answer(subject: Subject, operator: Operator) -> None:
+    """Nothing is installed."""
+    await subject.fault("no_runtime")
+    assert (await operator.turn()).reason == "RuntimeNotFound"
+
+
+@pytest.mark.versions("1.0", "1.1", "1.5")
+async def test_to_look_at_a_failed_daemon_does_not_start_it(subject: Subject, operator: Operator) -> None:
+    """'iotedge list' would, by its socket; and that uses up systemd's patience."""
+    before = await picture(subject)
+    for _ in range(3):
+        facts = await operator.facts()
+        assert (facts.unit.active_state, facts.unit.exec_main_status) == ("failed", 153)
+    assert await picture(subject) == before
+
+
+async def test_to_look_at_a_stopped_daemon_does_not_start_it(subject: Subject, healthy: Operator) -> None:
+    """Somebody stopped it for a reason; the operator says so and leaves it."""
+    await subject.run("systemctl", "stop", units(subject)[0])
+    before, applies = await starts(subject), healthy.applies
+    for _ in range(2):
+        assert (await healthy.turn()).reason == "DaemonNotRunning"
+    assert (await starts(subject), healthy.applies) == (before, applies)
+    assert (await state(subject, units(subject)[0]))[0] == "inactive"
+
+
+@pytest.mark.needs("dislikes")
+async def test_a_daemon_that_failed_is_started_again(subject: Subject, operator: Operator) -> None:
+    """Its file is right, and what was wrong is mended by now: one start is all that it needs."""
+    await _failed_with_the_right_file(subject, operator)
+    await subject.mend("dislikes")
+    before = await starts(subject)
+    assert (await operator.turn()).events == ("DaemonRestarted",)
+    await operator.healthy()
+    assert (await starts(subject), operator.applies) == (before + 1, 2)
+
+
+@pytest.mark.needs("dislikes")
+async def test_a_daemon_that_fails_with_the_right_file_is_started_but_once(
+    subject: Subject, operator: Operator
+) -> None:
+    """Whatever is wrong, starts do not mend it, and each of them stops what runs."""
+    await _failed_with_the_right_file(subject, operator)
+    assert (await operator.turn()).reason == "ConfigRejected"
+    before = await picture(subject)
+    for _ in range(2):
+        assert (await operator.turn()).reason == "DaemonRefusesConfig"
+    assert (await picture(subject), operator.applies) == (before, 2)
+
+
+async def _failed_with_the_right_file(subject: Subject, operator: Operator) -> None:
+    operator.wants(runtime={"agent": {"image": "mcr.microsoft.com/azureiotedge-agent:disliked"}})
+    await operator.healthy()
+    await subject.fault("dislikes")
+    await subject.run("systemctl", "restart", units(subject)[0])
+    await until(lambda: _has_failed(subject))
+
+
+async def test_a_user_whom_nobody_knows(subject: Subject, operator: Operator) -> None:
+    """The device refuses the login; that is not a broken connection."""
+    login = subject.login
+    stranger = Login(
+        host=login.host,
+        port=login.port,
+        user="nobody-here",
+        private_key=login.private_key,
+        host_keys=login.host_keys,
+        limits=login.limits,
+    )
+    with pytest.raises(LoginRefusedError):
+        async with operator.door.connect(stranger):
+            pass
+
+
+class _Cluster:
+    """As much of the cluster and the hub as a farewell asks for."""
+
+    def __init__(self, operator: Operator) -> None:
+        self.events: list[str] = []
+        self.finalizer_removed = False
+        self._operator = operator
+
+    async def stored(self, device: EdgeDevice) -> object:
+        del device
+        return object()
+
+    def retains(self, device: EdgeDevice, secret: object) -> bool:
+        del device, secret
+        return False
+
+    async def for_release(self, device: EdgeDevice) -> None:
+        del device
+
+    async def release(self, device: EdgeDevice, hub: object, secret: object) -> str:
+        del device, hub, secret
+        return "gone"
+
+    async def hub_connection(self, name: str) -> None:
+        del name
+
+    async def login(self, device: EdgeDevice, connection: HubConnection | None) -> Login:
+        del device, connection
+        return self._operator.login
+
+    async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
+        del device, warning, message
+        self.events.append(reason)
+
+    async def remove_finalizer(self, device: EdgeDevice) -> None:
+        del device
+        self.finalizer_removed = True
+
+
+async def test_a_device_that_is_let_go_has_no_key_of_ours(subject: Subject, healthy: Operator) -> None:
+    """1.1: the daemon has refused the placeholder. 1.5: it goes on with what the hub has forgotten."""
+    healthy.wants(runtime={"proxy": {"httpsProxy": "http://proxy.example.net:3128"}})
+    await healthy.healthy()
+    cluster = _Cluster(healthy)
+    farewell = Farewell(
+        objects=cluster,  # type: ignore[arg-type]
+        hubs=cluster,  # type: ignore[arg-type]
+        connect=healthy.door.connect,
+        reach=cluster,  # type: ignore[arg-type]
+        identity=cluster,  # type: ignore[arg-type]
+    )
+    before = await picture(subject)
+    assert await farewell.run(healthy.leaving()) is None
+    assert (cluster.events, cluster.finalizer_removed) == (["IdentityReleased"], True)
+    after = await picture(subject)
+    assert KEY.encode() not in (after.content or b"")
+    assert b"SharedAccessKey" not in b"".join(
+        line for line in (after.content or b"").splitlines() if not line.strip().startswith(b"#")
+    )
+    assert (after.file and after.file.mode, after.names) == (before.file and before.file.mode, before.names)
+    for unit in units(subject):
+        assert await subject.stat(f"/etc/systemd/system/{unit}.d/50-edgeherd-proxy.conf") is None
+    assert await temporary(subject) == []
+    if is_toml(subject):
+        assert after.starts == before.starts
+        return
+    await until(lambda: _has_failed(subject))
+    assert await state(subject, units(subject)[0]) == ("failed", "153")
+    assert settings(subject) in (await healthy.facts()).path
+
+
+async def _has_failed(subject: Subject) -> bool:
+    return (await state(subject, units(subject)[0]))[0] == "failed"
