@@ -275,10 +275,10 @@ async def test_a_host_name_that_is_refused_is_tried_again() -> None:
     """The containers may be gone by then; nothing tells."""
     lab = Lab(aziot(answers=[Result.HOSTNAME]), runtime={"hostname": "press"})
     message = (
-        f"'iotedge config apply' refuses another host name while there are containers; {TOML_PATH} was put back. Remove "
+        f"'iotedge config apply' refuses another host name while there are containers; {TOML_PATH} is as it was. Remove "
         "the containers on the device, or take spec.runtime.hostname back."
     )
-    assert parts(await lab.refusal()) == (Stalled, "ConfigRejected", message, None)
+    assert parts(await lab.refusal()) == (Stalled, "HostNameInUse", message, None)
     assert (await lab.apply()).restarted
 
 

@@ -130,6 +130,7 @@ class ConfigurationLink:
         plan = _plan(sight)
         if not device.correct_drift and applied_before:
             return dataclasses.replace(sight.applied(), plan=plan)
+        _require_free_hostname(sight)
         is_drift = applied_before and not _spec_changed(device)
         await self._carry_out(session, sight, is_drift=is_drift)
         reason = "ConfigDriftCorrected" if is_drift else "ConfigApplied"
@@ -243,6 +244,13 @@ def _hash(facts: Facts) -> str:
     return "" if facts.kind == "absent" else f"sha256:{facts.sha256}"
 
 
+def _require_free_hostname(sight: _Sight) -> None:
+    """`iotedge config apply` would refuse (from 1.3 on): why write the file, only to put it back?"""
+    renames = any(change.path == "hostname" and change.action == "Change" for change in sight.edit.changes)
+    if sight.version.numbers >= (1, 3) and renames and sight.facts.taken and sight.facts.modules:
+        _require(Result.HOSTNAME, sight)
+
+
 def _spec_changed(device: EdgeDevice) -> bool:
     return device.status.device.applied_generation != device.generation
 
@@ -320,10 +328,10 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         "The daemon refused the new configuration; {path} was put back as it was.",
     ),
     Result.HOSTNAME: (
-        "ConfigRejected",
+        "HostNameInUse",
         None,
         (
-            "'iotedge config apply' refuses another host name while there are containers; {path} was put back. "
+            "'iotedge config apply' refuses another host name while there are containers; {path} is as it was. "
             "Remove the containers on the device, or take spec.runtime.hostname back."
         ),
     ),
