@@ -233,11 +233,13 @@ class Daemon:
             return False
         if status and status != "running":
             self._say("INFO", said.again.format(status=status))
-            for module in self.modules.all():
-                self.modules.run(module.name, module.image)
         if self._moods.agent_status:
+            # Not even for a moment: `iotedge list` may look just then.
             self.modules.end(AGENT, self._moods.agent_status)
             return False
+        if status and status != "running":
+            for module in self.modules.all():
+                self.modules.run(module.name, module.image)
         self._say("INFO", said.running)
         return True
 
