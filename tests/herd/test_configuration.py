@@ -142,7 +142,7 @@ async def test_a_fresh_device_gets_its_connection_string() -> None:
     assert applied == Applied(
         facts=applied.facts,
         version=CLASSIC,
-        config_hash=digest(before),
+        config_hash=f"sha256:{digest(before)}",
         restarted=True,
         events=(("ConfigApplied", message),),
     )
@@ -178,7 +178,9 @@ async def test_a_second_look_does_nothing(made: Callable[[], MemoryDevice]) -> N
     for _ in range(2):
         applied = await lab.apply(applied_before=True)
         assert lab.memory.said == ["observe"]
-        assert applied == Applied(facts=applied.facts, version=applied.version, config_hash=digest(lab.content))
+        assert applied == Applied(
+            facts=applied.facts, version=applied.version, config_hash=f"sha256:{digest(lab.content)}"
+        )
         lab.link = ConfigurationLink(lab.clock)
 
 
@@ -255,7 +257,10 @@ async def test_what_was_refused_is_not_tried_again() -> None:
     lab = Lab(fresh(answers=[Result.REFUSED]))
     refused = await lab.refusal()
     assert isinstance(refused, RejectedError)
-    message = f"The daemon refused the new configuration; {YAML_PATH} was put back as it was."
+    message = (
+        f"The daemon refuses the new configuration; {YAML_PATH} was put back as it was, and this is not tried again. "
+        "Change the spec or the file."
+    )
     assert parts(refused) == (RejectedError, "ConfigRejected", message, None)
     sent = lab.memory.changes[0].content
     assert sent is not None
@@ -263,7 +268,6 @@ async def test_what_was_refused_is_not_tried_again() -> None:
     lab.seen(rejected_hash=f"sha256:{refused.content_hash}")
     lab.link = ConfigurationLink(lab.clock)
     again = await lab.refusal()
-    message = f"The daemon refused this configuration before; {YAML_PATH} is as it was. Change the spec or the file."
     assert parts(again) == (RejectedError, "ConfigRejected", message, None)
     assert isinstance(again, RejectedError)
     assert (again.content_hash, lab.memory.said) == (refused.content_hash, ["observe"])

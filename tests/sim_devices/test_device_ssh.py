@@ -63,7 +63,7 @@ def login(fleet: Fleet, device: Device | None = None, *, user: str | None = None
 def client(fleet: Fleet) -> AbstractAsyncContextManager[asyncssh.SSHClientConnection]:
     """A client without the operator's manners."""
     device = fleet.devices[0]
-    return asyncSshDoor().connect(
+    return asyncssh.connect(
         device.host,
         device.port,
         username=device.user,

@@ -122,13 +122,14 @@ class ConfigurationLink:
         look = Look(path=device.runtime.config_path or "", others=wanted.looked_at(device))
         facts = await session.observe(look)
         version = _version(device, facts)
+        only_reports = applied_before and not device.correct_drift
         if facts.kind == "absent" and device.runtime.operating_system == "Windows":
-            return await self._initialize(session, intent, facts, version)
+            return await self._initialize(session, intent, facts, version, only_reports=only_reports)
         sight = _sight(intent, facts, version, look)
         if not sight.edit.changes and not sight.others:
-            return await self._awake(session, sight)
+            return await self._awake(session, sight, only_reports=only_reports)
         plan = _plan(sight)
-        if not device.correct_drift and applied_before:
+        if only_reports:
             return dataclasses.replace(sight.applied(), plan=plan)
         _require_free_hostname(sight)
         is_drift = applied_before and not _spec_changed(device)
@@ -137,13 +138,16 @@ class ConfigurationLink:
         what = ", ".join(change.path.removeprefix("device:") for change in plan)
         return sight.applied((reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True)
 
-    async def _awake(self, session: Session, sight: _Sight) -> Applied:
+    async def _awake(self, session: Session, sight: _Sight, *, only_reports: bool) -> Applied:
         """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""
         device, facts = sight.device, sight.facts
         last = self._revived.get(device.key)
         asked = device.requested_at != device.status.last_handled_reconcile_at
         too_soon = last is not None and self._clock() - last < REVIVAL_SECONDS and not asked
-        if not device.correct_drift or too_soon:
+        if only_reports and not facts.taken:
+            change = PlannedChange(path="device:iotedge config apply", action="Change", restart="Daemon")
+            return dataclasses.replace(sight.applied(), plan=(change,))
+        if only_reports or too_soon:
             return sight.applied()
         if not facts.taken:
             event = ("ConfigApplied", f"{facts.path} was right, but 'iotedge config apply' had not been run; it was.")
@@ -182,8 +186,13 @@ class ConfigurationLink:
             )
             raise Stalled("ConfigContested", message)
 
-    async def _initialize(self, session: Session, intent: Intent, facts: Facts, version: config.Version) -> Applied:
+    async def _initialize(
+        self, session: Session, intent: Intent, facts: Facts, version: config.Version, *, only_reports: bool
+    ) -> Applied:
         """A Windows device whose runtime was installed and never initialised. It can be done once only."""
+        if only_reports:
+            change = PlannedChange(path=f"device:{facts.path}", action="Add", restart="Daemon")
+            return Applied(facts=facts, version=version, config_hash="", plan=(change,))
         runtime = intent.device.runtime
         if intent.device.x509 is not None:
             message = "The device was never initialised. Run 'Initialize-IoTEdge -ManualX509' on it; from then on it is kept right."
@@ -322,11 +331,7 @@ _REFUSED = (
     "Change the spec or the file."
 )
 _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
-    Result.REFUSED: (
-        "ConfigRejected",
-        None,
-        "The daemon refused the new configuration; {path} was put back as it was.",
-    ),
+    Result.REFUSED: ("ConfigRejected", None, _REFUSED),
     Result.HOSTNAME: (
         "HostNameInUse",
         None,
