@@ -9,12 +9,11 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from typing import Protocol
 
 import asyncssh
 import pytest
 from script_lab import machine, tools
-from sshd_lab import Sshd
+from sshd_lab import Sshd, StartSshd
 
 from edgeherd.device import scripts
 from edgeherd.device.errand import Errand
@@ -65,20 +64,6 @@ def _locked(user: str) -> bool:
     except OSError:
         return False
     return any(line.startswith(f"{user}:!") for line in lines)
-
-
-class StartSshd(Protocol):
-    """Starts one."""
-
-    def __call__(
-        self,
-        *more: str,
-        kinds: tuple[str, ...] = ("ssh-ed25519",),
-        host: str = "127.0.0.1",
-        user: str = "",
-        before: str = "",
-    ) -> Sshd:
-        """See `start_sshd`."""
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import functools
 import pathlib
 import time
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import asyncssh
 
@@ -157,3 +158,17 @@ class Sshd:
             limits=LOOPBACK,
         )
         return dataclasses.replace(good, **other)  # type: ignore[arg-type]
+
+
+class StartSshd(Protocol):
+    """Starts one."""
+
+    def __call__(
+        self,
+        *more: str,
+        kinds: tuple[str, ...] = ("ssh-ed25519",),
+        host: str = "127.0.0.1",
+        user: str = "",
+        before: str = "",
+    ) -> Sshd:
+        """See `start_sshd`."""

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 import asyncssh
 import pytest
-from conftest import StartSshd
-from sshd_lab import LOOPBACK, PASSPHRASE, PATH, Sshd, key, look, private, public
+from sshd_lab import LOOPBACK, PASSPHRASE, PATH, Sshd, StartSshd, key, look, private, public
 
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import Action, Change, CredentialError, Limits, Look, Result, UnreachableError

@@ -7,8 +7,7 @@ from collections.abc import Callable
 
 import asyncssh
 import pytest
-from conftest import StartSshd
-from sshd_lab import Sshd, key, look, private, public
+from sshd_lab import Sshd, StartSshd, key, look, private, public
 
 from edgeherd.device.port import AddressNotAllowedError, HostKeyMismatchError, UnreachableError
 from edgeherd.device.ssh import SshDoor, door

@@ -8,8 +8,7 @@ from collections.abc import Callable
 
 import asyncssh
 import pytest
-from conftest import StartSshd
-from sshd_lab import PATH, Sshd, key, look, private, public, until
+from sshd_lab import PATH, Sshd, StartSshd, key, look, private, public, until
 
 from edgeherd.device.port import (
     AddressNotAllowedError,

@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import asyncssh
 import pytest
-from conftest import StartSshd
-from sshd_lab import LOOPBACK, PASSPHRASE, Sshd, key, look, private, public
+from sshd_lab import LOOPBACK, PASSPHRASE, Sshd, StartSshd, key, look, private, public
 
 from edgeherd.device.port import CredentialError, DeviceError, Login, LoginRefusedError
 from edgeherd.device.ssh import SshDoor

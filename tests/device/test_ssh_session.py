@@ -7,8 +7,7 @@ import shlex
 import stat
 
 import pytest
-from conftest import StartSshd
-from sshd_lab import LOOPBACK, PATH, Sshd, look, until
+from sshd_lab import LOOPBACK, PATH, Sshd, StartSshd, look, until
 
 from edgeherd.device import scripts
 from edgeherd.device.errand import Errand
