@@ -6,6 +6,7 @@ import collections
 import hmac
 import ipaddress
 import socket
+import threading
 from collections.abc import Callable
 
 import asyncssh
@@ -115,6 +116,41 @@ async def test_the_loop_goes_on_while_a_key_is_read(monkeypatch: pytest.MonkeyPa
     login = Sshd(folder=None, user="x", port=1).login()  # type: ignore[arg-type]
     assert len(await trust.client_keys(login)) == 1
     assert not loops
+
+
+async def test_a_key_that_takes_for_ever_to_read(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is given up, and holds up nobody whose key is known."""
+    assert await look(sshd.login()) == "file"
+    real, release = asyncssh.import_private_key, threading.Event()
+
+    def slow(content: bytes, passphrase: str | None) -> asyncssh.SSHKey:
+        release.wait(30)
+        return real(content, passphrase)
+
+    monkeypatch.setattr(asyncssh, "import_private_key", slow)
+    monkeypatch.setattr(trust, "PARSE_SECONDS", 1.0)
+    slow_ones = [asyncio.create_task(look(sshd.login(private_key=private(key())))) for _ in range(12)]
+    await asyncio.sleep(0.1)
+    assert await look(sshd.login()) == "file"
+    results = await asyncio.gather(*slow_ones, return_exceptions=True)
+    release.set()
+    assert {type(one) for one in results} == {CredentialError}
+    assert "too long" in str(results[0])
+
+
+async def test_no_packet_is_sent_that_says_nothing(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty one before each is what asyncssh would send: half of all packets."""
+    kinds: Calls = collections.Counter()
+    real = asyncssh.SSHClientConnection.send_packet
+
+    def counting(self: asyncssh.SSHClientConnection, kind: int, *parts: bytes, **options: object) -> None:
+        kinds[str(kind)] += 1
+        real(self, kind, *parts, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(asyncssh.SSHClientConnection, "send_packet", counting)
+    assert await look(sshd.login()) == "file"
+    assert kinds["2"] == 0
+    assert kinds.total() <= 14
 
 
 async def test_one_command_for_a_look_and_one_for_a_change(sshd: Sshd, calls: Calls) -> None:

@@ -12,7 +12,7 @@ import getpass
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import asyncssh
 
@@ -48,6 +48,9 @@ _KEX = (
     "diffie-hellman-group14-sha256",
 )
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
+_IGNORE = 2
+"""SSH_MSG_IGNORE: asyncssh sends an empty one before each packet, for ciphers in CBC mode. There is none among ours, and
+without them there are half as many packets."""
 _OPTIONS: Mapping[str, object] = {
     "config": None,
     "agent_path": None,
@@ -82,7 +85,13 @@ class _Client(asyncssh.SSHClient):
         self.password_expired = False
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
-        del conn
+        send = conn.send_packet
+
+        def send_what_counts(kind: int, *parts: bytes, **options: Any) -> None:
+            if kind != _IGNORE:
+                send(kind, *parts, **options)
+
+        conn.send_packet = send_what_counts  # type: ignore[method-assign, assignment]
         if not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time() + LOGIN_SECONDS)
 

@@ -40,6 +40,33 @@ class _Scripts(Protocol):
     def check(self) -> Errand: ...
 
 
+class _Answer(asyncssh.SSHClientSession[bytes]):
+    """All that comes, but not more than a device may say.
+
+    Some twenty packets are one answer: nobody is woken for each, as readers of streams would be.
+    """
+
+    def __init__(self) -> None:
+        self.output, self.errors = bytearray(), bytearray()
+        self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.failure: Exception | None = None
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        kept = self.output if datatype is None else self.errors
+        if len(kept) + len(data) > OUTPUT_BYTES:
+            self._end(OddAnswerError(f"the device sent more than {OUTPUT_BYTES} bytes"))
+        elif not self.ended.done():
+            kept += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end(exc)
+
+    def _end(self, failure: Exception | None) -> None:
+        if not self.ended.done():
+            self.failure = failure
+            self.ended.set_result(None)
+
+
 class SshSession:
     """A connection to a device. Implements `port.Session`."""
 
@@ -102,20 +129,23 @@ class SshSession:
         return values
 
     async def _exchange(self, command: str, stdin: bytes) -> tuple[bytes, bytes, int | None]:
-        process = await self._connection.create_process(command, encoding=None, stderr=asyncssh.PIPE)
+        answer = _Answer()
+        channel, _ = await self._connection.create_session(lambda: answer, command, encoding=None)
         try:
             # A shell that has ended already reads nothing more; what it said, and how it ended, is still to be heard.
             with contextlib.suppress(BrokenPipeError):
-                process.stdin.write(stdin)
-                process.stdin.write_eof()
-            output, errors = await asyncio.gather(_capped(process.stdout), _capped(process.stderr))
-            await process.wait_closed()
-            if process.exit_status is None and not output:
+                channel.write(stdin)
+                channel.write_eof()
+            await answer.ended
+            if answer.failure is not None:
+                raise answer.failure
+            status = channel.get_exit_status()
+            if status is None and not answer.output:
                 raise UnreachableError("the device closed the connection")
-            return output, errors, process.exit_status
+            return bytes(answer.output), bytes(answer.errors), status
         finally:
             # Not waited for: a command that hangs on the device would hold us beyond every deadline.
-            process.close()
+            channel.close()
 
 
 def _result(values: dict[str, bytes]) -> Result:
@@ -130,19 +160,6 @@ def fingerprint(connection: asyncssh.SSHClientConnection) -> str:
     """Of the host key that the other side proved to have, as 'SHA256:...'."""
     key = connection.get_server_host_key()
     return str(key.get_fingerprint()) if key is not None else ""
-
-
-async def _capped(reader: asyncssh.SSHReader[bytes]) -> bytes:
-    """All that comes, but not more than a device may say."""
-    parts: list[bytes] = []
-    total = 0
-    while chunk := await reader.read(65536):
-        total += len(chunk)
-        if total > OUTPUT_BYTES:
-            message = f"the device sent more than {OUTPUT_BYTES} bytes"
-            raise OddAnswerError(message)
-        parts.append(chunk)
-    return b"".join(parts)
 
 
 def cause(exc: Exception) -> str:

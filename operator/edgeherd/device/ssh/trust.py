@@ -5,6 +5,7 @@ device must pay none of it, and the first one must not make all others wait, so 
 """
 
 import asyncio
+import concurrent.futures
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
@@ -28,6 +29,11 @@ HOST_KEYS = (
 _HOST_CERTIFICATES = tuple(f"{name}-cert-v01@openssh.com" for name in HOST_KEYS)
 _PORT = 22
 """Lines of known_hosts name every port but this one."""
+
+PARSE_SECONDS = 30.0
+"""Whoever writes a key says how often its passphrase is hashed, four billion times if he likes."""
+_PARSERS = concurrent.futures.ThreadPoolExecutor(max_workers=4, thread_name_prefix="keys")
+"""Of its own: a key that takes for ever must not hold up connections with keys that are known."""
 
 _T = TypeVar("_T")
 
@@ -63,9 +69,9 @@ class _Once(Generic[_T]):
 
     async def value(self, parse: Callable[[], _T]) -> _T:
         if not self._values:
-            async with self._lock:
+            async with asyncio.timeout(PARSE_SECONDS), self._lock:
                 if not self._values:
-                    self._values.append(await asyncio.to_thread(parse))
+                    self._values.append(await asyncio.get_running_loop().run_in_executor(_PARSERS, parse))
         return self._values[0]
 
 
@@ -112,7 +118,7 @@ async def pinned(login: Login) -> Pins:
             keys.extend(matches[0])
             authorities.extend(matches[1])
             revoked.extend(matches[2])
-    except (ValueError, asyncssh.Error):
+    except (ValueError, asyncssh.Error, TimeoutError):
         message = "a pinned host key cannot be read"
         raise CredentialError(message) from None
     prints = tuple(line for line in login.host_keys if line.startswith(FINGERPRINT))
@@ -133,6 +139,8 @@ async def client_keys(login: Login) -> Sequence[asyncssh.SSHKeyPair]:
         if not login.certificate:
             return asyncssh.load_keypairs([key])
         return asyncssh.load_keypairs([(key, asyncssh.import_certificate(login.certificate))])
+    except TimeoutError:
+        raise CredentialError("the private key takes too long to read: too many rounds for its passphrase") from None
     except ValueError as exc:
         # All of asyncssh's errors about keys are this one; only its words tell a lock from garbage.
         is_locked = isinstance(exc, asyncssh.KeyEncryptionError) or any(
