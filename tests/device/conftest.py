@@ -9,15 +9,23 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Protocol
 
 import asyncssh
 import pytest
+from script_lab import machine, tools
 from sshd_lab import Sshd
 
+from edgeherd.device import scripts
+from edgeherd.device.errand import Errand
+from edgeherd.device.ssh import door, session
 from edgeherd.sim.devices.daemon import Pace
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.hubdoor import Answer
 from edgeherd.sim.devices.server import serve
+
+__all__ = ["machine", "tools"]
+"""Fixtures of the script lab."""
 
 
 class _Hub:
@@ -59,33 +67,73 @@ def _locked(user: str) -> bool:
     return any(line.startswith(f"{user}:!") for line in lines)
 
 
+class StartSshd(Protocol):
+    """Starts one."""
+
+    def __call__(
+        self,
+        *more: str,
+        kinds: tuple[str, ...] = ("ssh-ed25519",),
+        host: str = "127.0.0.1",
+        user: str = "",
+        before: str = "",
+    ) -> Sshd:
+        """See `start_sshd`."""
+
+
 @pytest.fixture
-def sshd(sshd_program: str, device: Device, tmp_path: pathlib.Path) -> Iterator[Sshd]:
-    """A real sshd whose sessions are on the simulated device."""
-    folder = tmp_path / "sshd"
-    folder.mkdir()
-    lab, process = _start(sshd_program, folder, device)
-    yield lab
-    process.terminate()
-    process.wait(10)
+def start_sshd(sshd_program: str, device: Device, tmp_path: pathlib.Path) -> Iterator[StartSshd]:
+    """Starts a real sshd whose sessions are on the simulated device.
+
+    It gets lines of configuration, its kinds of host keys, and commands that run before it in a mount namespace of its
+    own.
+    """
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(
+        *more: str,
+        kinds: tuple[str, ...] = ("ssh-ed25519",),
+        host: str = "127.0.0.1",
+        user: str = "",
+        before: str = "",
+    ) -> Sshd:
+        folder = tmp_path / f"sshd{len(running)}"
+        folder.mkdir()
+        command = [sshd_program, "-D", "-e", "-f", str(folder / "config")]
+        if before:
+            command = ["unshare", "--mount", "sh", "-c", f'{before} && exec "$0" "$@"', *command]
+        for _ in range(5):
+            lab = Sshd(
+                folder=folder,
+                user=user or pwd.getpwuid(os.geteuid()).pw_name,
+                port=_free_port(host),
+                host=host,
+                kinds=kinds,
+                more=more,
+            )
+            lab.write_config(device.environment)
+            with (folder / "log").open("wb") as log:
+                process = subprocess.Popen(command, stderr=log)
+            if _listens(lab, process):  # otherwise somebody was quicker to take the port
+                running.append(process)
+                return lab
+        pytest.fail(f"sshd does not start:\n{lab.log}")
+
+    yield start
+    for process in running:
+        process.terminate()
+        process.wait(10)
 
 
-def _start(program: str, folder: pathlib.Path, device: Device) -> tuple[Sshd, "subprocess.Popen[bytes]"]:
-    """Start it on a free port; on another one when somebody was quicker."""
-    user = pwd.getpwuid(os.geteuid()).pw_name
-    for _ in range(5):
-        lab = Sshd(folder=folder, user=user, port=_free_port())
-        lab.write_config(device.environment)
-        with (folder / "log").open("wb") as log:
-            process = subprocess.Popen([program, "-D", "-e", "-f", str(folder / "config")], stderr=log)
-        if _listens(lab, process):
-            return lab, process
-    pytest.fail(f"sshd does not start:\n{lab.log}")
+@pytest.fixture
+def sshd(start_sshd: StartSshd) -> Sshd:
+    """One."""
+    return start_sshd()
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
         return int(probe.getsockname()[1])
 
 
@@ -107,3 +155,13 @@ def _listens(lab: Sshd, process: "subprocess.Popen[bytes]") -> bool:
 def stranger() -> asyncssh.SSHKey:
     """A key that nobody knows."""
     return asyncssh.generate_private_key("ssh-ed25519")
+
+
+@pytest.fixture
+def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines and caps that a test can wait for; what is sent is more than fits into a small window."""
+    monkeypatch.setattr(door, "CONNECT_SECONDS", 0.6)
+    monkeypatch.setattr(door, "LOGIN_SECONDS", 0.6)
+    monkeypatch.setattr(session, "OUTPUT_BYTES", 256 * 1024)
+    errand = Errand(command="look", lines=("x" * 100_000,), seconds=0.6)
+    monkeypatch.setattr(scripts, "observe", lambda _: errand)

@@ -9,9 +9,18 @@ from collections.abc import Callable, Mapping
 
 import asyncssh
 
-from edgeherd.device.port import Login
+from edgeherd.device.port import Limits, Login, Look
+from edgeherd.device.ssh import SshDoor
 
 PASSPHRASE = "correct horse"
+PATH = "/etc/iotedge/config.yaml"
+LOOPBACK = Limits(networks=("127.0.0.0/8", "::1/128"))
+
+
+async def look(login: Login, door: SshDoor | None = None) -> str:
+    """Log in and look at the device; the kind of its file, which is 'file' when all went well."""
+    async with (door or SshDoor()).connect(login) as session:
+        return (await session.observe(Look(path=PATH))).kind
 
 
 async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
@@ -22,9 +31,9 @@ async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
         await asyncio.sleep(0.01)
 
 
-def key() -> asyncssh.SSHKey:
+def key(kind: str = "ssh-ed25519") -> asyncssh.SSHKey:
     """A new key."""
-    return asyncssh.generate_private_key("ssh-ed25519")
+    return asyncssh.generate_private_key(kind)
 
 
 def public(private: asyncssh.SSHKey) -> str:
@@ -39,17 +48,27 @@ def private(of: asyncssh.SSHKey, passphrase: str | None = None) -> bytes:
 
 @dataclasses.dataclass(frozen=True)
 class Sshd:
-    """A server on loopback. Its host key has a certificate too; its user logs in by key or by certificate."""
+    """A server on loopback. Its host key has a certificate too; its user logs in by key or by certificate.
+
+    `more` are lines of its configuration that go before all others, so they win.
+    """
 
     folder: pathlib.Path
     user: str
     port: int
     host: str = "127.0.0.1"
+    kinds: tuple[str, ...] = ("ssh-ed25519",)
+    more: tuple[str, ...] = ()
 
     @functools.cached_property
+    def host_keys(self) -> tuple[asyncssh.SSHKey, ...]:
+        """What the server shows, one of each kind."""
+        return tuple(key(kind) for kind in self.kinds)
+
+    @property
     def host_key(self) -> asyncssh.SSHKey:
-        """What the server shows."""
-        return key()
+        """The first of them."""
+        return self.host_keys[0]
 
     @functools.cached_property
     def host_authority(self) -> asyncssh.SSHKey:
@@ -62,6 +81,11 @@ class Sshd:
         return key()
 
     @functools.cached_property
+    def private_key(self) -> bytes:
+        """Its file; each export of a key is different."""
+        return private(self.client_key)
+
+    @functools.cached_property
     def user_authority(self) -> asyncssh.SSHKey:
         """Whose certificates open the user's account."""
         return key()
@@ -71,10 +95,19 @@ class Sshd:
         """What the server says of itself, in detail."""
         return (self.folder / "log").read_text(errors="replace")
 
+    @property
+    def connections(self) -> int:
+        """How many there were."""
+        return self.log.count("Connection from ")
+
+    def authorize(self, client: asyncssh.SSHKey) -> None:
+        """Let one more key in."""
+        with (self.folder / "authorized_keys").open("a") as file:
+            file.write(f"{public(client)}\n")
+
     def write_config(self, environment: Mapping[str, str]) -> None:
         """Everything that the server reads."""
         files = {
-            "host_key": private(self.host_key),
             "host_key-cert.pub": self.host_authority.generate_host_certificate(
                 self.host_key, "device", principals=["localhost"]
             ).export_certificate("openssh"),
@@ -82,6 +115,7 @@ class Sshd:
             "user_authority.pub": public(self.user_authority).encode() + b"\n",
             "config": self._config(environment).encode(),
         }
+        files |= {f"host_key{number}": private(host_key) for number, host_key in enumerate(self.host_keys)}
         for name, content in files.items():
             path = self.folder / name
             path.write_bytes(content)
@@ -91,9 +125,10 @@ class Sshd:
         settings = " ".join(f"{name}={environment[name]}" for name in ("EDGEHERD_DEVICE_ROOT", "HOME", "PATH"))
         return "\n".join(
             [
+                *self.more,
                 f"Port {self.port}",
                 f"ListenAddress {self.host}",
-                f"HostKey {self.folder}/host_key",
+                *(f"HostKey {self.folder}/host_key{number}" for number in range(len(self.kinds))),
                 f"HostCertificate {self.folder}/host_key-cert.pub",
                 f"AuthorizedKeysFile {self.folder}/authorized_keys",
                 f"TrustedUserCAKeys {self.folder}/user_authority.pub",
@@ -101,9 +136,11 @@ class Sshd:
                 "PidFile none",
                 "StrictModes no",
                 "UsePAM no",
+                "UseDNS no",
                 "PasswordAuthentication no",
                 "KbdInteractiveAuthentication no",
                 "PermitRootLogin prohibit-password",
+                "MaxStartups 100",
                 "LogLevel DEBUG",
                 "",
             ]
@@ -115,7 +152,8 @@ class Sshd:
             host=self.host,
             port=self.port,
             user=self.user,
-            private_key=private(self.client_key),
+            private_key=self.private_key,
             host_keys=(public(self.host_key),),
+            limits=LOOPBACK,
         )
         return dataclasses.replace(good, **other)  # type: ignore[arg-type]

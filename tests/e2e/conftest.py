@@ -9,21 +9,26 @@ import contextlib
 import os
 import pathlib
 import secrets
+import shutil
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from world import World
+from world import PASSWORD, World
 
 from edgeherd.cluster.client import Cluster
 from edgeherd.demo import stage
 from edgeherd.demo.stage import Kubectl
 from edgeherd.sim.devices.daemon import Pace
+from edgeherd.sim.devices.server import Fleet
 from edgeherd.sim.devices.server import serve as serve_devices
+from edgeherd.sim.hub.server import Hub
 from edgeherd.sim.hub.server import serve as serve_hub
 from edgeherd.sim.kube import envtest
 
-DEVICES = 48
+DEVICES = 80
+MODERN_DEVICES = 16
+PACE = Pace(watchdog=0.3, pull=0.1)
 
 
 @contextlib.asynccontextmanager
@@ -41,6 +46,27 @@ async def _api_server(folder: pathlib.Path) -> AsyncIterator[tuple[pathlib.Path,
             yield pathlib.Path(kube.facts["kubeconfig"]), True
 
 
+@contextlib.asynccontextmanager
+async def _modern_fleet(folder: pathlib.Path, fleet: Fleet, hub: Hub) -> AsyncIterator[Fleet]:
+    """Devices of 1.5 that take the same client key, a password, and connections to elsewhere."""
+    root = folder / "modern"
+    root.mkdir()
+    shutil.copy(fleet.private_key_file, root / fleet.private_key_file.name)
+    async with serve_devices(
+        count=MODERN_DEVICES,
+        name_prefix="robot-",
+        bind="127.0.0.1",
+        root=root,
+        runtime_version="1.5.44",
+        password=PASSWORD,
+        forwarding=True,
+        hub_ca=pathlib.Path(hub.ca_file),
+        hub_port=hub.port,
+        pace=PACE,
+    ) as modern:
+        yield modern
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """Everything, with the operator running. At the end its log is searched for secrets."""
@@ -54,9 +80,10 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
                 bind="127.0.0.1",
                 hub_ca=pathlib.Path(hub.ca_file),
                 hub_port=hub.port,
-                pace=Pace(watchdog=0.3, pull=0.1),
+                pace=PACE,
             )
         )
+        modern = await stack.enter_async_context(_modern_fleet(folder, fleet, hub))
         cluster = await stack.enter_async_context(await Cluster.configured(str(kubeconfig)))
         run = secrets.token_hex(3)
         world = World(
@@ -64,6 +91,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             cluster=cluster,
             hub=hub,
             fleet=fleet,
+            modern=modern,
             folder=folder,
             collects_garbage=collects_garbage,
             namespace=f"edgeherd-{run}",

@@ -21,6 +21,8 @@ from edgeherd.sim.devices.server import Fleet
 from edgeherd.sim.hub.server import Hub
 
 PATIENCE_SECONDS = 45.0
+PASSWORD = "correct horse, battery $taple"
+"""Of the login user on the modern devices."""
 
 Body = dict[str, Any]
 Expectation = Callable[[Body], bool]
@@ -65,6 +67,8 @@ class World:
     cluster: Cluster
     hub: Hub
     fleet: Fleet
+    modern: Fleet
+    """Devices of IoT Edge 1.5, which are jump hosts too and take PASSWORD."""
     folder: pathlib.Path
     collects_garbage: bool
     """Whether somebody deletes what belonged to a deleted object: a bare API server does not."""
@@ -73,14 +77,20 @@ class World:
     operator: Running | None = None
     _operator_stack: contextlib.AsyncExitStack = dataclasses.field(default_factory=contextlib.AsyncExitStack)
     _free: list[Device] = dataclasses.field(default_factory=list)
+    _free_modern: list[Device] = dataclasses.field(default_factory=list)
 
     async def prepare(self) -> None:
         """Install the CRDs, the operator's namespace and the hub that all tests use."""
-        self._free = list(self.fleet.devices)
+        self._free, self._free_modern = list(self.fleet.devices), list(self.modern.devices)
         await scene.install(self.kubectl)
         await self.kubectl("create", "namespace", self.namespace)
         await self.put_hub_secret("hub", self.hub.connection_string)
         await self.kubectl.apply(self.hub_connection(self.hub_name, "hub"))
+
+    async def put_secret(self, namespace: str, name: str, kind: str, **data: str) -> None:
+        """A Secret of a type; underscores in the names of its keys stand for dashes."""
+        content = {key.replace("_", "-"): value for key, value in data.items()}
+        await scene.create_secret(self.kubectl, self.folder, (namespace, name), kind, content)
 
     async def put_hub_secret(self, name: str, connection_string: str) -> None:
         """A Secret with a hub's connection string."""
@@ -119,6 +129,10 @@ class World:
         """A device that no other test has."""
         return self._free.pop()
 
+    def modern_device(self) -> Device:
+        """One with IoT Edge 1.5."""
+        return self._free_modern.pop()
+
     @contextlib.asynccontextmanager
     async def team(self, **labels: str) -> AsyncIterator["Team"]:
         """A namespace with the devices' SSH Secret, until the block ends."""
@@ -141,7 +155,7 @@ class World:
         log = (self.folder / "operator.log").read_text(errors="replace")
         keys = [identity.authentication.primary_key for identity in self.hub.store.devices()]
         keys += [identity.authentication.secondary_key for identity in self.hub.store.devices()]
-        keys += [*self.hub.policies.values(), *_inner_lines(self.fleet.private_key)]
+        keys += [PASSWORD, *self.hub.policies.values(), *_inner_lines(self.fleet.private_key)]
         return [key for key in keys if key and key in log]
 
 
@@ -276,7 +290,8 @@ class Managed:
 
 def settings_of(device: Device) -> config.Settings:
     """What the device's daemon understands of its file."""
-    return config.load(device.config_file.read_bytes(), version=config.Version.parse("1.0.10"))
+    version = "1.5.44" if device.config_file.suffix == ".toml" else "1.0.10"
+    return config.load(device.config_file.read_bytes(), version=config.Version.parse(version))
 
 
 async def assert_whole(managed: Managed, device: Device, *, key_in_use: str = "Primary") -> None:
@@ -300,7 +315,7 @@ async def assert_whole(managed: Managed, device: Device, *, key_in_use: str = "P
     }
     assert (identity.edge, identity.status) == (True, "enabled")
     assert settings_of(device).connection_string == strings[key_in_use]
-    assert device.config_file.stat().st_mode & 0o7777 == 0o400
+    assert device.config_file.stat().st_mode & 0o7777 == (0o600 if device.config_file.suffix == ".toml" else 0o400)
     assert [module.name for module in device.modules] == ["edgeAgent"]
     shown = str(await managed.get()) + str(await world.kubectl.get("events", "-n", managed.team.namespace))
     assert not [key for key in (keys.primary_key, keys.secondary_key) if key in shown]

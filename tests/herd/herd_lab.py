@@ -139,6 +139,11 @@ class MemoryHub:
         found = identity_of(self.store, device_id)
         return found.etag if found and self.twins else None
 
+    async def agent_connected(self, device_id: str) -> bool | None:
+        """See `Hub`."""
+        self.steps.taken.append("agent_connected")
+        return self.store.module(device_id, "$edgeAgent").connected if self.twins else None
+
     async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
         """See `Hub`."""
         self.steps.before("create")

@@ -1,6 +1,7 @@
 """The devices' SSH server, as a client meets it: the operator's own adapter, and asyncssh for what that never does."""
 
 import asyncio
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -13,14 +14,37 @@ import asyncssh
 import pytest
 from device_lab import PACE, PLACEHOLDER, STRING, ScriptedHub, provision, until
 
-from edgeherd.device import ssh
-from edgeherd.device.port import HostKeyMismatchError, Login, LoginRefusedError, SudoRefusedError, UnreachableError
+from edgeherd.device import scripts
+from edgeherd.device.port import (
+    Action,
+    Change,
+    HostKeyMismatchError,
+    Limits,
+    Login,
+    LoginRefusedError,
+    Look,
+    Result,
+    SudoRefusedError,
+    UnreachableError,
+)
+from edgeherd.device.ssh import SshDoor, door
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.hubdoor import https_hub
 from edgeherd.sim.devices.server import Fleet, serve
 from edgeherd.sim.hub.server import serve as serve_hub
 
-PATH = "/etc/iotedge/config.yaml"
+LOOPBACK = Limits(networks=("127.0.0.0/8",))
+
+
+def change(before: bytes, content: bytes) -> Change:
+    """New settings, and a restart."""
+    return Change(
+        path="/etc/iotedge/config.yaml",
+        before=hashlib.sha256(before).hexdigest(),
+        content=content,
+        unit="iotedge.service",
+        action=Action.RESTART,
+    )
 
 
 def login(fleet: Fleet, device: Device | None = None, *, user: str | None = None, host_key: str | None = None) -> Login:
@@ -32,6 +56,7 @@ def login(fleet: Fleet, device: Device | None = None, *, user: str | None = None
         user=user or device.user,
         private_key=fleet.private_key,
         host_keys=(host_key or device.host_key,),
+        limits=LOOPBACK,
     )
 
 
@@ -51,8 +76,8 @@ def client(fleet: Fleet) -> AbstractAsyncContextManager[asyncssh.SSHClientConnec
 
 async def test_the_operators_adapter_provisions_a_device(fleet: Fleet, device: Device) -> None:
     """Observe, apply, observe: the file is new and as closed as before, the daemon was started once, edgeAgent runs."""
-    async with ssh.connect(login(fleet)) as session:
-        before = await session.observe(PATH)
+    async with SshDoor().connect(login(fleet)) as session:
+        before = await session.observe(Look())
         assert (before.version, before.kind, before.unit.exec_main_status, before.modules) == (
             "1.0.10",
             "file",
@@ -61,9 +86,9 @@ async def test_the_operators_adapter_provisions_a_device(fleet: Fleet, device: D
         )
         assert before.content is not None
         content = before.content.replace(PLACEHOLDER, STRING.encode())
-        assert await session.apply(PATH, before=before.sha256, content=content) == "applied"
+        assert await session.apply(change(before.content, content)) is Result.APPLIED
         await until(lambda: device.modules != ())
-        after = await session.observe(PATH)
+        after = await session.observe(Look())
     assert (after.content, after.mode, after.unit.active_state) == (content, before.mode, "active")
     assert [(module.name, module.status) for module in after.modules] == [("edgeAgent", "running")]
     assert device.restarts == 1
@@ -72,15 +97,13 @@ async def test_the_operators_adapter_provisions_a_device(fleet: Fleet, device: D
 async def test_only_the_right_user_and_key_get_in(fleet: Fleet) -> None:
     """Another user with the right key and the right user with another key are refused alike."""
     with pytest.raises(LoginRefusedError):
-        async with ssh.connect(login(fleet, user="root")):
+        async with SshDoor().connect(login(fleet, user="root")):
             pass
     stranger = asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh")
     device = fleet.devices[0]
-    wrong = Login(
-        host=device.host, port=device.port, user=device.user, private_key=stranger, host_keys=(device.host_key,)
-    )
+    wrong = dataclasses.replace(login(fleet, device), private_key=stranger)
     with pytest.raises(LoginRefusedError):
-        async with ssh.connect(wrong):
+        async with SshDoor().connect(wrong):
             pass
 
 
@@ -95,7 +118,7 @@ async def test_each_device_has_its_own_address_host_key_and_files(hub: ScriptedH
         assert len({device.host_key for device in fleet.devices}) == 3
         assert len({device.root for device in fleet.devices}) == 3
         with pytest.raises(HostKeyMismatchError):
-            async with ssh.connect(login(fleet, host_key=fleet.devices[1].host_key)):
+            async with SshDoor().connect(login(fleet, host_key=fleet.devices[1].host_key)):
                 pass
 
 
@@ -161,10 +184,11 @@ async def test_a_fault_shows_and_goes_away(
 ) -> None:
     """Each of these the operator's adapter reports in its own way; afterwards the device is as good as before."""
     if name == "dead":
-        monkeypatch.setattr(ssh, "CONNECT_SECONDS", 0.2)
-        monkeypatch.setattr(ssh, "LOGIN_SECONDS", 0.2)
+        monkeypatch.setattr(door, "CONNECT_SECONDS", 0.2)
+        monkeypatch.setattr(door, "LOGIN_SECONDS", 0.2)
     if name == "slow":
-        monkeypatch.setattr(ssh, "EXEC_SECONDS", 0.3)
+        patient = scripts.observe(Look())
+        monkeypatch.setattr(scripts, "observe", lambda _: dataclasses.replace(patient, seconds=0.3))
     faults = device.faults
     turn, error = {
         "slow": (lambda: faults.slow(5), UnreachableError),
@@ -174,12 +198,12 @@ async def test_a_fault_shows_and_goes_away(
     }[name]
     turn()
     with pytest.raises(error):
-        async with ssh.connect(login(fleet)) as session:
-            await session.observe(PATH)
+        async with SshDoor().connect(login(fleet)) as session:
+            await session.observe(Look())
     faults.clear()
     monkeypatch.undo()
-    async with ssh.connect(login(fleet)) as session:
-        assert (await session.observe(PATH)).kind == "file"
+    async with SshDoor().connect(login(fleet)) as session:
+        assert (await session.observe(Look())).kind == "file"
 
 
 @pytest.mark.parametrize("after", [0, 1, 40, 200, 1000, 5000])
@@ -188,8 +212,8 @@ async def test_a_reset_mid_transfer_leaves_the_old_file(fleet: Fleet, device: De
     old = device.config_file.read_bytes()
     device.faults.reset_mid_transfer(after)
     with pytest.raises(UnreachableError):
-        async with ssh.connect(login(fleet)) as session:
-            await session.apply(PATH, before=hashlib.sha256(old).hexdigest(), content=old + b"# new\n" * 500)
+        async with SshDoor().connect(login(fleet)) as session:
+            await session.apply(change(old, old + b"# new\n" * 500))
     device.faults.clear()
     folder = device.config_file.parent
     await until(lambda: [entry.name for entry in folder.iterdir()] == ["config.yaml"])
@@ -200,9 +224,9 @@ async def test_a_full_disk_leaves_the_old_file(fleet: Fleet, device: Device) -> 
     """The adapter says that it could not be written; nothing lies around."""
     old = device.config_file.read_bytes()
     device.faults.disk_full()
-    async with ssh.connect(login(fleet)) as session:
-        result = await session.apply(PATH, before=hashlib.sha256(old).hexdigest(), content=old + b"# new\n")
-    assert result == "unwritable"
+    async with SshDoor().connect(login(fleet)) as session:
+        result = await session.apply(change(old, old + b"# new\n"))
+    assert result is Result.FULL
     assert [entry.name for entry in device.config_file.parent.iterdir()] == ["config.yaml"]
     assert (device.config_file.read_bytes(), device.restarts) == (old, 0)
 
@@ -210,8 +234,8 @@ async def test_a_full_disk_leaves_the_old_file(fleet: Fleet, device: Device) -> 
 async def test_an_unreadable_file_is_a_file_without_content(fleet: Fleet, device: Device) -> None:
     """Not an empty file, for root and for everybody else: an empty one could be edited."""
     device.faults.unreadable_file()
-    async with ssh.connect(login(fleet)) as session:
-        facts = await session.observe(PATH)
+    async with SshDoor().connect(login(fleet)) as session:
+        facts = await session.observe(Look())
     assert (facts.kind, facts.content) == ("file", None)
     device.faults.clear()
     assert device.config_file.stat().st_mode & 0o7777 == 0o400
@@ -263,7 +287,9 @@ async def test_nobody_at_the_hubs_address_is_no_acceptance(tmp_path: pathlib.Pat
     async with https_hub(port=1, address="127.0.0.1") as door, serve(hub=door, pace=PACE) as fleet:
         provision(fleet.devices[0])
         await fleet.devices[0].daemon.systemctl("restart")
-        await until(lambda: any("Could not make hub request" in line for line in fleet.devices[0].journal))
+        await until(
+            lambda: any("error trying to connect: tcp connect error" in line for line in fleet.devices[0].journal)
+        )
         assert fleet.devices[0].modules == ()
 
 
@@ -275,8 +301,8 @@ async def test_hundreds_of_devices_share_one_process(hub: ScriptedHub) -> None:
         await asyncio.sleep(0.3)
         assert time.process_time() - before < 0.1
         assert len({device.host for device in fleet.devices}) == 100
-        async with ssh.connect(login(fleet, fleet.devices[-1])) as session:
-            assert (await session.observe(PATH)).kind == "file"
+        async with SshDoor().connect(login(fleet, fleet.devices[-1])) as session:
+            assert (await session.observe(Look())).kind == "file"
 
 
 async def test_the_command_says_where_it_listens_and_ends_on_sigterm(tmp_path: pathlib.Path) -> None:
@@ -300,9 +326,10 @@ async def test_the_command_says_where_it_listens_and_ends_on_sigterm(tmp_path: p
             user=second["user"],
             private_key=(tmp_path / "edgeops_ed25519").read_bytes(),
             host_keys=(second["hostKey"],),
+            limits=LOOPBACK,
         )
-        async with ssh.connect(found) as session:
-            assert (await session.observe(PATH)).version == "1.0.10"
+        async with SshDoor().connect(found) as session:
+            assert (await session.observe(Look())).version == "1.0.10"
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 20) == 0
         assert sorted(entry.name for entry in (tmp_path / "press-02").iterdir()) == ["etc", "home", "sim", "usr", "var"]

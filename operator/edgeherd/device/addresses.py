@@ -5,6 +5,7 @@ metadata service.
 """
 
 import ipaddress
+import socket
 
 from edgeherd.device.port import AddressNotAllowedError, Limits, Login
 
@@ -25,13 +26,20 @@ _SPECIAL: tuple[_Network, ...] = tuple(
         "::1/128",
         "fe80::/10",
         "ff00::/8",
-        "fd00:ec2::254/128",  # AWS's
+        "fd00:ec2::/32",  # AWS's
+        "fd20:ce::254/128",  # Google Cloud's
+        "fd00:42::42/128",  # Scaleway's
+        "64:ff9b:1::/48",  # NAT64 and Teredo: which IPv4 address is meant is not for us to say
+        "2001::/32",
     )
 )
 """Refused unless the administrator names one of these, or a part of it; a wider network does not open them."""
 
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-_LOCAL_NAMES = ("localhost", ".localhost")
+_WRAPPERS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
+"""NAT64, and the addresses that were called IPv4-compatible."""
+_LOCAL_NAMES = frozenset(
+    {"localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
+)
 
 
 def parsed(host: str) -> _Address | None:
@@ -42,6 +50,14 @@ def parsed(host: str) -> _Address | None:
         return None
 
 
+def _odd(host: str) -> _Address | None:
+    """The address that the C library sees in '127.1', '0x7f.1' or '2130706433'."""
+    try:
+        return ipaddress.IPv4Address(socket.inet_aton(host.rstrip(".")))
+    except (OSError, UnicodeError):
+        return None
+
+
 def _plain(address: _Address) -> _Address:
     """The IPv4 address that is meant by an IPv6 address that wraps one."""
     if isinstance(address, ipaddress.IPv6Address):
@@ -49,7 +65,7 @@ def _plain(address: _Address) -> _Address:
             return address.ipv4_mapped
         if address.sixtofour is not None:
             return address.sixtofour
-        if address in _NAT64:
+        if int(address) > 1 and any(address in network for network in _WRAPPERS):
             return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
@@ -93,11 +109,12 @@ def check_remote(login: Login) -> None:
     Raises:
         AddressNotAllowedError: it is outside of the limits, or nobody can tell.
     """
-    address = parsed(login.host)
+    address = parsed(login.host) or _odd(login.host)
+    name = login.host.lower().rstrip(".")
     if address is not None:
         if not is_allowed(address, login.limits):
             raise AddressNotAllowedError(_refusal(login.limits))
-    elif login.host.lower() in _LOCAL_NAMES or login.host.lower().endswith(_LOCAL_NAMES[1]):
+    elif name in _LOCAL_NAMES or name.endswith(".localhost"):
         raise AddressNotAllowedError(_refusal(login.limits))
     elif login.limits.networks:
         message = (

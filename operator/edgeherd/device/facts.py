@@ -30,6 +30,9 @@ class Unit:
     restarts: int = 0
 
 
+_ENGINES = ("docker", "iotedge-moby", "com.docker")
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
     """One look at a device.
@@ -68,7 +71,7 @@ class Facts:
     @property
     def engine(self) -> Unit | None:
         """The container engine's unit, where there is one."""
-        found = (unit for unit in self.services if unit.name.startswith(("docker", "iotedge-moby")))
+        found = (unit for unit in self.services if unit.name.startswith(_ENGINES))
         return next((unit for unit in found if unit.load_state == "loaded"), None)
 
 
@@ -89,7 +92,7 @@ def framed(output: bytes, nonce: str) -> dict[str, bytes]:
     return values
 
 
-_VERSION = re.compile(r"\b(\d+\.\d+(?:\.\d+)*(?:[~-][0-9A-Za-z.]+)?)")
+_VERSION = re.compile(r"(?<![\w.])([0-9]{1,4}(?:\.[0-9]{1,4}){1,4}(?:[~-][0-9A-Za-z.]{1,16})?)(?![\w.])")
 
 
 def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
@@ -105,13 +108,13 @@ def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
     units = [_unit(block) for block in re.split(r"\n\s*\n", _text(values, "units"))]
     return Facts(
         version=version[1] if version else "",
-        path=_text(values, "path"),
-        kind=_text(values, "kind"),
-        mode=_text(values, "mode"),
+        path=_line(values, "path"),
+        kind=_line(values, "kind"),
+        mode=_line(values, "mode"),
         content=values.get("content"),
         template=values.get("template"),
         taken=_text(values, "taken") != "no",
-        hashes=tuple(_text(values, f"hash:{number}") or "absent" for number in range(others)),
+        hashes=tuple(_line(values, f"hash:{number}") or "absent" for number in range(others)),
         modified=_time(values, "modified"),
         now=_time(values, "now"),
         started=_time(values, "started"),
@@ -126,8 +129,22 @@ def _text(values: Mapping[str, bytes], name: str) -> str:
     return values.get(name, b"").decode("utf-8", "replace").replace("\r\n", "\n").strip()
 
 
+def _line(values: Mapping[str, bytes], name: str) -> str:
+    """A text that may be shown to people: one line, as long as a path may be, and nothing that a terminal obeys."""
+    first = _text(values, name).partition("\n")[0][:4096]
+    return "".join(character for character in first if character.isprintable())
+
+
 def _number(text: str) -> int:
-    return int(text) if re.fullmatch(r"[0-9]{1,9}", text) else 0
+    return int(text) if re.fullmatch(r"[0-9]{1,10}", text) else 0
+
+
+_WORD = re.compile(r"[A-Za-z0-9@:._\\-]{1,128}")
+
+
+def _word(text: str) -> str:
+    """A name or a state of systemd's; empty for what is none."""
+    return text if _WORD.fullmatch(text) else ""
 
 
 def _time(values: Mapping[str, bytes], name: str) -> int | None:
@@ -136,27 +153,34 @@ def _time(values: Mapping[str, bytes], name: str) -> int | None:
 
 
 def _unit(text: str) -> Unit:
-    pairs = dict(line.partition("=")[::2] for line in text.splitlines())
+    pairs = dict(line.strip().partition("=")[::2] for line in text.splitlines())
     return Unit(
-        name=pairs.get("Id", ""),
-        load_state=pairs.get("LoadState", ""),
-        active_state=pairs.get("ActiveState", ""),
-        sub_state=pairs.get("SubState", ""),
-        result=pairs.get("Result", ""),
+        name=_word(pairs.get("Id", "")),
+        load_state=_word(pairs.get("LoadState", "")),
+        active_state=_word(pairs.get("ActiveState", "")),
+        sub_state=_word(pairs.get("SubState", "")),
+        result=_word(pairs.get("Result", "")),
         exec_main_status=_number(pairs.get("ExecMainStatus", "")),
         restarts=_number(pairs.get("NRestarts", "")),
     )
 
 
+_STATUSES = frozenset({"running", "stopped", "failed", "dead"})
 _SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400, "week": 604800, "month": 2592000, "year": 31536000}
-_UP = re.compile(r"\bUp (?:about )?(\d{1,6}|an?) (second|minute|hour|day|week|month|year)s?\b")
+_UP = re.compile(r"\bUp (?:about )?([0-9]{1,6}|an?) (second|minute|hour|day|week|month|year)s?\b")
 
 
 def _modules(text: str) -> tuple[Module, ...]:
     """Upstream's own reading of `iotedge list`: split on white space; column 0 is the name, column 1 the status."""
     lines = [(line, line.split()) for line in text.splitlines()[1:]]
     return tuple(
-        Module(name=row[0], status=row[1], up_seconds=_up_seconds(line)) for line, row in lines if len(row) > 1
+        Module(
+            name=row[0],
+            status=row[1] if row[1] in _STATUSES else "unknown",
+            up_seconds=_up_seconds(line) if row[1] == "running" else None,
+        )
+        for line, row in lines
+        if len(row) > 1
     )
 
 

@@ -26,71 +26,117 @@ class Trouble(enum.StrEnum):
     SETTINGS = "Settings"
 
 
-_START = re.compile(r"starting azure iot edge")
-_BLOCK = re.compile(
-    r"error in watchdog|edge runtime module has not been created|could not start up successfully"
-    r"|failed to provision|failed to initialize module runtime|hub client error|container runtime error"
-    r"|failed to send http request|could not load settings|failed to load settings"
-    r"|network not available for identity reconciliation"
-)
-"""What a failure begins with; its causes are in the lines after it, until the next one."""
+_Rules = tuple[tuple[Trouble, str], ...]
 
-_CONNECT = r"trying to connect|could not perform http request|failed to send http request|connection error"
-_PULL = r"could not pull image|failed to pull edge runtime module|registry operation error|pull image"
-_RULES: tuple[tuple[Trouble, str], ...] = (
+_AFRESH = re.compile(r"starting azure iot edge|edge runtime is running|edge runtime status is")
+"""What was said before counts no more: the daemon starts, or edgeAgent's container is there."""
+_HEAD = re.compile(r"^.*?\[(?:info|warn|err!|error|debug|trace)\] - ")
+"""What comes before a record's text: its time, and the simulator's host and program."""
+_CAUSE = re.compile(
+    r"\s|$|(?:!!! )?caused by|-->|a module runtime error occurred|could not list|error trying to connect"
+)
+"""A line of a record that began earlier."""
+
+_NOT_OURS = r"^internal server error|^(?:!!! )?authorization error|dps client error"
+"""What a module asked for, or about another way of provisioning."""
+_AT_ONCE: _Rules = (
     (Trouble.SETTINGS, r"could not load settings|failed to load settings"),
     (Trouble.HUB_NOT_FOUND, r"iothubnotfound"),
-    (Trouble.NOT_REGISTERED, r"edge runtime module has not been created|errorcode\W+4040(?:01|10)|devicenotfound"),
-    (Trouble.IMAGE_MISSING, r"manifest unknown|manifest for .* not found|no matching manifest|no such image"),
+    (
+        Trouble.NOT_REGISTERED,
+        r"edge runtime module has not been created|errorcode\W+4040(?:01|10)\b|(?:device|module)notfound",
+    ),
+)
+_OF_ENGINE = (
+    r"could not pull image|failed to pull edge runtime module|container runtime error|could not list modules"
+    r"|(?:could not|failed to) initialize module runtime|docker\.sock"
+)
+_NO_ENGINE = r"trying to connect|socket file could not be found|initialize module runtime"
+_OF_DOCKER: _Rules = (
+    (Trouble.IMAGE_MISSING, r"manifest unknown|manifest for \S+ not found|no matching manifest|no such image"),
     (Trouble.IMAGE_REFUSED, r"pull access denied|unauthorized: |denied: |no basic auth credentials"),
     (
         Trouble.REGISTRY_UNREACHABLE,
-        r"dial tcp|no such host|client\.timeout exceeded|i/o timeout|proxyconnect|deadline has elapsed",
-    ),
-    (
-        Trouble.KEY_REFUSED,
         (
-            r"http request failed: \[401|http response error: \[401|iothubunauthorizedaccess|errorcode\W+401\d{3}"
-            r"|http error 401|invalid signed token"
+            r"dial tcp|client\.timeout exceeded|i/o timeout|proxyconnect|proxy authentication|tls handshake"
+            r"|context deadline exceeded|x509: "
         ),
     ),
-    (Trouble.PROXY, r"unsuccessful tunnel|while tunnel (?:reading|writing)"),
-    (Trouble.ENGINE, r"could not initialize module runtime|failed to initialize module runtime|docker\.sock"),
-    (Trouble.NAME, r"failed to lookup address information"),
-    (Trouble.TLS, r"ssl routines|certificate verify failed"),
+    (Trouble.IMAGE, r"could not pull image"),
 )
+_KEY_REFUSED = r"http request failed: \[401|iothubunauthorizedaccess|errorcode\W+401\d{3}\b|http error 401\b"
+_REQUEST = r"trying to connect|could not perform http request"
+_OF_NETWORK: _Rules = (
+    (Trouble.PROXY, r"unsuccessful tunnel|while tunnel (?:reading|writing)"),
+    (Trouble.NAME, r"failed to lookup address information"),
+    (Trouble.TLS, r"ssl routines|certificate"),
+    (Trouble.NETWORK, _REQUEST),
+)
+_LOCAL = r"failed to send http request.*trying to connect: (?:connection refused|no such file|permission denied)"
+"""One service of the runtime does not reach another: of TCP it says 'tcp connect error'."""
+_HINTS: _Rules = (
+    (Trouble.IMAGE, r"failed to pull edge runtime module"),
+    (Trouble.NETWORK, r"network not available for identity reconciliation"),
+)
+"""The end of a story whose cause stands elsewhere, if anywhere."""
+
+_UNTIL_THEN = frozenset(
+    {
+        Trouble.HUB_NOT_FOUND,
+        Trouble.KEY_REFUSED,
+        Trouble.NOT_REGISTERED,
+        Trouble.PROXY,
+        Trouble.NAME,
+        Trouble.TLS,
+        Trouble.NETWORK,
+    }
+)
+"""What is over when an image is pulled: the hub gave edgeAgent its identity before."""
 
 
 def trouble(journal: str) -> Trouble | None:
     """The newest failure since the daemon's last start; None where the log says nothing that is known."""
-    lines = journal.lower().splitlines()
-    for number in range(len(lines) - 1, -1, -1):
-        if _START.search(lines[number]):
-            lines = lines[number + 1 :]
-            break
-    blocks: list[list[str]] = []
-    for line in lines:
-        # A failure that is told in several records is one: the cause may stand before the headline or after it.
-        if _BLOCK.search(line) and not (blocks and _BLOCK.search(blocks[-1][-1])):
-            blocks.append([])
-        if blocks:
-            blocks[-1].append(line)
-    for block in reversed(blocks):
-        found = _judge("\n".join(block))
-        if found is not None:
+    hint = None
+    hub_answered = False
+    for record in reversed(_records(journal)):
+        hub_answered = hub_answered or record.startswith("pulling image ")
+        found = _judge(record)
+        if found is None and hint is Trouble.IMAGE and record.startswith("container runtime error"):
+            found = hint
+        if found is not None and not (hub_answered and found in _UNTIL_THEN):
             return found
-    return None
+        hint = hint or _first(_HINTS, record)
+    return None if hub_answered and hint in _UNTIL_THEN else hint
 
 
-def _judge(block: str) -> Trouble | None:
-    for found, pattern in _RULES:
-        if re.search(pattern, block):
-            return found
-    is_engine = re.search(r"container runtime error|could not list modules", block)
-    if is_engine and re.search(r"trying to connect|socket file", block):
-        return Trouble.ENGINE
-    if re.search(_PULL, block):
-        return Trouble.ENGINE if re.search(r"trying to connect", block) else Trouble.IMAGE
-    if re.search(_CONNECT, block):
-        return Trouble.NETWORK
-    return None
+def _records(journal: str) -> list[str]:
+    """What was said since all began afresh, each with its causes: those are lines of their own."""
+    records: list[str] = []
+    for line in journal.lower().splitlines():
+        text = _HEAD.sub("", line, count=1)
+        if _AFRESH.search(text):
+            records.clear()
+        elif records and _CAUSE.match(text):
+            records[-1] += f"\n{text}"
+        else:
+            records.append(text)
+    return records
+
+
+def _judge(record: str) -> Trouble | None:
+    if re.search(_NOT_OURS, record):
+        return None
+    found = _first(_AT_ONCE, record)
+    if found is None and re.search(_OF_ENGINE, record):
+        if re.search(_NO_ENGINE, record):
+            return Trouble.ENGINE
+        return _first(_OF_DOCKER, record)
+    if found is None and re.search(_KEY_REFUSED, record):
+        return Trouble.KEY_REFUSED
+    if found is None and re.search(_REQUEST, record) and not re.search(_LOCAL, record):
+        return _first(_OF_NETWORK, record)
+    return found
+
+
+def _first(rules: _Rules, record: str) -> Trouble | None:
+    return next((found for found, pattern in rules if re.search(pattern, record)), None)

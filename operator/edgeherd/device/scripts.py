@@ -59,33 +59,36 @@ if [ "$unit" != iotedge.service ]; then
   if [ ! -f "$super" ] || [ "$file" -nt "$super" ]; then echo no; else echo yes; fi | say taken
 fi
 number=0
-while IFS= read -r other && [ -n "$other" ]; do
-  if [ -f "$R$other" ] && [ ! -L "$R$other" ]; then hash "$R$other" | say "hash:$number"
-  elif [ -e "$R$other" ] || [ -L "$R$other" ]; then echo other | say "hash:$number"
+while IFS= read -r other || exit 1; [ -n "$other" ]; do
+  found=absent
+  if [ -f "$R$other" ] && [ ! -L "$R$other" ]; then found=$(hash "$R$other" 2>/dev/null)
+  elif [ -e "$R$other" ] || [ -L "$R$other" ]; then found=other
   fi
+  # One that cannot be read is not absent: it would be written over.
+  echo "${found:-other}" | say "hash:$number"
   number=$((number + 1))
 done
 units=$(timeout 20 systemctl show $unit $more docker.service -p Id -p LoadState -p ActiveState -p SubState -p Result \
   -p ExecMainStatus -p NRestarts -p ExecMainStartTimestampMonotonic 2>/dev/null </dev/null)
 printf '%s' "$units" | say units
+daemon=$(printf '%s\n' "$units" | sed '/^$/q')
 # systemd tells when the daemon started on the clock that nobody sets; the file has the other one.
 uptime=$(cut -d '.' -f 1 /proc/uptime 2>/dev/null)
 now=$(date +%s)
-mono=$(printf '%s\n' "$units" | sed -n 's/^ExecMainStartTimestampMonotonic=\([0-9][0-9]*\)[0-9]\{6\}$/\1/p' | head -n 1)
+mono=$(printf '%s\n' "$daemon" | sed -n 's/^ExecMainStartTimestampMonotonic=\([0-9][0-9]*\)[0-9]\{6\}$/\1/p')
 echo "$now" | say now
 started=
 if [ -n "$uptime" ] && [ -n "$mono" ]; then
   started=$((now - uptime + mono))
   echo "$started" | say started
 fi
-# Asking a daemon that has failed would start it, by its socket, and use up systemd's patience with it.
+# Asking a daemon that does not run would start it, by its socket, and use up systemd's patience with it.
 modules=
-case $(printf '%s\n' "$units" | sed -n 's/^ActiveState=//p' | head -n 1) in
-  failed | inactive) ;;
-  *) modules=$(timeout 15 iotedge list 2>/dev/null </dev/null | head -n 200) ;;
+case $(printf '%s\n' "$daemon" | sed -n 's/^ActiveState=//p') in
+  active | '') modules=$(timeout 15 iotedge list 2>/dev/null </dev/null | head -n 200) ;;
 esac
 printf '%s' "$modules" | say modules
-if ! printf '%s\n' "$modules" | grep -q '^edgeAgent  *running'; then
+if ! printf '%s\n' "$modules" | grep -q '^edgeAgent[[:space:]][[:space:]]*running'; then
   set -- -u "$unit"
   [ -z "$more" ] || set -- "$@" -u aziot-identityd.service
   [ -z "$started" ] || set -- "$@" --since "@$((started - 2))"
@@ -95,19 +98,26 @@ echo ok | say end
 """
 
 _APPLY = r"""
+result() { echo "$1" | say result; exit 0; }
 IFS= read -r path
 IFS= read -r before
 IFS= read -r after
 IFS= read -r unit
-IFS= read -r action
+IFS= read -r action || result incomplete
 file=$R$path
 umask 077
+newline='
+'
 temps=
-# Whatever happens, nothing of ours stays behind: it holds keys. What a power cut left is swept a while later.
-clean() { for temp in $temps; do rm -f "$R$temp" "$R$temp.old"; done; }
+staged=
+# Whatever happens, nothing of ours stays behind: it holds keys.
+clean() {
+  set -f
+  IFS=$newline
+  for temp in $temps $staged; do rm -f "$temp" "$temp.old"; done
+}
 trap clean EXIT
 trap 'exit 1' HUP INT TERM
-result() { echo "$1" | say result; exit 0; }
 why() {
   case $1 in
     *'No space left'* | *'quota exceeded'*) result full ;;
@@ -119,12 +129,17 @@ is() { # FILE HASH: whether it is what was observed
   if [ "$2" = absent ]; then [ ! -e "$1" ] && [ ! -L "$1" ]; else [ -f "$1" ] && [ ! -L "$1" ] && [ "$(hash "$1")" = "$2" ]; fi
 }
 root=$(stat -c '%u' "$R/")
-daemon=$root
-[ "$before" = absent ] || daemon=$(stat -c '%u' "$file" 2>/dev/null)
+super=$(stat -c '%u:%g' "$R/")
+daemon=$root like=$super
+if [ "$before" != absent ]; then
+  daemon=$(stat -c '%u' "$file" 2>/dev/null)
+  like=$(stat -c '%u:%g' "$file" 2>/dev/null)
+fi
 # Whoever may swap a folder on the way would be given keys, or a root shell.
 trusted() {
   folder=${1%/*}
-  while [ "${#folder}" -gt "${#R}" ]; do
+  while [ "$folder" != "$R" ]; do
+    case $folder in "$R"/*) ;; *) return 1 ;; esac
     [ ! -L "$folder" ] || return 1
     if [ -e "$folder" ]; then
       case $(stat -c '%u %a' "$folder") in
@@ -136,120 +151,160 @@ trusted() {
     folder=${folder%/*}
   done
 }
-own() { # FILE LIKE: owner, mode and SELinux context of an existing file
-  chown "$(stat -c '%u:%g' "$2")" "$1" 2>/dev/null && chmod "$(stat -c '%a' "$2")" "$1" 2>/dev/null || result owner
-  [ ! -e /sys/fs/selinux/enforce ] || chcon --reference="$2" "$1" 2>/dev/null || result owner
+# A temporary file beside a FILE, in $staged. What an earlier run could not take away, because of a power cut, is swept.
+stage() {
+  for stale in "${1%/*}"/.edgeherd.*; do
+    maker=${stale##*/.edgeherd.}
+    grep -q EDGEHERD "/proc/${maker%%.*}/cmdline" 2>/dev/null || rm -f "$stale"
+  done
+  temps=$temps$staged$newline
+  staged=$(mktemp "${1%/*}/.edgeherd.$$.XXXXXX" 2>&1) || { error=$staged staged=; why "$error"; }
 }
-stage() { # FILE: a temporary file in its folder; its name in $staged
-  staged=$(mktemp "${1%/*}/.edgeherd.XXXXXX" 2>&1) || why "$staged"
-  temps="$temps ${staged#"$R"}"
+fill() { # base64 in, to $staged. What cat says is about the disk; what base64 says, the hash says better.
+  { base64 -d 2>/dev/null | cat > "$staged"; } 2>&1
+}
+dress() { # OWNER MODE LIKE: a new owner and mode, and the SELinux context of the file that it replaces
+  chown "$1" "$staged" 2>/dev/null && chmod "$2" "$staged" 2>/dev/null || result owner
+  [ ! -e "$R/sys/fs/selinux/enforce" ] || [ ! -e "$3" ] || chcon --reference="$3" "$staged" 2>/dev/null || result owner
+  sync "$staged" 2>/dev/null || sync
 }
 trusted "$file" || result parent
 is "$file" "$before" || result changed
-find "${file%/*}" -maxdepth 1 -name '.edgeherd.??????*' -cmin +15 -exec rm -f {} \; 2>/dev/null
+# The arguments become the list of what is to be done: temporary file, file, hash before, hash after.
 set --
-reload=
-while IFS= read -r other && [ -n "$other" ]; do
+units=
+while IFS= read -r other || result incomplete; [ -n "$other" ]; do
   IFS= read -r owner
   IFS= read -r mode
   IFS= read -r had
   IFS= read -r has
-  IFS= read -r content
+  IFS= read -r content || result incomplete
   target=$R$other
   trusted "$target" || result parent
   is "$target" "$had" || result changed
-  case $other in /etc/systemd/*) reload=yes ;; esac
-  if [ "$has" = absent ]; then set -- "$@" '' "$other"; continue; fi
+  [ "$had" != "$has" ] || continue
+  case $other in /etc/systemd/*) units=changed ;; esac
   if [ ! -d "${target%/*}" ]; then
     # Everybody may look into it; what is in it has modes of its own.
     error=$( (umask 022; mkdir -p "${target%/*}") 2>&1) || why "$error"
   fi
   stage "$target"
-  error=$( { printf '%s' "$content" | base64 -d 2>/dev/null | cat > "$staged"; } 2>&1) || why "$error"
+  set -- "$@" "$staged" "$target" "$had" "$has"
+  [ "$has" != absent ] || continue
+  error=$(printf '%s' "$content" | fill) || why "$error"
   [ "$(hash "$staged")" = "$has" ] || result incomplete
   case $owner in
-    root) whose=$(stat -c '%u:%g' "$R/") ;;
-    like) whose=$(stat -c '%u:%g' "$file") ;;
-    *) if id "$owner" >/dev/null 2>&1; then whose=$owner:; else whose=$(stat -c '%u:%g' "$R/"); fi ;;
+    root) whose=$super ;;
+    like) whose=$like ;;
+    *) if id -- "$owner" >/dev/null 2>&1; then whose=$owner:; else whose=$super; fi ;;
   esac
-  chown "$whose" "$staged" 2>/dev/null && chmod "$mode" "$staged" || result owner
-  set -- "$@" "${staged#"$R"}" "$other"
+  dress "$whose" "$mode" "$target"
 done
 if [ "$after" != - ]; then
   stage "$file"
-  fresh=$staged
-  # What cat says is about the disk; what base64 says is about the connection, and the hash says it better.
-  error=$( { base64 -d 2>/dev/null | cat > "$fresh"; } 2>&1) || why "$error"
-  [ "$(hash "$fresh")" = "$after" ] || result incomplete
-  if [ "$before" = absent ]; then chown "$(stat -c '%u:%g' "$R/")" "$fresh" 2>/dev/null || result owner
-  else own "$fresh" "$file"; fi
-  sync "$fresh" 2>/dev/null || sync
-  is "$file" "$before" || result changed
+  set -- "$@" "$staged" "$file" "$before" "$after"
+  error=$(fill) || why "$error"
+  [ "$(hash "$staged")" = "$after" ] || result incomplete
+  mode=600
+  [ "$before" = absent ] || mode=$(stat -c '%a' "$file" 2>/dev/null)
+  dress "$like" "$mode" "$file"
 fi
+keep() { # LIST: the old files, as they are, under another name; unless one is not what it was
+  while [ $# -gt 0 ]; do
+    is "$2" "$3" || result changed
+    [ "$3" = absent ] || ln "$2" "$1.old" 2>/dev/null || error=$(cp -p "$2" "$1.old" 2>&1) || why "$error"
+    shift 4
+  done
+}
+put() { # LIST: what is added or changed
+  while [ $# -gt 0 ]; do
+    if [ "$4" != absent ]; then
+      error=$(mv -f "$1" "$2" 2>&1) || return 1
+      [ ! -e "$R/sys/fs/selinux/enforce" ] || [ "$3" != absent ] || restorecon "$2" 2>/dev/null
+    fi
+    shift 4
+  done
+}
+drop() { # LIST: what is removed
+  while [ $# -gt 0 ]; do
+    [ "$4" != absent ] || error=$(rm -f "$2" 2>&1) || return 1
+    shift 4
+  done
+}
+undo() { # LIST: as it was, but for what somebody else has changed since
+  trouble=
+  while [ $# -gt 0 ]; do
+    if ! is "$2" "$4"; then is "$2" "$3" || trouble='changed'
+    elif [ "$3" = absent ]; then rm -f "$2"
+    else mv -f "$1.old" "$2" || trouble=unwritable
+    fi 2>/dev/null
+    shift 4
+  done
+}
+keep "$@"
 # From here on it must be finished, whatever becomes of the connection: a new file needs its restart.
 trap '' HUP INT PIPE TERM
-while [ $# -gt 0 ]; do
-  if [ -z "$1" ]; then rm -f "$R$2"; else mv -f "$R$1" "$R$2"; [ ! -e /sys/fs/selinux/enforce ] || restorecon "$R$2" 2>/dev/null; fi || result unwritable
-  shift 2
-done
-if [ "$after" != - ]; then
-  [ "$before" = absent ] || ln "$file" "$fresh.old" 2>/dev/null || cp -p "$file" "$fresh.old" 2>/dev/null || result unwritable
-  error=$(mv -f "$fresh" "$file" 2>&1) || why "$error"
-  [ "$before" != absent ] || [ ! -e /sys/fs/selinux/enforce ] || restorecon "$file" 2>/dev/null
-fi
-[ -z "$reload" ] || timeout -k 5 60 systemctl daemon-reload >/dev/null 2>&1 </dev/null
-act() {
-  case $action in
-    none) return 0 ;;
-    config-apply)
-      timeout -k 5 20 systemctl reset-failed "$unit" >/dev/null 2>&1 </dev/null
-      output=$(timeout -k 5 180 iotedge config apply 2>&1 </dev/null) ;;
-    *)
-      timeout -k 5 20 systemctl reset-failed "$unit" >/dev/null 2>&1 </dev/null
-      timeout -k 5 120 systemctl restart "$unit" >/dev/null 2>&1 </dev/null
-      return 0 ;;
-  esac
+# What is removed goes last: a file that names it must not outlive it.
+put "$@" && drop "$@" || { undo "$@"; why "$error"; }
+# KILL, because the programs inherit that TERM is ignored.
+limit() { timeout -s KILL "$@" 2>/dev/null </dev/null; }
+reload() { [ -z "$units" ] || limit 60 systemctl daemon-reload >/dev/null; }
+act() { # false when 'iotedge config apply' says no; that it does not end says nothing
+  [ "$action" != none ] || return 0
+  limit 20 systemctl reset-failed "$unit" >/dev/null
+  if [ "$action" = config-apply ]; then
+    output=$(timeout -s KILL 180 iotedge config apply -c "$path" 2>&1 </dev/null) || [ $? -gt 128 ]
+  else
+    limit 120 systemctl restart "$unit" >/dev/null || :
+  fi
 }
 accepted() { # whether the daemon took its settings: yes when it serves, no when it ended with 153, yes when in doubt
   case $action in none | retire) return 0 ;; esac
   turns=0
   while [ "$turns" -lt 20 ]; do
-    state=$(timeout 10 systemctl show "$unit" -p ActiveState -p ExecMainStatus 2>/dev/null </dev/null)
+    state=$(limit 5 systemctl show "$unit" -p ActiveState -p ExecMainStatus)
     case $state in
       *ActiveState=failed*) case $state in *ExecMainStatus=153*) return 1 ;; *) return 0 ;; esac ;;
-      *ActiveState=active*) timeout 5 iotedge list >/dev/null 2>&1 </dev/null && return 0 ;;
+      *ActiveState=active*) limit 5 iotedge list >/dev/null && return 0 ;;
     esac
     sleep 0.5 2>/dev/null || sleep 1
     turns=$((turns + 1))
   done
 }
-output=
-if act && accepted; then result applied; fi
-if [ "$after" != - ]; then
-  if [ "$before" = absent ]; then rm -f "$file"; else mv -f "$fresh.old" "$file"; fi
-  case $output in
-    '' | *successfully*) act ;;
-  esac
-fi
-case $output in
+reload
+said=
+if act; then ! accepted || result applied; else said=${output:-nothing}; fi
+undo "$@"
+reload
+# 'iotedge config apply' restarts nothing when it says no.
+[ $# = 0 ] || [ -n "$said" ] || act
+[ -z "$trouble" ] || result "$trouble"
+case $said in
+  *'No space left'* | *'quota exceeded'* | *'Read-only file system'*) why "$said" ;;
   *'hostname in the config'*) result hostname ;;
   *) result refused ;;
 esac
 """
 
 _CHECK = r"""
-timeout -k 5 240 iotedge check --output json 2>/dev/null </dev/null | head -c 262144 | say check
+timeout 240 iotedge check --output json 2>/dev/null </dev/null | head -c 262144 | say check
 """
+
+
+_BECOME_ROOT = (
+    """text=$(printf %s "$0" | tr '~`' '\\012\\041'); """
+    """if [ "$(id -u)" = 0 ]; then exec sh -c "$text"; else exec sudo -n sh -c "$text"; fi"""
+)
 
 
 def _command(script: str) -> str:
     """The script as one command line for the device's login shell, as root.
 
-    `sh -c` because stdin is for the parameters; `sudo -n` because nobody is there to type a password.
+    `sh -c` because stdin is for the parameters; `sudo -n` because nobody is there to type a password. Line breaks and
+    exclamation marks travel as '~' and '`', because csh takes neither in quotes.
     """
-    inner = shlex.quote(f"{_FRAME}{script}")
-    outer = 'if [ "$(id -u)" = 0 ]; then exec sh -c "$0"; else exec sudo -n sh -c "$0"; fi'
-    return f"exec /bin/sh -c {shlex.quote(outer)} {inner}"
+    text = f"{_FRAME}{script}".translate({ord("\n"): "~", ord("!"): "`"})
+    return f"exec /bin/sh -c {shlex.quote(_BECOME_ROOT)} {shlex.quote(text)}"
 
 
 _OBSERVE_COMMAND, _APPLY_COMMAND, _CHECK_COMMAND = (_command(script) for script in (_OBSERVE, _APPLY, _CHECK))

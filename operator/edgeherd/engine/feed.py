@@ -42,6 +42,7 @@ class Feeder:
             device.force_delete,
             device.requested_at,
             device.renew_key,
+            device.check_requested,
             bool(device.finalizers),
         )
         if self._seen.get(device.key) == matters:
@@ -84,7 +85,9 @@ class Feeder:
 def _at_rest(device: EdgeDevice) -> bool:
     ready = device.status.condition("Ready")
     healthy = ready is not None and ready.status == "True" and ready.observed_generation == device.generation
-    return healthy and device.requested_at == device.status.last_handled_reconcile_at
+    checked = device.status.check.handled_at if device.status.check else ""
+    answered = not device.check_requested or device.check_requested == checked
+    return healthy and answered and device.requested_at == device.status.last_handled_reconcile_at
 
 
 def _is_ready(hub: HubConnection) -> bool:

@@ -20,6 +20,9 @@ from edgeherd.model import EdgeDevice, Key, PlannedChange
 SLACK_SECONDS = 2
 """The device's clocks are read in whole seconds, one after the other."""
 
+REVIVAL_SECONDS = 300.0
+"""A daemon that gave up is started again so often, unless somebody asks for it: what it missed may be mended by now."""
+
 CONTESTED_TIMES = 3
 CONTESTED_SECONDS = 1800.0
 """Somebody who undoes our work so often within this time does it on purpose; every round stops the device's modules."""
@@ -32,6 +35,7 @@ class Applied:
     facts: Facts
     version: config.Version
     config_hash: str
+    """As the status has it, 'sha256:...'; empty where there is no file yet."""
     plan: tuple[PlannedChange, ...] = ()
     restarted: bool = False
     events: tuple[tuple[str, str], ...] = ()
@@ -70,7 +74,7 @@ class _Sight:
             before=self.facts.sha256,
             content=content,
             others=others,
-            unit=wanted.UNITS[self.version.dialect][0],
+            unit=wanted.daemon_unit(self.device, self.version.dialect),
             action=self.action,
         )
 
@@ -78,7 +82,7 @@ class _Sight:
         return Applied(
             facts=self.facts,
             version=self.version,
-            config_hash=self.facts.sha256,
+            config_hash=_hash(self.facts),
             restarted=restarted,
             events=events,
         )
@@ -89,7 +93,7 @@ class ConfigurationLink:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._revived: dict[Key, str] = {}
+        self._revived: dict[Key, float] = {}
         self._corrected: dict[Key, collections.deque[float]] = {}
 
     def forget(self, key: Key) -> None:
@@ -109,26 +113,41 @@ class ConfigurationLink:
             Stalled: the file, the runtime or another writer needs a human.
         """
         device = intent.device
+        if intent.certificate is not None and device.runtime.operating_system == "Windows":
+            message = (
+                "A certificate from a Secret is not placed on Windows devices. Put it there, and give its thumbprint and "
+                "paths in spec.identity.x509."
+            )
+            raise Stalled("CertificateNotPlaced", message)
         look = Look(path=device.runtime.config_path or "", others=wanted.looked_at(device))
         facts = await session.observe(look)
         version = _version(device, facts)
+        only_reports = applied_before and not device.correct_drift
         if facts.kind == "absent" and device.runtime.operating_system == "Windows":
-            return await self._initialize(session, intent, facts, version)
+            return await self._initialize(session, intent, facts, version, only_reports=only_reports)
         sight = _sight(intent, facts, version, look)
         if not sight.edit.changes and not sight.others:
-            return await self._awake(session, sight)
+            return await self._awake(session, sight, only_reports=only_reports)
         plan = _plan(sight)
-        if not device.correct_drift and applied_before:
+        if only_reports:
             return dataclasses.replace(sight.applied(), plan=plan)
-        await self._carry_out(session, sight, is_drift=applied_before and not _spec_changed(device))
-        reason = "ConfigDriftCorrected" if applied_before else "ConfigApplied"
+        _require_free_hostname(sight)
+        is_drift = applied_before and not _spec_changed(device)
+        await self._carry_out(session, sight, is_drift=is_drift)
+        reason = "ConfigDriftCorrected" if is_drift else "ConfigApplied"
         what = ", ".join(change.path.removeprefix("device:") for change in plan)
         return sight.applied((reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True)
 
-    async def _awake(self, session: Session, sight: _Sight) -> Applied:
-        """All files are right: is it what the daemon runs with? It is restarted at most once for a content."""
+    async def _awake(self, session: Session, sight: _Sight, *, only_reports: bool) -> Applied:
+        """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""
         device, facts = sight.device, sight.facts
-        if not device.correct_drift or self._revived.get(device.key) == facts.sha256:
+        last = self._revived.get(device.key)
+        asked = device.requested_at != device.status.last_handled_reconcile_at
+        too_soon = last is not None and self._clock() - last < REVIVAL_SECONDS and not asked
+        if only_reports and not facts.taken:
+            change = PlannedChange(path="device:iotedge config apply", action="Change", restart="Daemon")
+            return dataclasses.replace(sight.applied(), plan=(change,))
+        if only_reports or too_soon:
             return sight.applied()
         if not facts.taken:
             event = ("ConfigApplied", f"{facts.path} was right, but 'iotedge config apply' had not been run; it was.")
@@ -138,7 +157,7 @@ class ConfigurationLink:
             event = ("DaemonRestarted", f"{facts.path} is newer than the daemon's start; it was restarted.")
         else:
             return sight.applied()
-        self._revived[device.key] = facts.sha256
+        self._revived[device.key] = self._clock()
         _require(await session.apply(sight.change(content=None)), sight)
         return sight.applied(event, restarted=True)
 
@@ -147,7 +166,9 @@ class ConfigurationLink:
         content = sight.edit.content if sight.edit.changes else None
         content_hash = config.fingerprint(sight.edit.content)
         if content is not None and device.status.device.rejected_hash == f"sha256:{content_hash}":
-            message = f"The daemon refused this configuration before; {sight.facts.path} is as it was. Change the spec or the file."
+            before = device.status.condition("ConfigApplied")
+            told = before is not None and before.reason == "ConfigRejected"
+            message = before.message if before is not None and told else _REFUSED.format(path=sight.facts.path)
             raise RejectedError(message, content_hash)
         if is_drift:
             self._require_peace(device, sight.facts.path)
@@ -165,9 +186,17 @@ class ConfigurationLink:
             )
             raise Stalled("ConfigContested", message)
 
-    async def _initialize(self, session: Session, intent: Intent, facts: Facts, version: config.Version) -> Applied:
+    async def _initialize(
+        self, session: Session, intent: Intent, facts: Facts, version: config.Version, *, only_reports: bool
+    ) -> Applied:
         """A Windows device whose runtime was installed and never initialised. It can be done once only."""
+        if only_reports:
+            change = PlannedChange(path=f"device:{facts.path}", action="Add", restart="Daemon")
+            return Applied(facts=facts, version=version, config_hash="", plan=(change,))
         runtime = intent.device.runtime
+        if intent.device.x509 is not None:
+            message = "The device was never initialised. Run 'Initialize-IoTEdge -ManualX509' on it; from then on it is kept right."
+            raise Stalled("InitializationFailed", message)
         result = await session.initialize(
             Initialization(
                 connection_string=intent.connection_string,
@@ -186,7 +215,7 @@ class ConfigurationLink:
             )
             raise Stalled("InitializationFailed", message)
         event = ("DeviceInitialized", "The runtime was initialised with 'Initialize-IoTEdge'.")
-        return Applied(facts=facts, version=version, config_hash=facts.sha256, restarted=True, events=(event,))
+        return Applied(facts=facts, version=version, config_hash=_hash(facts), restarted=True, events=(event,))
 
 
 def _sight(intent: Intent, facts: Facts, version: config.Version, look: Look) -> _Sight:
@@ -220,6 +249,17 @@ def _plan(sight: _Sight) -> tuple[PlannedChange, ...]:
     return tuple(changes)
 
 
+def _hash(facts: Facts) -> str:
+    return "" if facts.kind == "absent" else f"sha256:{facts.sha256}"
+
+
+def _require_free_hostname(sight: _Sight) -> None:
+    """`iotedge config apply` would refuse (from 1.3 on): why write the file, only to put it back?"""
+    renames = any(change.path == "hostname" and change.action == "Change" for change in sight.edit.changes)
+    if sight.version.numbers >= (1, 3) and renames and sight.facts.taken and sight.facts.modules:
+        _require(Result.HOSTNAME, sight)
+
+
 def _spec_changed(device: EdgeDevice) -> bool:
     return device.status.device.applied_generation != device.generation
 
@@ -232,7 +272,7 @@ def _is_outdated(device: EdgeDevice, facts: Facts) -> bool:
     """
     if facts.modified is None or facts.started is None or facts.now is None:
         return False
-    if device.status.device.config_hash == f"sha256:{facts.sha256}":
+    if device.status.device.config_hash == _hash(facts):
         return False
     return facts.started + SLACK_SECONDS < facts.modified <= facts.now
 
@@ -243,6 +283,9 @@ def _version(device: EdgeDevice, facts: Facts) -> config.Version:
         raise Waiting("RuntimeNotFound", message, retry_after=60)
     version = config.Version.parse(facts.version)
     insisted, found = device.runtime.dialect, version.dialect.value
+    if device.runtime.operating_system == "Windows" and version.dialect is config.Dialect.TOML:
+        message = f"The device runs IoT Edge {facts.version}, which is not for Windows. Set spec.runtime.operatingSystem to 'Linux'."
+        raise Stalled("RuntimeDiffers", message)
     if insisted not in {"Auto", found}:
         message = (
             f"The device runs IoT Edge {facts.version}, whose file is a {found}; spec.runtime.dialect is '{insisted}'."
@@ -275,24 +318,25 @@ def _require(result: Result, sight: _Sight) -> None:
         return
     reason, retry_after, template = _OUTCOMES[result]
     message = template.format(path=sight.facts.path)
-    if reason == "ConfigRejected":
+    # A host name that is refused may be taken later, when the containers are gone: that is not remembered.
+    if result is Result.REFUSED:
         raise RejectedError(message, config.fingerprint(sight.edit.content))
     if retry_after is None:
         raise Stalled(reason, message)
     raise Waiting(reason, message, retry_after=retry_after)
 
 
+_REFUSED = (
+    "The daemon refuses the new configuration; {path} was put back as it was, and this is not tried again. "
+    "Change the spec or the file."
+)
 _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
-    Result.REFUSED: (
-        "ConfigRejected",
-        None,
-        "The daemon refused the new configuration; {path} was put back as it was.",
-    ),
+    Result.REFUSED: ("ConfigRejected", None, _REFUSED),
     Result.HOSTNAME: (
-        "ConfigRejected",
+        "HostNameInUse",
         None,
         (
-            "'iotedge config apply' refuses another host name while there are containers; {path} was put back. "
+            "'iotedge config apply' refuses another host name while there are containers; {path} is as it was. "
             "Remove the containers on the device, or take spec.runtime.hostname back."
         ),
     ),

@@ -40,38 +40,52 @@ def judge_daemon(facts: Facts, *, enabled: bool, now: float | None = None) -> No
         Waiting: not yet.
         Stalled: only a human can mend it.
     """
-    unit = facts.unit
-    name = (unit.name or "iotedge.service").removesuffix(".service")
-    words = Words(unit=name, logs=f"'journalctl -u {name}' on the device")
-    if unit.load_state == "not-found":
+    words = _words(facts)
+    if facts.unit.load_state == "not-found":
         raise Stalled("DaemonMissing", f"The device has no unit '{words.unit}'. Reinstall the runtime.")
-    engine = facts.engine
-    if engine is not None and engine.active_state not in {"active", "activating", "reloading"} and not _agent(facts):
-        message = f"The container engine ('{engine.name}') is {engine.active_state}. Start it; see its own journal for the reason."
-        raise Waiting("ContainerEngineDown", message, retry_after=30)
-    _judge_unit(facts, words)
+    agent, found = _agent(facts), trouble(facts.journal)
+    # An engine that starts edgeAgent is there, whatever its unit is called; so is one that is not complained of.
+    if agent is None and found in {None, Trouble.ENGINE}:
+        _require_engine(facts)
+    _judge_unit(facts, found, words)
     if not enabled:
         message = "The identity is disabled in the hub (spec.identity.status), so the device cannot connect. Enable it when it may."
         raise Stalled("IdentityDisabled", message)
-    agent = _agent(facts)
     if agent is None or agent.status != "running":
-        raise _no_agent(facts, agent, words, time.time() if now is None else now)
+        raise _no_agent(facts, agent, found, words, time.time() if now is None else now)
     _require_fresh(facts, agent)
+    _require_services(facts, words)
+
+
+def _words(facts: Facts) -> Words:
+    name = facts.unit.name or "iotedge.service"
+    unit = name.removesuffix(".service")
+    # Windows' services have plain names.
+    return Words(
+        unit=unit, logs=f"'journalctl -u {unit}' on the device" if unit != name else "'Get-IoTEdgeLog' on the device"
+    )
 
 
 def _agent(facts: Facts) -> Module | None:
     return next((module for module in facts.modules if module.name == "edgeAgent"), None)
 
 
-def _judge_unit(facts: Facts, words: Words) -> None:
+def _require_engine(facts: Facts) -> None:
+    engine = facts.engine
+    if engine is not None and engine.active_state not in {"active", "activating", "reloading"}:
+        message = f"The container engine ('{engine.name}') is {engine.active_state or 'unknown'}. Start it; see its own log for the reason."
+        raise Waiting("ContainerEngineDown", message, retry_after=30)
+
+
+def _judge_unit(facts: Facts, found: Trouble | None, words: Words) -> None:
     unit: Unit = facts.unit
     if unit.active_state == "failed" and unit.exec_main_status == BAD_SETTINGS:
         message = f"The daemon cannot load its settings (exit {BAD_SETTINGS}). Run 'iotedge check' on the device."
         raise Waiting("DaemonRefusesConfig", message, retry_after=10)
-    if unit.active_state == "activating" and unit.sub_state == "auto-restart":
-        found = trouble(facts.journal)
-        if found is not None:
-            raise _because(found, words)
+    ends = unit.active_state == "activating" and unit.sub_state == "auto-restart"
+    if found is not None and (ends or unit.active_state == "failed"):
+        raise _because(found, words)
+    if ends:
         message = f"The daemon ends again and again (exit {unit.exec_main_status}). See {words.logs}."
         raise Waiting("DaemonCrashing", message, retry_after=10)
     if unit.active_state != "active" or unit.sub_state != "running":
@@ -85,28 +99,40 @@ def _judge_unit(facts: Facts, words: Words) -> None:
 
 
 def _age(facts: Facts) -> int | None:
-    """Seconds since the daemon's start."""
-    return None if facts.now is None or facts.started is None else facts.now - facts.started
+    """Seconds since the daemon's start; None where the device's clocks contradict each other (as in some containers)."""
+    if facts.now is None or facts.started is None or facts.started > facts.now:
+        return None
+    return facts.now - facts.started
 
 
-def _no_agent(facts: Facts, agent: Module | None, words: Words, now: float) -> ReconcileError:
-    found = trouble(facts.journal)
+def _no_agent(facts: Facts, agent: Module | None, found: Trouble | None, words: Words, now: float) -> ReconcileError:
     skew = 0 if facts.now is None else round(facts.now - now)
-    if found is Trouble.KEY_REFUSED and abs(skew) > SKEW_SECONDS:
+    if found in {Trouble.KEY_REFUSED, Trouble.TLS} and abs(skew) > SKEW_SECONDS:
         direction = "ahead" if skew > 0 else "behind"
-        message = f"The device's clock is {abs(skew)} s {direction}, so the hub takes its tokens for expired. Set it; look at NTP."
+        # No number: it would be another one at each look.
+        amount = "days" if abs(skew) > 172800 else "hours" if abs(skew) > 7200 else "minutes"
+        message = (
+            f"The device's clock is {amount} {direction}, so tokens or certificates are taken for expired or not yet "
+            "valid. Set it; look at NTP."
+        )
         return Waiting("ClockSkewed", message, retry_after=30)
     if found is not None:
         return _because(found, words)
-    for service in facts.services:
-        if service.active_state == "failed" and service.load_state == "loaded":
-            message = f"The service '{service.name}' has failed (exit {service.exec_main_status}). See 'journalctl -u {service.name}' on the device."
-            return Waiting("DaemonServiceFailed", message, retry_after=10)
+    _require_services(facts, words)
     if agent is not None:
         message = f"edgeAgent is '{agent.status}'. See 'iotedge logs edgeAgent' on the device."
         return Waiting("EdgeAgentNotRunning", message, retry_after=5)
     message = f"The daemon runs, but edgeAgent has not appeared, and its log does not say why. See {words.logs}."
     return Waiting("EdgeAgentMissing", message, retry_after=3)
+
+
+def _require_services(facts: Facts, words: Words) -> None:
+    """Modules that run lose their tokens and certificates without the other services. An inactive one is started on demand."""
+    for service in facts.services:
+        if service is not facts.engine and service.active_state == "failed" and service.load_state == "loaded":
+            name = service.name.removesuffix(".service")
+            message = f"The service '{name}' has failed (exit {service.exec_main_status}). See {words.logs.replace(words.unit, name)}."
+            raise Waiting("DaemonServiceFailed", message, retry_after=10)
 
 
 def _require_fresh(facts: Facts, agent: Module) -> None:
@@ -176,7 +202,7 @@ _NEXT_STEPS = {
     Trouble.IMAGE: ("ImagePullFailed", "edgeAgent's image cannot be pulled."),
     Trouble.ENGINE: (
         "ContainerEngineDown",
-        "The daemon cannot talk to the container engine. Check 'systemctl status docker' on the device.",
+        "The daemon cannot talk to the container engine. Check the engine's service on the device.",
     ),
     Trouble.SETTINGS: ("DaemonRefusesConfig", "The daemon cannot load its settings."),
 }

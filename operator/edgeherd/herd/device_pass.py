@@ -12,8 +12,9 @@ from collections.abc import Callable
 from edgeherd import conditions
 from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
+from edgeherd.config import Dialect
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.configuration import ConfigurationLink
+from edgeherd.herd.configuration import Applied, ConfigurationLink
 from edgeherd.herd.daemon import judge_daemon
 from edgeherd.herd.farewell import Farewell
 from edgeherd.herd.findings import Findings
@@ -22,6 +23,7 @@ from edgeherd.herd.identity import Claim, IdentityLink
 from edgeherd.herd.reach import Connect, HostKey, Reach
 from edgeherd.herd.rivals import Rivals
 from edgeherd.herd.visit import Visit
+from edgeherd.hub.port import Hub
 from edgeherd.model import (
     FINALIZER,
     EdgeDevice,
@@ -140,7 +142,7 @@ class DevicePass:
 
     async def _links(self, device: EdgeDevice, found: Findings) -> None:
         """The chain. `found.link` names the link that is at work, for whatever ends the pass."""
-        connection, claim = await self._claim(device, found)
+        connection, hub, claim = await self._claim(device, found)
         found.link = "SecretReady"
         text = await self._identity.store(device, connection, claim)
         found.secret_name = device.secret_name
@@ -157,10 +159,11 @@ class DevicePass:
         if applied.restarted:
             raise Waiting("DaemonRestarted", "The daemon was restarted. It is looked at again.", retry_after=2)
         judge_daemon(applied.facts, enabled=device.enabled)
+        await _require_connection(device, hub, applied)
         self._configuration.healthy(device.key)
         found.say("True", "Running", "The daemon is active and edgeAgent is running.")
 
-    async def _claim(self, device: EdgeDevice, found: Findings) -> tuple[HubConnection, Claim]:
+    async def _claim(self, device: EdgeDevice, found: Findings) -> tuple[HubConnection, Hub, Claim]:
         first = self._rivals.before(device)
         if first is not None and await self._objects.edge_device(first.namespace, first.name) is None:
             self._rivals.gone(first)  # its deletion fell into a gap of the watch
@@ -183,7 +186,7 @@ class DevicePass:
             status="Enabled" if claim.identity.enabled else "Disabled",
         )
         found.say("True", "Registered", f"The hub has the identity '{device.device_id}' as the spec wants it.")
-        return connection, claim
+        return connection, hub, claim
 
     def _with_deadline(self, device: EdgeDevice, error: ReconcileError) -> ReconcileError:
         """A device that stays out of reach is Stalled in the end, and still looked at."""
@@ -242,6 +245,27 @@ class DevicePass:
         worth_saying = was_ready or isinstance(ended_by, Stalled)
         if worth_saying and ended_by is not None and (before is None or before.reason != after.reason):
             await self._objects.event(device, warning=True, reason=after.reason, message=after.message)
+
+
+async def _require_connection(device: EdgeDevice, hub: Hub, applied: Applied) -> None:
+    """From 1.2 on containers outlive another key, so an edgeAgent that runs does not prove that the hub takes it.
+
+    The hub is asked once for a content of the file, where its credential allows it.
+    """
+    before = device.status.condition("DaemonHealthy")
+    known = device.status.device.config_hash == applied.config_hash
+    proved = known and before is not None and before.status == "True"
+    if (
+        applied.version.dialect is not Dialect.TOML
+        or proved
+        or await hub.agent_connected(device.device_id) is not False
+    ):
+        return
+    message = (
+        "edgeAgent runs, but the hub has not seen it connected since the change. See 'iotedge logs edgeAgent' and "
+        "'iotedge check' on the device."
+    )
+    raise Waiting("EdgeAgentNotConnected", message, retry_after=3)
 
 
 def _with_patience(device: EdgeDevice, link: str, error: ReconcileError) -> ReconcileError:

@@ -125,8 +125,8 @@ async def _retire(session: Session, device: EdgeDevice) -> None:
         path=facts.path,
         before=facts.sha256,
         content=edit.content if edit.changes else None,
-        others=wanted.leftovers(device, version.dialect, dict(zip(look.others, facts.hashes, strict=True))),
-        unit=wanted.UNITS[version.dialect][0],
+        others=wanted.leftovers(device, dict(zip(look.others, facts.hashes, strict=True))),
+        unit=wanted.daemon_unit(device, version.dialect),
         action=Action.RETIRE if is_yaml else Action.NONE,
     )
     await session.apply(change)

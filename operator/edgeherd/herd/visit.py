@@ -51,7 +51,7 @@ class Visit:
             found.device,
             runtime_version=applied.facts.version,
             dialect=applied.version.dialect.value,
-            config_hash=f"sha256:{applied.config_hash}",
+            config_hash=applied.config_hash,
             applied_generation=known.applied_generation if applied.plan else device.generation,
             rejected_hash="",
         )

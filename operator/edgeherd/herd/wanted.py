@@ -38,6 +38,11 @@ class Intent:
     """The proxy's URL, with its login."""
 
 
+def daemon_unit(device: EdgeDevice, dialect: config.Dialect) -> str:
+    """What the device's own manager of services calls the daemon."""
+    return "iotedge" if device.runtime.operating_system == "Windows" else UNITS[dialect][0]
+
+
 def _drop_in(unit: str) -> str:
     return f"/etc/systemd/system/{unit}.d/50-edgeherd-proxy.conf"
 
@@ -102,10 +107,14 @@ def other_files(intent: Intent, dialect: config.Dialect, found: Mapping[str, str
     return tuple(wish for wish in wishes if wish.before != wish.after)
 
 
-def leftovers(device: EdgeDevice, dialect: config.Dialect, found: Mapping[str, str]) -> tuple[OtherFile, ...]:
-    """The files that we put beside the daemon's, to be removed from a device that is let go."""
+def leftovers(device: EdgeDevice, found: Mapping[str, str]) -> tuple[OtherFile, ...]:
+    """The files that we put beside the daemon's, to be removed from a device that is let go.
+
+    Those of the other dialect too: the runtime may have been updated since.
+    """
     placed = device.x509 is not None and device.x509.secret_name is not None
-    ours = [*_DROP_INS, PROXY_LOGIN, *(certificate_paths(device, dialect) if placed else ())]
+    certificates = [path for dialect in config.Dialect for path in certificate_paths(device, dialect)]
+    ours = dict.fromkeys([*_DROP_INS, PROXY_LOGIN, *(certificates if placed else ())])
     there = [path for path in ours if found.get(path, ABSENT) != ABSENT]
     return tuple(_other(path, None, found, Owner.ROOT, "600") for path in there)
 
@@ -156,7 +165,8 @@ def proxy_url(device: EdgeDevice, secret: Secret | None) -> str | None:
     url = device.runtime.https_proxy
     if url is None or secret is None:
         return url
-    username, password = (secret.data.get(key, b"") for key in ("username", "password"))
+    # Whoever made the Secret from a file has a line break at the end.
+    username, password = (secret.data.get(key, b"").rstrip(b"\r\n") for key in ("username", "password"))
     if not username or not password:
         message = f"Secret '{secret.name}' (spec.runtime.proxy.credentialsSecretRef) needs 'username' and 'password'. Mend it."
         raise Stalled("ProxySecretInvalid", message)
@@ -174,7 +184,7 @@ def registry_auth(device: EdgeDevice, secret: Secret) -> config.RegistryAuth:
     try:
         found = json.loads(secret.data.get(".dockerconfigjson", b""))["auths"]
         auths = {_server(key): value for key, value in found.items()}
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         message = f"{where} has no usable '.dockerconfigjson'. Create it with 'kubectl create secret docker-registry'."
         raise Stalled("RegistrySecretInvalid", message) from None
     image = device.runtime.agent_image
@@ -209,12 +219,19 @@ def _registry_of(image: str) -> str:
 
 
 def _login(entry: object) -> tuple[str, str]:
+    """User name and password, as Docker and Kubernetes read them; empty where there are none that can be used."""
     if not isinstance(entry, dict):
         return "", ""
     username, password = entry.get("username", ""), entry.get("password", "")
     if not (username and password) and isinstance(entry.get("auth"), str):
+        encoded = "".join(entry["auth"].split()).rstrip("=")
         try:
-            username, _, password = base64.b64decode(entry["auth"], validate=True).decode().partition(":")
+            text = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True).decode()
         except ValueError:
             return "", ""
-    return (username, password) if isinstance(username, str) and isinstance(password, str) else ("", "")
+        username, _, password = text.rstrip("\r\n\0").partition(":")
+    if not isinstance(username, str) or not isinstance(password, str):
+        return "", ""
+    # JSON may hold half a character, which no file of a device can.
+    fits = all(not "\ud800" <= character <= "\udfff" for character in username + password)
+    return (username, password) if fits else ("", "")

@@ -179,20 +179,19 @@ class Registry:
         self._failures, self._down = 0, None
         self.budget.served()
 
-    async def twin_etag(self, device_id: str) -> str | None:
-        """The identity's etag as the twin mirrors it; None where it cannot be told."""
+    async def twin(self, read: Callable[[Any], object]) -> object:
+        """What `read` takes from a twin; None where twins may not be read, or for any trouble."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._no_twins_until:
             return None
         async with self._twin_reads:
             try:
-                etag = await self._run(lambda manager: manager.get_twin(device_id).device_etag)
+                return await self._run(read)
             except RefusedError:
                 self._no_twins_until = loop.time() + NO_TWINS_SECONDS
                 return None
             except HubError:
                 return None
-        return etag if isinstance(etag, str) and etag else None
 
     async def query(self, text: str) -> list[Any]:
         """All rows of a query. The index lags behind: never proof that something is there or not."""
@@ -247,7 +246,13 @@ class AzureHub:
 
     async def glance(self, device_id: str) -> str | None:
         """See `port.Hub`."""
-        return await self._registry.twin_etag(device_id)
+        etag = await self._registry.twin(lambda manager: manager.get_twin(device_id).device_etag)
+        return etag if isinstance(etag, str) and etag else None
+
+    async def agent_connected(self, device_id: str) -> bool | None:
+        """See `port.Hub`."""
+        state = await self._registry.twin(lambda m: m.get_module_twin(device_id, "$edgeAgent").connection_state)
+        return state == "Connected" if isinstance(state, str) else None
 
     async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
         """See `port.Hub`."""

@@ -105,6 +105,9 @@ class Hub(Protocol):
         None where the twin cannot tell: no permission, no twin, or any trouble. `get` decides then.
         """
 
+    async def agent_connected(self, device_id: str) -> bool | None:
+        """Whether the hub sees the device's edgeAgent connected; None where it cannot be told, as with `glance`."""
+
     async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
         """Create an edge-enabled identity with exactly these credentials; AlreadyExistsError when there is one."""
 

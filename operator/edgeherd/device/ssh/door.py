@@ -5,9 +5,14 @@ same), and nothing is read from the operator's own ~/.ssh or agent. Nothing is f
 """
 
 import asyncio
+import concurrent.futures
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Iterator, Sequence
+import getpass
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import TypeVar
 
 import asyncssh
 
@@ -24,14 +29,44 @@ from edgeherd.device.ssh import trust
 from edgeherd.device.ssh.session import SshSession, cause, fingerprint
 
 CONNECT_SECONDS = 10.0
+"""Until there is a connection."""
 LOGIN_SECONDS = 15.0
+"""From then on, until there is a login."""
 KEEPALIVE_SECONDS = 15
 """A connection on which three of these go unanswered is given up."""
+ADDRESSES = 3
+"""So many of a host's addresses are tried: whoever serves its name could list more than there is time for."""
 
-_KEX = ("mlkem768x25519-sha256", "curve25519-sha256", "ecdh-sha2-nistp256")
+_KEX = (
+    "mlkem768x25519-sha256",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",  # its name before OpenSSH 7.4
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group14-sha256",
+)
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
+_OPTIONS: Mapping[str, object] = {
+    "config": None,
+    "agent_path": None,
+    "gss_host": None,
+    "x509_trusted_certs": None,
+    "x509_trusted_cert_paths": [],
+    "kex_algs": _KEX,
+    "encryption_algs": _CIPHERS,
+    "compression_algs": ["none"],
+    "login_timeout": 0,  # the deadline is ours
+    "keepalive_interval": KEEPALIVE_SECONDS,
+    "keepalive_count_max": 3,
+}
+
+_RESOLVERS = concurrent.futures.ThreadPoolExecutor(max_workers=32, thread_name_prefix="resolver")
+"""Of its own: names that hang must not hold up anything else that needs a thread."""
 
 _Tunnel = asyncssh.SSHClientConnection | None
+_T = TypeVar("_T")
 
 
 class _Client(asyncssh.SSHClient):
@@ -40,10 +75,16 @@ class _Client(asyncssh.SSHClient):
     Remembers which one was shown, so that a mismatch can say both fingerprints.
     """
 
-    def __init__(self, pinned: tuple[str, ...]) -> None:
+    def __init__(self, deadline: asyncio.Timeout, pinned: tuple[str, ...] = ()) -> None:
+        self._deadline = deadline
         self._pinned = pinned
         self.presented = ""
         self.password_expired = False
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        del conn
+        if not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time() + LOGIN_SECONDS)
 
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         del host, addr, port
@@ -65,9 +106,24 @@ class _Client(asyncssh.SSHClient):
 class _Shared:
     """A connection to a jump host, and how many sessions go through it."""
 
-    lock: asyncio.Lock = dataclasses.field(default_factory=asyncio.Lock)
-    connection: _Tunnel = None
     users: int = 0
+    opening: "asyncio.Task[asyncssh.SSHClientConnection] | None" = None
+
+    async def connection(self, login: Login) -> asyncssh.SSHClientConnection:
+        """The one that is open or being opened; a new one when that failed or broke. One user's end is no other's."""
+        task = self.opening
+        if task is None or (task.done() and (task.exception() or task.result().is_closed())):
+            task = self.opening = asyncio.create_task(_open(login, None))
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        """When nobody uses it any more."""
+        if self.opening is None:
+            return
+        self.opening.cancel()
+        await asyncio.wait([self.opening])
+        if not self.opening.cancelled() and self.opening.exception() is None:
+            await _close(self.opening.result())
 
 
 class SshDoor:
@@ -75,6 +131,11 @@ class SshDoor:
 
     def __init__(self) -> None:
         self._jump_hosts: dict[Login, _Shared] = {}
+        try:
+            getpass.getuser()
+        except (KeyError, OSError):
+            # A container's user often has no name. asyncssh wants one, for ~/.ssh/config, which is not even read.
+            os.environ["LOGNAME"] = "edgeherd"
 
     @contextlib.asynccontextmanager
     async def connect(self, login: Login) -> AsyncIterator[SshSession]:
@@ -103,23 +164,8 @@ class SshDoor:
             AddressNotAllowedError, JumpHostError, UnreachableError: as `connect`.
         """
         async with self._tunnel(login.jump) as tunnel:
-            for address in await _addresses(login, tunnel):
-                options = asyncssh.SSHClientConnectionOptions(
-                    config=None, kex_algs=_KEX, encryption_algs=_CIPHERS, connect_timeout=CONNECT_SECONDS
-                )
-                with _failures():
-                    async with asyncio.timeout(CONNECT_SECONDS + LOGIN_SECONDS):
-                        key = await asyncssh.get_server_host_key(
-                            address,
-                            login.port,
-                            tunnel=tunnel,
-                            config=None,
-                            server_host_key_algs=trust.HOST_KEYS,
-                            options=options,
-                        )
-                if key is not None:
-                    return " ".join(key.export_public_key("openssh").decode().split()[:2])
-        raise UnreachableError("it shows no host key")
+            key = await _first(login, tunnel, lambda address: _shown(login, address, tunnel))
+        return " ".join(key.export_public_key("openssh").decode().split()[:2])
 
     @contextlib.asynccontextmanager
     async def _tunnel(self, login: Login | None) -> AsyncIterator[_Tunnel]:
@@ -129,19 +175,21 @@ class SshDoor:
         shared = self._jump_hosts.setdefault(login, _Shared())
         shared.users += 1
         try:
-            async with shared.lock:
-                if shared.connection is None or shared.connection.is_closed():
-                    try:
-                        shared.connection = await _open(login, None)
-                    except DeviceError as exc:
-                        raise JumpHostError(exc) from None
-            yield shared.connection
+            try:
+                connection = await shared.connection(login)
+            except DeviceError as exc:
+                raise JumpHostError(exc) from None
+            try:
+                yield connection
+            except UnreachableError:
+                if connection.is_closed():
+                    raise JumpHostError(UnreachableError("the connection to it broke")) from None
+                raise
         finally:
             shared.users -= 1
             if not shared.users:
                 del self._jump_hosts[login]
-                if shared.connection is not None:
-                    await _close(shared.connection)
+                await shared.close()
 
 
 async def _close(connection: asyncssh.SSHClientConnection) -> None:
@@ -158,65 +206,85 @@ async def _addresses(login: Login, tunnel: _Tunnel) -> list[str]:
         return [login.host]
     if addresses.parsed(login.host):
         return addresses.allowed([login.host], login.limits)
+    look_up = asyncio.get_running_loop().run_in_executor(
+        _RESOLVERS, lambda: socket.getaddrinfo(login.host, login.port, type=socket.SOCK_STREAM)
+    )
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            found = await asyncio.get_running_loop().getaddrinfo(login.host, login.port, type=1)
+            found = await look_up
     except TimeoutError:
         raise UnreachableError("its name could not be looked up in time") from None
+    except UnicodeError:
+        raise UnreachableError("its name is none that can be looked up") from None
     except OSError as exc:
         raise UnreachableError(cause(exc)) from None
-    return addresses.allowed([str(entry[4][0]) for entry in found], login.limits)
+    return addresses.allowed([str(entry[4][0]) for entry in found], login.limits)[:ADDRESSES]
 
 
-async def _open(login: Login, tunnel: _Tunnel) -> asyncssh.SSHClientConnection:
-    """A connection with a login, at the first of the host's addresses that answers."""
-    pins = trust.pinned(login)
-    keys = trust.client_keys(login)
+async def _first(login: Login, tunnel: _Tunnel, attempt: Callable[[str], Awaitable[_T]]) -> _T:
+    """What the first of the host's addresses gives that can be reached."""
     *others, last = await _addresses(login, tunnel)
     for address in others:
         with contextlib.suppress(UnreachableError):
-            return await _connected(login, address, tunnel, pins, keys)
-    return await _connected(login, last, tunnel, pins, keys)
+            return await attempt(address)
+    return await attempt(last)
+
+
+async def _open(login: Login, tunnel: _Tunnel) -> asyncssh.SSHClientConnection:
+    """A connection with a login."""
+    pins = await trust.pinned(login)
+    keys = await trust.client_keys(login)
+    options = {
+        **_OPTIONS,
+        "username": login.user,
+        "client_keys": keys or None,
+        "password": login.password,
+        "known_hosts": (pins.keys, pins.authorities, pins.revoked),
+        "host_key_alias": login.host,
+        "server_host_key_algs": pins.algorithms,
+        "preferred_auth": _methods(login),
+    }
+    return await _first(login, tunnel, lambda address: _connected(login, address, tunnel, pins, options))
 
 
 async def _connected(
-    login: Login, address: str, tunnel: _Tunnel, pins: trust.Pins, keys: Sequence[asyncssh.SSHKeyPair]
+    login: Login, address: str, tunnel: _Tunnel, pins: trust.Pins, options: Mapping[str, object]
 ) -> asyncssh.SSHClientConnection:
-    client = _Client(pins.prints)
-    try:
-        with _failures():
-            async with asyncio.timeout(CONNECT_SECONDS + LOGIN_SECONDS):
+    with _failures():
+        async with asyncio.timeout(CONNECT_SECONDS) as deadline:
+            client = _Client(deadline, pins.prints)
+            try:
                 connection, _ = await asyncssh.create_connection(
-                    lambda: client,
-                    address,
-                    login.port,
-                    tunnel=tunnel,
-                    config=None,
-                    username=login.user,
-                    client_keys=keys,
-                    password=login.password,
-                    known_hosts=(pins.keys, pins.authorities, pins.revoked),
-                    host_key_alias=login.host,
-                    server_host_key_algs=pins.algorithms,
-                    x509_trusted_certs=None,
-                    agent_path=None,
-                    kex_algs=_KEX,
-                    encryption_algs=_CIPHERS,
-                    compression_algs=["none"],
-                    preferred_auth=_methods(login),
-                    connect_timeout=CONNECT_SECONDS,
-                    login_timeout=LOGIN_SECONDS,
-                    keepalive_interval=KEEPALIVE_SECONDS,
-                    keepalive_count_max=3,
+                    lambda: client, address, login.port, tunnel=tunnel, **options
                 )
-    except asyncssh.HostKeyNotVerifiable:
-        presented = client.presented or "a key or certificate that is revoked, expired or for another host"
-        raise HostKeyMismatchError(presented, pins.fingerprints) from None
-    except asyncssh.PermissionDenied:
-        what = "key" if login.private_key else "password"
-        message = "the password has expired" if client.password_expired else f"it does not accept this user and {what}"
-        raise LoginRefusedError(message) from None
+            except asyncssh.HostKeyNotVerifiable:
+                presented = client.presented or "a key or certificate that is revoked, expired or for another host"
+                raise HostKeyMismatchError(presented, pins.fingerprints) from None
+            except asyncssh.PermissionDenied:
+                if client.password_expired:
+                    raise LoginRefusedError("the password has expired") from None
+                means = [*(["key"] if login.private_key else []), *(["password"] if login.password else [])]
+                raise LoginRefusedError(f"it does not accept this user and {' and '.join(means)}") from None
     return connection
+
+
+async def _shown(login: Login, address: str, tunnel: _Tunnel) -> asyncssh.SSHKey:
+    with _failures():
+        async with asyncio.timeout(CONNECT_SECONDS) as deadline:
+            options = asyncssh.SSHClientConnectionOptions(
+                **_OPTIONS, client_keys=None, username=login.user, client_factory=lambda: _Client(deadline)
+            )
+            key = await asyncssh.get_server_host_key(
+                address,
+                login.port,
+                tunnel=tunnel,
+                config=None,
+                server_host_key_algs=trust.HOST_KEYS,
+                options=options,
+            )
+    if key is None:
+        raise UnreachableError("it shows no host key")
+    return key
 
 
 def _methods(login: Login) -> list[str]:
@@ -229,15 +297,20 @@ def _methods(login: Login) -> list[str]:
 
 @contextlib.contextmanager
 def _failures() -> Iterator[None]:
-    """What goes wrong on the way, as `UnreachableError`; who is refused is the caller's."""
+    """What goes wrong on the way, as `UnreachableError`."""
     try:
         yield
-    except (asyncssh.HostKeyNotVerifiable, asyncssh.PermissionDenied):
+    except DeviceError:
         raise
     except TimeoutError:
         raise UnreachableError("it did not answer in time") from None
     except asyncssh.KeyExchangeFailed:
         message = "no key exchange, cipher or host key type is common to both sides"
         raise UnreachableError(message) from None
-    except (OSError, asyncssh.Error) as exc:
+    except asyncssh.ChannelOpenError as exc:
+        if exc.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+            message = "the jump host does not allow this connection (AllowTcpForwarding, PermitOpen)"
+            raise UnreachableError(message) from None
+        raise UnreachableError("the jump host cannot connect to it") from None
+    except Exception as exc:  # noqa: BLE001 - packets that make no sense come out of asyncssh as anything
         raise UnreachableError(cause(exc)) from None

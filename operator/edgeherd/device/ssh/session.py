@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import secrets
+import socket
 from typing import Protocol
 
 import asyncssh
@@ -12,7 +14,9 @@ from edgeherd.device.errand import Errand
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import (
     Change,
+    DeviceError,
     Initialization,
+    LoginRefusedError,
     Look,
     OddAnswerError,
     Platform,
@@ -23,6 +27,9 @@ from edgeherd.device.port import (
 
 OUTPUT_BYTES = 4 * 1024 * 1024
 """More than any answer has: a file of 1 MiB in base64, and all the rest."""
+
+_EXPIRED = b"Password change required"
+"""What OpenSSH's sshd says in place of running a command, whether the login was by password or by key."""
 
 
 class _Scripts(Protocol):
@@ -69,17 +76,24 @@ class SshSession:
         nonce = secrets.token_hex(16)
         try:
             stdin = errand.stdin(nonce)
-            async with asyncio.timeout(errand.seconds):
-                output, errors, status = await self._exchange(errand.command, stdin)
         except ValueError as exc:
             raise OddAnswerError(str(exc)) from None
+        try:
+            async with asyncio.timeout(errand.seconds):
+                output, errors, status = await self._exchange(errand.command, stdin)
+        except DeviceError:
+            raise
         except TimeoutError:
             message = f"the device did not finish within {errand.seconds:.0f} s"
             raise UnreachableError(message) from None
-        except (OSError, asyncssh.Error) as exc:
+        except asyncssh.ChannelOpenError:
+            raise UnreachableError("the device opens no session") from None
+        except Exception as exc:  # noqa: BLE001 - packets that make no sense come out of asyncssh as anything
             raise UnreachableError(cause(exc)) from None
         values = facts.framed(output, nonce)
         if not values:
+            if _EXPIRED in errors:
+                raise LoginRefusedError("the password has expired")
             if b"sudo:" in errors or b"sudo: " in output:
                 message = "sudo is missing or asks for a password"
                 raise SudoRefusedError(message)
@@ -133,14 +147,12 @@ async def _capped(reader: asyncssh.SSHReader[bytes]) -> bytes:
 
 def cause(exc: Exception) -> str:
     """A failure in words that do not change from try to try and repeat nothing that the device said."""
-    if isinstance(exc, asyncssh.ChannelOpenError):
-        if exc.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
-            return "the jump host does not allow this connection (AllowTcpForwarding, PermitOpen)"
-        return "the jump host cannot connect to it"
     if isinstance(exc, asyncssh.DisconnectError):
         return "the device closed the connection"
     if isinstance(exc, ConnectionRefusedError):
         return "the connection was refused"
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror.lower()
-    return type(exc).__name__
+    if isinstance(exc, socket.gaierror):
+        return (exc.strerror or "its name cannot be looked up").lower()
+    if isinstance(exc, OSError) and exc.errno:
+        return os.strerror(exc.errno).lower()
+    return "it does not speak SSH as it should"

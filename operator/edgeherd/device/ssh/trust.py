@@ -1,12 +1,14 @@
 """Who the other side must be, and who we are: keys and certificates, parsed once for a content.
 
 Parsing an RSA key costs 98 ms, one with a passphrase more, and known_hosts of a fleet 50 ms (measured): a pass over a
-device must pay none of it.
+device must pay none of it, and the first one must not make all others wait, so it is done in a thread.
 """
 
+import asyncio
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Generic, TypeVar
 
 import asyncssh
 
@@ -14,6 +16,7 @@ from edgeherd.device import addresses
 from edgeherd.device.port import CredentialError, Login
 
 FINGERPRINT = "SHA256:"
+AUTHORITY = "@cert-authority "
 HOST_KEYS = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
@@ -23,6 +26,10 @@ HOST_KEYS = (
     "rsa-sha2-256",
 )
 _HOST_CERTIFICATES = tuple(f"{name}-cert-v01@openssh.com" for name in HOST_KEYS)
+_PORT = 22
+"""Lines of known_hosts name every port but this one."""
+
+_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,10 +54,44 @@ class Pins:
         return list(dict.fromkeys([*certificates, *(name for name in pinned if name in HOST_KEYS), *HOST_KEYS]))
 
 
-_known_hosts = functools.lru_cache(maxsize=64)(asyncssh.import_known_hosts)
+class _Once(Generic[_T]):
+    """What a content was parsed to. Content that cannot be parsed is tried again each time."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+        self._values: list[_T] = []
+
+    async def value(self, parse: Callable[[], _T]) -> _T:
+        if not self._values:
+            async with self._lock:
+                if not self._values:
+                    self._values.append(await asyncio.to_thread(parse))
+        return self._values[0]
 
 
-def pinned(login: Login) -> Pins:
+class _KnownHosts:
+    """A known_hosts file. Trying 10,000 hashed lines costs as much as parsing them, so what was found is kept too."""
+
+    def __init__(self, text: str) -> None:
+        self.match = functools.lru_cache(maxsize=1024)(asyncssh.import_known_hosts(text).match)
+
+
+@functools.lru_cache(maxsize=64)
+def _known_hosts(text: str) -> _Once[_KnownHosts]:
+    del text
+    return _Once()
+
+
+@functools.lru_cache(maxsize=4096)
+def _private_key(content: bytes, passphrase: str | None) -> _Once[asyncssh.SSHKey]:
+    del content, passphrase
+    return _Once()
+
+
+_public_key = functools.lru_cache(maxsize=4096)(asyncssh.import_public_key)
+
+
+async def pinned(login: Login) -> Pins:
     """The host keys and the host certificate authorities that are trusted for this host.
 
     Raises:
@@ -61,14 +102,13 @@ def pinned(login: Login) -> Pins:
     revoked: list[asyncssh.SSHKey] = []
     try:
         for line in login.host_keys:
-            if line.startswith(FINGERPRINT):
-                continue
-            is_authority = line.startswith("@cert-authority ")
-            key = asyncssh.import_public_key(line.removeprefix("@cert-authority "))
-            (authorities if is_authority else keys).append(key)
-        if login.known_hosts:
+            if not line.startswith(FINGERPRINT):
+                (authorities if line.startswith(AUTHORITY) else keys).append(_public_key(line.removeprefix(AUTHORITY)))
+        text = login.known_hosts
+        if text:
+            known = await _known_hosts(text).value(lambda: _KnownHosts(text))
             address = login.host if addresses.parsed(login.host) else ""
-            matches = _known_hosts(login.known_hosts).match(login.host, address, login.port)
+            matches = known.match(login.host, address, login.port if login.port != _PORT else None)
             keys.extend(matches[0])
             authorities.extend(matches[1])
             revoked.extend(matches[2])
@@ -79,21 +119,17 @@ def pinned(login: Login) -> Pins:
     return Pins(keys, authorities, revoked, prints)
 
 
-@functools.lru_cache(maxsize=256)
-def _private_key(content: bytes, passphrase: str | None) -> asyncssh.SSHKey:
-    return asyncssh.import_private_key(content, passphrase)
-
-
-def client_keys(login: Login) -> Sequence[asyncssh.SSHKeyPair]:
+async def client_keys(login: Login) -> Sequence[asyncssh.SSHKeyPair]:
     """What proves who we are; nothing for a login by password alone.
 
     Raises:
         CredentialError: the key or its certificate cannot be read.
     """
-    if not login.private_key:
+    content, passphrase = login.private_key, login.passphrase
+    if not content:
         return []
     try:
-        key = _private_key(login.private_key, login.passphrase)
+        key = await _private_key(content, passphrase).value(lambda: asyncssh.import_private_key(content, passphrase))
         if not login.certificate:
             return asyncssh.load_keypairs([key])
         return asyncssh.load_keypairs([(key, asyncssh.import_certificate(login.certificate))])

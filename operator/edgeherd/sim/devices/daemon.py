@@ -30,6 +30,12 @@ def _report(process: asyncio.Task[None]) -> None:
         process.get_loop().call_exception_handler(context)
 
 
+def _reason(said: words.Words, answer: Answer) -> str:
+    if answer.unreachable:
+        return said.no_connection.format(why=answer.unreachable)
+    return said.refused(answer.status, answer.body) if answer.status else answer.reason
+
+
 class Daemon:
     """The unit, its process, and the containers."""
 
@@ -218,7 +224,8 @@ class Daemon:
         """Whether edgeAgent runs. What was there once is started again without asking anybody."""
         said = self._runtime.words
         if self._moods.engine_down:
-            self._warn(words.NO_ENGINE)
+            self._engine_says("0", words.NO_ENGINE)
+            self._warn(said.lost_engine.format(image=settings.agent_image))
             return False
         status = self.agent_status
         if not status and (trouble := await self._create_agent(settings)) is not None:
@@ -226,11 +233,13 @@ class Daemon:
             return False
         if status and status != "running":
             self._say("INFO", said.again.format(status=status))
-            for module in self.modules.all():
-                self.modules.run(module.name, module.image)
         if self._moods.agent_status:
+            # Not even for a moment: `iotedge list` may look just then.
             self.modules.end(AGENT, self._moods.agent_status)
             return False
+        if status and status != "running":
+            for module in self.modules.all():
+                self.modules.run(module.name, module.image)
         self._say("INFO", said.running)
         return True
 
@@ -241,11 +250,13 @@ class Daemon:
         if answer is None:
             return said.not_simulated.format(source=settings.source)
         if not answer.accepted:
-            return said.identity.format(why=answer.reason)
+            return said.identity.format(why=_reason(said, answer))
         self._say("INFO", said.creating.format(name=AGENT, image=settings.agent_image))
         await asyncio.sleep(self._pace.pull)
         if self._moods.agent_never_comes:
-            return said.pull.format(image=settings.agent_image, why=words.NO_MANIFEST)
+            why = words.NO_MANIFEST.format(image=settings.agent_image)
+            self._engine_says("HTTP 404 Not Found", why)
+            return said.pull.format(image=settings.agent_image, why=why)
         self.modules.run(AGENT, settings.agent_image)
         self._say("INFO", said.created.format(name=AGENT))
         return None
@@ -255,10 +266,10 @@ class Daemon:
         if settings.x509 is None and settings.connection is None:
             return None
         if self._moods.no_network:
-            return Answer(accepted=False, reason=words.NO_NAME)
+            return Answer(accepted=False, unreachable=self._runtime.words.no_name)
         if self._moods.clock_skew <= -_TOKEN_LIFETIME:
             # Such a token has expired before it was made.
-            return Answer(accepted=False, reason=words.UNAUTHORIZED)
+            return Answer(accepted=False, status="401 Unauthorized", body=words.UNAUTHORIZED)
         if settings.connection is not None:
             return await self._hub.ask(settings.connection)
         assert settings.x509 is not None  # noqa: S101 - one of them is there
@@ -297,6 +308,10 @@ class Daemon:
 
     def _say(self, level: str, text: str) -> None:
         self._journal.write(self._runtime.program, level, text)
+
+    def _engine_says(self, status: str, why: str) -> None:
+        if text := self._runtime.words.engine_says:
+            self._say("WARN", text.format(status=status, why=why))
 
     def _warn(self, why: str) -> None:
         self._say("WARN", self._runtime.words.watchdog.format(why=why))

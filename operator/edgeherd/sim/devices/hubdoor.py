@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from edgeherd import config
+from edgeherd.sim.devices.words import CLASSIC, NOT_TRUSTED
 
 API_VERSION = "2020-03-13"
 _AGENT = "$edgeAgent"
@@ -27,10 +28,16 @@ _LIFETIME = 3600
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the hub said. `reason` is what the daemon writes into its journal when it was no."""
+    """What the hub said: when it was no, the daemon writes into its journal why.
+
+    `unreachable` is for a connection that failed, `status` and `body` for an answer, `reason` for anything else.
+    """
 
     accepted: bool
     reason: str = ""
+    unreachable: str = ""
+    status: str = ""
+    body: str = ""
 
 
 class Hub(Protocol):
@@ -125,14 +132,18 @@ class HttpsHub:
         url = f"https://{host_name}:{self._port}{path}"
         try:
             async with self._session.request(method, url, **more) as response:
-                status, words = response.status, response.reason
+                status, words, body = response.status, response.reason, await response.text()
         except TimeoutError:
-            return Answer(accepted=False, reason="Could not make hub request: operation timed out")
-        except (aiohttp.ClientError, OSError) as exc:
-            return Answer(accepted=False, reason=f"Could not make hub request: {type(exc).__name__}")
+            return Answer(accepted=False, unreachable="Connection timed out (os error 110)")
+        except aiohttp.ClientConnectorDNSError:
+            return Answer(accepted=False, unreachable=CLASSIC.no_name)
+        except (aiohttp.ClientSSLError, ssl.SSLError):
+            return Answer(accepted=False, unreachable=NOT_TRUSTED)
+        except (aiohttp.ClientError, OSError):
+            return Answer(accepted=False, unreachable="tcp connect error: Connection refused (os error 111)")
         if status in {200, 204}:
             return Answer(accepted=True)
-        return Answer(accepted=False, reason=f"HTTP response error: [{status} {words}]")
+        return Answer(accepted=False, status=f"{status} {words}", body=body.replace("\n", " "))
 
 
 @contextlib.asynccontextmanager

@@ -5,24 +5,34 @@ of a text are entries of their own, as each cause of an error is one.
 """
 
 import dataclasses
+import json
 import urllib.parse
 
-NO_MANIFEST = "manifest unknown: manifest unknown"
-NO_NAME = (
-    "error trying to connect: dns error: failed to lookup address information: Temporary failure in name resolution"
-)
+NO_MANIFEST = "manifest for {image} not found: manifest unknown: manifest unknown"
 NO_ENGINE = "error trying to connect: Connection refused (os error 111)"
-UNAUTHORIZED = "HTTP response error: [401 Unauthorized]"
+NOT_TRUSTED = (
+    "error:0A000086:SSL routines:tls_post_process_server_certificate:certificate verify failed:"
+    "ssl/statem/statem_clnt.c:1889: (unable to get local issuer certificate)"
+)
+UNAUTHORIZED = '{"Message":"ErrorCode:IotHubUnauthorizedAccess;Unauthorized","ExceptionMessage":"Tracking ID:0"}'
+"""What the hub answers to a token that has expired."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
     """What one generation of the daemon says. Texts with braces are formats."""
 
+    no_name: str
+    no_connection: str
+    refusal: str
+
     starting: str
     bad_settings: str
     bad_start: str
     no_engine: str
+    lost_engine: str
+    engine_says: str
+    """What is written before the watchdog's complaint; nothing where that one has the causes."""
     watchdog: str
     stopping: str
     changed: str
@@ -35,8 +45,19 @@ class Words:
     running: str
     not_simulated: str = "provisioning by '{source}' is not simulated"
 
+    def refused(self, status: str, body: str) -> str:
+        """What becomes of the hub's answer, such as '401 Unauthorized' and JSON."""
+        try:
+            said = json.loads(body)["Message"]
+        except (ValueError, KeyError, TypeError):
+            said = f"HTTP error {status}"
+        return self.refusal.format(status=status, body=body, message=said)
+
 
 CLASSIC = Words(
+    no_name="failed to lookup address information: Name or service not known",
+    no_connection="Could not perform HTTP request\n\tcaused by: error trying to connect: {why}",
+    refusal="HTTP request failed: [{status}] {body}",
     starting="Starting Azure IoT Edge Security Daemon\nVersion - {version}",
     bad_settings="The daemon could not start up successfully: Could not load settings\n\tcaused by: {why}",
     bad_start="The daemon could not start up successfully: A module runtime error occurred",
@@ -44,11 +65,19 @@ CLASSIC = Words(
         "The daemon could not start up successfully: Could not initialize module runtime\n"
         "\tcaused by: Container runtime error\n\tcaused by: {why}"
     ),
+    lost_engine=(
+        "A module runtime error occurred.\n\tcaused by: Could not list modules\n\tcaused by: Container runtime error\n"
+        f"\tcaused by: {NO_ENGINE}"
+    ),
+    engine_says="",
     watchdog="Error in watchdog when checking for edge runtime status:\n{why}",
     stopping="Stopping all modules...",
     changed="Change to configuration file detected.",
     removing="Removing all modules...",
-    identity="A module runtime error occurred.\n\tcaused by: Could not get module edgeAgent\n\tcaused by: {why}",
+    identity=(
+        "A module runtime error occurred.\n\tcaused by: Could not get identity $edgeAgent\n"
+        "\tcaused by: Could not get module $edgeAgent\n\tcaused by: {why}"
+    ),
     creating="Creating and starting edge runtime module {name}\nPulling image {image}...",
     pull="A module runtime error occurred.\n\tcaused by: Could not pull image {image}\n\tcaused by: {why}",
     created="Successfully started module {name}",
@@ -56,19 +85,27 @@ CLASSIC = Words(
     running="Edge runtime is running.",
 )
 AZIOT = Words(
+    no_name="dns error: failed to lookup address information: Temporary failure in name resolution",
+    no_connection="error trying to connect: {why}",
+    refusal="{message}",
     starting="Starting Azure IoT Edge Daemon\nVersion - {version}",
     bad_settings="Failed to load settings: {why}",
-    bad_start="Failed to initialize module runtime: A module runtime error occurred",
-    no_engine="Failed to initialize module runtime: {why}",
+    bad_start="Watchdog error count has exceeded allowed retries",
+    no_engine=(
+        "container runtime error\n\nCaused by:\n    0: {why}\n"
+        "Failed to initialize module runtime: runtime operation error: initialize module runtime"
+    ),
+    lost_engine='Failed to pull Edge runtime module: registry operation error: pull image "{image}"',
+    engine_says="container runtime error\n\nCaused by:\n    {status}: {why}",
     watchdog="Error in watchdog: {why}",
     stopping="Stopping all modules...",
     changed="Change to device information detected",
     removing="Removing all modules...",
-    identity="Failed to update $edgeAgent identity: {why}",
+    identity="Failed to update $edgeAgent identity: Hub client error\ncaused by: {why}",
     creating="Creating and starting Edge runtime module {name}...\nPulling image {image}...",
-    pull="Failed to pull Edge runtime module: {why}",
+    pull='Failed to pull Edge runtime module: registry operation error: pull image "{image}"',
     created="Created Edge runtime module {name}\nStarted Edge runtime module {name}",
-    again="Edge runtime status is {status}, starting module now...",
+    again="Edge runtime status is {status}, starting runtime now...",
     running="Edge runtime is running",
 )
 

@@ -1,0 +1,219 @@
+"""A device for the Linux scripts: a folder with files, the tools of one kind, and stub programs before them."""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+from collections.abc import Sequence
+
+import pytest
+
+from edgeherd.device import scripts
+from edgeherd.device.errand import Errand
+from edgeherd.device.facts import Facts, framed, parse
+from edgeherd.device.port import ABSENT, Action, Change, Look, OtherFile, Owner
+
+NONCE = "5e1f"
+CONFIG = "/etc/iotedge/config.yaml"
+OLD = b'provisioning:\r\n  device_connection_string: "old"\n\xff'
+NEW = b"provisioning:\n  device_connection_string: 'new'" + b"\n# filler" * 2000
+REFUSED = b"exit=153\n"
+"""Settings with which the daemon of the lab ends."""
+UNPARSABLE = b"could not parse\n"
+"""Settings that `iotedge config apply` of the lab does not take."""
+RESTART = ["reset-failed iotedge.service", "restart iotedge.service"]
+APPLY = ["reset-failed iotedge.service", "iotedge config apply -c /etc/iotedge/config.yaml"]
+TOOLS = "sh cat cp cut tr head tail stat base64 sha256sum mktemp mkdir chown chmod mv rm ln sync timeout id sed grep date sleep"
+_PRELUDE = "#!/bin/sh\nusual=$PATH PATH=/usr/bin:/bin\nread -r _ _ _ _ _ main _ < /proc/self/stat\n"
+"""Of every stub: the tools of the machine itself; the PATH of the device in $usual, the script's process in $main."""
+_STUBS = {
+    "id": 'case $1 in -u) echo 0 ;; *) [ "$2" = aziotks ] ;; esac',
+    "sudo": 'echo "sudo must not be asked" >&2; exit 1',
+    "sleep": "echo >> ROOT/slept",
+    "daemon": """
+status=$(sed -n 's/^exit=//p' 'ROOT/etc/iotedge/config.yaml' 2>/dev/null)
+if [ -n "$status" ]; then state=failed; else state=active status=0; fi
+printf '%s\\n' Id=iotedge.service "ActiveState=$state" "ExecMainStatus=$status" > ROOT/units""",
+    "systemctl": """
+case $1 in
+  show) cat ROOT/units ;;
+  *) echo "$*" >> ROOT/calls ;;
+esac
+[ "$1" != restart ] || ROOT/stubs/daemon""",
+    "iotedge": """
+case $* in
+  version) echo 'iotedge 1.0.10 (5a1c)' ;;
+  list) printf 'NAME             STATUS           DESCRIPTION      CONFIG\\nedgeAgent        running          Up 5 minutes     x\\n' ;;
+  'config apply -c '*)
+    echo "iotedge $*" >> ROOT/calls
+    if grep -q 'could not' "ROOT$4"; then cat "ROOT$4" >&2; exit 1; fi
+    echo 'Note: Symmetric key will be written to /var/secrets/aziot/keyd/device-id'
+    echo 'Azure IoT Edge has been configured successfully!'
+    ROOT/stubs/daemon ;;
+esac""",
+    "journalctl": 'echo "journalctl $*"',
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """All that can be seen of a file."""
+
+    content: bytes
+    uid: int
+    gid: int
+    mode: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: pathlib.Path) -> "Trace":
+        """Of one file."""
+        status = path.lstat()
+        return cls(
+            content=path.read_bytes(),
+            uid=status.st_uid,
+            gid=status.st_gid,
+            mode=stat.S_IMODE(status.st_mode),
+            mtime_ns=status.st_mtime_ns,
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Machine:
+    """A folder that is a device."""
+
+    root: pathlib.Path
+    tools: pathlib.Path
+
+    @property
+    def config(self) -> pathlib.Path:
+        """The daemon's file."""
+        return self.at(CONFIG)
+
+    @property
+    def calls(self) -> list[str]:
+        """What was asked of systemctl, but for `show`, and of `iotedge config`."""
+        log = self.root / "calls"
+        return log.read_text().splitlines() if log.exists() else []
+
+    def at(self, path: str) -> pathlib.Path:
+        """Where a file of the device is."""
+        return self.root / path.removeprefix("/")
+
+    def write(self, path: str, content: bytes, mode: int = 0o600) -> pathlib.Path:
+        """Put a file there, and its folders."""
+        file = self.at(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+        file.chmod(mode)
+        return file
+
+    def stub(self, name: str, body: str) -> None:
+        """Put a program in. REAL is the one behind it, ROOT the device; see also _PRELUDE."""
+        path = self.root / "stubs" / name
+        text = f"{_PRELUDE}{body}\n".replace("REAL", str(self.tools / name)).replace("ROOT", str(self.root))
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def units(self, text: str) -> None:
+        """What `systemctl show` prints."""
+        (self.root / "units").write_text(text)
+
+    def run(
+        self, errand: Errand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
+    ) -> dict[str, bytes]:
+        """Run a script as the operator does; what it said."""
+        return framed(self.output(errand, stdin=stdin, login=login).stdout, NONCE)
+
+    def output(
+        self, errand: Errand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a script as the operator does."""
+        return subprocess.run(
+            [*login, "-c", errand.command],
+            input=errand.stdin(NONCE) if stdin is None else stdin,
+            capture_output=True,
+            env={"PATH": f"{self.root}/stubs:{self.tools}", "EDGEHERD_DEVICE_ROOT": str(self.root), "HOME": "/nowhere"},
+            cwd=self.root / "cwd",
+            timeout=60,
+            start_new_session=True,
+            check=False,
+        )
+
+    def observe(self, path: str = CONFIG, *others: str) -> Facts:
+        """Look at it."""
+        return parse(self.run(scripts.observe(Look(path=path, others=others))), others=len(others))
+
+    def apply(self, wanted: Change) -> str:
+        """Change it; the result, or 'silence'."""
+        return self.run(scripts.apply(wanted)).get("result", b"silence").decode().strip()
+
+    def files(self) -> dict[str, Trace]:
+        """All files under /etc, by path."""
+        etc = self.root / "etc"
+        return {f"/{file.relative_to(self.root)}": Trace.of(file) for file in etc.rglob("*") if file.is_file()}
+
+    def leftovers(self) -> list[str]:
+        """Temporary files, anywhere."""
+        return sorted(path.name for path in (self.root / "etc").rglob(".edgeherd.*"))
+
+
+def digest(content: bytes | None) -> str:
+    """What stands for a file's content in a change."""
+    return ABSENT if content is None else hashlib.sha256(content).hexdigest()
+
+
+def change(
+    content: bytes | None = NEW,
+    *others: OtherFile,
+    before: bytes | None = OLD,
+    path: str = CONFIG,
+    action: Action = Action.RESTART,
+) -> Change:
+    """A change of the daemon's file."""
+    return Change(
+        path=path, before=digest(before), content=content, others=others, unit="iotedge.service", action=action
+    )
+
+
+def other(
+    path: str,
+    content: bytes | None,
+    *,
+    before: bytes | None = None,
+    owner: Owner = Owner.ROOT,
+    mode: str = "600",
+) -> OtherFile:
+    """A change of a file beside it."""
+    return OtherFile(path=path, before=digest(before), content=content, owner=owner, mode=mode)
+
+
+@pytest.fixture(scope="session", params=["dash", "busybox"])
+def tools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the shell and the tools of one kind."""
+    kind = shutil.which(request.param)
+    if kind is None:
+        pytest.skip(f"{request.param} is not installed")
+    folder = tmp_path_factory.mktemp(request.param)
+    for name in TOOLS.split():
+        target = kind if request.param == "busybox" or name == "sh" else shutil.which(name)
+        assert target is not None
+        (folder / name).symlink_to(target)
+    return folder
+
+
+@pytest.fixture
+def machine(tools: pathlib.Path, tmp_path: pathlib.Path) -> Machine:
+    """A machine where everything is in order and whoever logs in is root."""
+    found = Machine(root=tmp_path, tools=tools)
+    for name in ("stubs", "cwd"):
+        (tmp_path / name).mkdir()
+    for name, body in _STUBS.items():
+        found.stub(name, body)
+    found.write(CONFIG, OLD, 0o400)
+    os.utime(found.config, ns=(1_600_000_000_123_456_789, 1_600_000_000_123_456_789))
+    found.units("Id=iotedge.service\nLoadState=loaded\nActiveState=active\nSubState=running\n")
+    return found

@@ -1,0 +1,179 @@
+"""Servers that mean no good, until there is a login: each ends in time, and nothing of what it said is in the error."""
+
+import asyncio
+import contextlib
+import os
+import random
+import struct
+
+import asyncssh
+import pytest
+from rogue_lab import HOST_KEY, SAID, Rogue, between, ends, listening, login, raw, rogue, says
+from sshd_lab import Sshd, key, public
+
+from edgeherd.device.port import DeviceError, HostKeyMismatchError, LoginRefusedError, UnreachableError
+from edgeherd.device.ssh import SshDoor
+
+pytestmark = pytest.mark.usefixtures("short_deadlines")
+
+
+@pytest.mark.parametrize(
+    ("text", "again"),
+    [
+        pytest.param(b"", False, id="nothing"),
+        pytest.param(b"SSH-2.0-mind-the-gap\r\n", False, id="its name and nothing more"),
+        pytest.param(b"SSH-1.5-mind-the-gap\r\n", False, id="a version of long ago"),
+        pytest.param(b"HTTP/1.1 400 mind-the-gap\r\n\r\n", False, id="another protocol"),
+        pytest.param(b"mind-the-gap\r\n", True, id="endless banners"),
+        pytest.param(b"mind-the-gap" * 100, True, id="one endless line"),
+        pytest.param(b"SSH-2.0-Odd\r\n" + b"\xff" * 64, False, id="a packet of nonsense"),
+        pytest.param(b"SSH-2.0-Odd\r\n\x00\x00\x80\x00" + b"\x00" * 64, True, id="a packet that is long"),
+        pytest.param(b"SSH-2.0-Odd\r\n\x00\x00\x00\x0c\x0a\x02" + b"\x00" * 10, True, id="endless ignored packets"),
+        pytest.param(
+            b"SSH-2.0-Odd\r\n" + struct.pack(">IBBI", 44, 8, 1, 2) + struct.pack(">I", 12) + SAID.encode() + bytes(14),
+            False,
+            id="a farewell",
+        ),
+    ],
+)
+async def test_what_is_no_ssh_server_is_unreachable_in_time(text: bytes, again: bool) -> None:
+    """Silence, tarpits and noise all end at the deadline or before; asking for the host key too."""
+    async with listening(says(text, again=again)) as port:
+        await ends(port, UnreachableError)
+        async with asyncio.timeout(8):
+            with pytest.raises(UnreachableError):
+                await SshDoor().host_key(login(port))
+
+
+async def test_a_server_that_hangs_up_at_once() -> None:
+    """As one does that has too many guests."""
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async with listening(serve) as port:
+        await ends(port, UnreachableError)
+
+
+async def test_a_tarpit_that_answers_byte_by_byte(sshd: Sshd) -> None:
+    """Each answer comes in time, all of them do not."""
+    async with between(sshd, lambda chunk, _: chunk, pause=0.05) as port:
+        await ends(port, UnreachableError, host_keys=(public(sshd.host_key),))
+
+
+async def test_bytes_that_somebody_changed_on_the_way(sshd: Sshd) -> None:
+    """Wherever it is: nothing but a DeviceError comes of it, and never another host key."""
+    dice = random.Random(7)  # noqa: S311 - nothing is kept secret with it
+    good = public(sshd.host_key)
+
+    async def one(where: int, flip: int) -> None:
+        def change(chunk: bytes, start: int) -> bytes:
+            changed = bytearray(chunk)
+            if start <= where < start + len(chunk):
+                changed[where - start] ^= flip
+            return bytes(changed)
+
+        async with between(sshd, change) as port:
+            with contextlib.suppress(DeviceError):
+                async with SshDoor().connect(sshd.login(port=port, host_keys=(good,))) as there:
+                    assert there.fingerprint == sshd.host_key.get_fingerprint()
+            with contextlib.suppress(DeviceError):
+                assert await SshDoor().host_key(sshd.login(port=port)) == good
+
+    for _ in range(8):
+        await asyncio.gather(*(one(dice.randrange(2200), 1 << dice.randrange(8)) for _ in range(12)))
+
+
+async def test_another_host_key() -> None:
+    """It hears no user name."""
+    heard: list[str] = []
+
+    class Listens(Rogue):
+        def begin_auth(self, username: str) -> bool:
+            heard.append(username)
+            return True
+
+    async with rogue(Listens) as port:
+        await ends(port, HostKeyMismatchError, host_keys=(public(key()),))
+    assert not heard
+
+
+async def test_endless_banners_before_the_login() -> None:
+    """In packets of their own."""
+
+    class Talks(Rogue):
+        async def begin_auth(self, username: str) -> bool:
+            del username
+            assert self.connection is not None
+            while not self.connection.is_closed():
+                self.connection.send_auth_banner(SAID * 100)
+                await asyncio.sleep(0)
+            return True
+
+    async with rogue(Talks) as port:
+        assert await ends(port, UnreachableError) == "it did not answer in time"
+
+
+async def test_silence_after_the_key_exchange() -> None:
+    """Nobody is let in, and nobody is refused."""
+
+    class Silent(Rogue):
+        async def begin_auth(self, username: str) -> bool:
+            del username
+            await asyncio.sleep(60)
+            return True
+
+    async with rogue(Silent) as port:
+        assert await ends(port, UnreachableError) == "it did not answer in time"
+        assert await SshDoor().host_key(login(port)) == public(HOST_KEY)
+
+
+async def test_refusals_without_end() -> None:
+    """Each with the same offer; every method is tried once, and the password sent once."""
+    tried: list[str] = []
+
+    class Refuses(Rogue):
+        def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+            del username, key
+            tried.append("key")
+            return False
+
+        def password_auth_supported(self) -> bool:
+            return True
+
+        def validate_password(self, username: str, password: str) -> bool:
+            del username
+            tried.append(password)
+            return False
+
+    async with rogue(Refuses) as port:
+        await ends(port, LoginRefusedError, password="mauve")
+    assert tried == ["key", "mauve"]
+
+
+async def test_a_farewell_in_its_own_words() -> None:
+    """They are not repeated."""
+
+    class Leaves(Rogue):
+        def begin_auth(self, username: str) -> bool:
+            del username
+            assert self.connection is not None
+            self.connection.disconnect(asyncssh.DISC_BY_APPLICATION, SAID)
+            return True
+
+    async with rogue(Leaves) as port:
+        assert await ends(port, UnreachableError) == "the device closed the connection"
+
+
+async def test_garbage_after_the_key_exchange() -> None:
+    """No packet has such a tag."""
+
+    class Garbles(Rogue):
+        def begin_auth(self, username: str) -> bool:
+            del username
+            assert self.connection is not None
+            raw(self.connection).write(os.urandom(4096))
+            return True
+
+    async with rogue(Garbles) as port:
+        await ends(port, UnreachableError)

@@ -1,0 +1,379 @@
+"""How a device is reached: credentials from Secrets, host keys of first use, and what a failure means."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from herd_lab import connection, edge_device
+from session_lab import Network, Vault
+
+from edgeherd.device.port import (
+    AddressNotAllowedError,
+    CredentialError,
+    DeviceError,
+    HostKeyMismatchError,
+    JumpHostError,
+    Limits,
+    Login,
+    LoginRefusedError,
+    OddAnswerError,
+    Platform,
+    SudoRefusedError,
+    UnreachableError,
+)
+from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.herd.reach import Reach, as_next_step
+from edgeherd.model import KNOWN_HOSTS_TYPE
+
+KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
+KNOWN = "press-01-known-hosts"
+TARGET = {"host": "h", "user": "u", "credentialsSecretRef": {"name": "ssh"}}
+PINNED = {**TARGET, "hostKeys": [KEY]}
+TRUSTING = {**TARGET, "hostKeyPolicy": "TrustOnFirstUse"}
+JUMP = {"host": "j", "port": 2222, "user": "ju", "credentialsSecretRef": {"name": "jump"}}
+LOGIN = Login(host="h", port=22, user="u", private_key=b"PRIVATE", host_keys=(KEY,))
+
+
+@dataclasses.dataclass
+class Lab:
+    """One cluster, one network, one Reach; what happens to them is in one list."""
+
+    log: list[str]
+    vault: Vault
+    network: Network
+    reach: Reach
+
+    async def login(self, **ssh: Any) -> Login:
+        """As the link asks for it."""
+        return await self.reach.login(edge_device(ssh=ssh), connection())
+
+
+@pytest.fixture
+def lab() -> Lab:
+    """With a Secret for the device and one for the jump host."""
+    log: list[str] = []
+    vault, network = Vault(log), Network(log)
+    vault.secrets |= _secret(vault, "ssh", {"ssh-privatekey": "PRIVATE"})
+    vault.secrets |= _secret(vault, "jump", {"password": "pw"})
+    network.keys = {"h": KEY, "j": OTHER_KEY}
+    return Lab(log, vault, network, Reach(vault, network.host_key))  # type: ignore[arg-type]
+
+
+def _secret(vault: Vault, name: str, data: dict[str, str | bytes]) -> dict[str, Any]:
+    vault.put(name, **data)
+    return vault.secrets
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        pytest.param({"ssh-privatekey": "PRIVATE"}, LOGIN, id="a key"),
+        pytest.param(
+            {
+                "ssh-privatekey": "PRIVATE",
+                "passphrase": "pp",
+                "ssh-certificate": "CERT",
+                "known_hosts": "h ssh-ed25519 X",
+            },
+            dataclasses.replace(LOGIN, passphrase="pp", certificate=b"CERT", known_hosts="h ssh-ed25519 X"),
+            id="all that goes with a key",
+        ),
+        pytest.param(
+            {"password": "p\u00e4"}, dataclasses.replace(LOGIN, private_key=b"", password="p\u00e4"), id="a password"
+        ),
+        pytest.param(
+            {"ssh-privatekey": "\n", "password": "pw"},
+            dataclasses.replace(LOGIN, private_key=b"", password="pw"),
+            id="a password, and a key that is none",
+        ),
+    ],
+)
+async def test_credentials_come_from_the_secret(lab: Lab, data: dict[str, str], expected: Login) -> None:
+    """Nothing of them shows in a repr."""
+    lab.vault.put("ssh", **data)
+    found = await lab.login(**PINNED)
+    assert found == expected
+    assert not any(value in repr(found) for value in ("PRIVATE", "'pp'", "'pw'"))
+    assert lab.log == []
+
+
+async def test_the_administrators_limits_hold_for_both_hops(lab: Lab) -> None:
+    """So does the platform, which decides about the scripts."""
+    device = edge_device(
+        ssh={**PINNED, "jumpHost": {**JUMP, "hostKeys": [OTHER_KEY]}}, runtime={"operatingSystem": "Windows"}
+    )
+    limits = Limits(networks=("10.0.0.0/8",), ports=(22, 2222))
+    found = await lab.reach.login(device, connection(allowedCIDRs=["10.0.0.0/8"], allowedPorts=[22, 2222]))
+    jump = Login(
+        host="j",
+        port=2222,
+        user="ju",
+        password="pw",
+        host_keys=(OTHER_KEY,),
+        limits=limits,
+        platform=Platform.WINDOWS,
+    )
+    assert found == dataclasses.replace(LOGIN, jump=jump, limits=limits, platform=Platform.WINDOWS)
+    assert (await lab.reach.login(device, None)).limits == Limits()
+
+
+NO_SECRET = "There is no Secret '{}' ({}.credentialsSecretRef). Create it with 'kubectl create secret generic --type=kubernetes.io/ssh-auth'."
+
+
+@pytest.mark.parametrize(
+    ("ssh", "name", "data", "expected"),
+    [
+        pytest.param(
+            PINNED,
+            "ssh",
+            None,
+            Waiting("SshSecretNotFound", NO_SECRET.format("ssh", "spec.ssh"), retry_after=30),
+            id="no Secret",
+        ),
+        pytest.param(
+            {**PINNED, "jumpHost": JUMP},
+            "jump",
+            None,
+            Waiting("SshSecretNotFound", NO_SECRET.format("jump", "spec.ssh.jumpHost"), retry_after=30),
+            id="no Secret for the jump host",
+        ),
+        pytest.param(
+            PINNED,
+            "ssh",
+            {"ssh-privatekey": " \n", "password": ""},
+            Stalled(
+                "SshSecretInvalid",
+                "Secret 'ssh' (spec.ssh.credentialsSecretRef) has neither 'ssh-privatekey' nor 'password'. Add one of them.",
+            ),
+            id="an empty Secret",
+        ),
+        pytest.param(
+            TARGET,
+            "ssh",
+            {"password": "pw"},
+            Stalled(
+                "HostKeyNotPinned",
+                (
+                    "No host key is pinned. List the host's keys in spec.ssh.hostKeys, or put 'known_hosts' in Secret "
+                    "'ssh' (spec.ssh.credentialsSecretRef)."
+                ),
+            ),
+            id="no host key",
+        ),
+    ],
+)
+async def test_what_is_missing(
+    lab: Lab, ssh: dict[str, Any], name: str, data: dict[str, str] | None, expected: ReconcileError
+) -> None:
+    """It is said where to put it, and nobody is asked for anything."""
+    lab.vault.secrets.pop(name)
+    if data is not None:
+        lab.vault.put(name, **data)
+    with pytest.raises(type(expected)) as caught:
+        await lab.login(**ssh)
+    assert vars(caught.value) == vars(expected)
+    assert lab.log == []
+
+
+# ---- trust on first use
+
+
+async def test_a_key_of_first_use_is_remembered_before_anything_is_sent(lab: Lab) -> None:
+    """The host is asked, the Secret written, the Event told; only then somebody may connect."""
+    found = await lab.login(**TRUSTING)
+    async with lab.network.connect(found):
+        pass
+    assert lab.log == ["ask h", f"create {KNOWN}", "event HostKeyRemembered", "connect h"]
+    assert found == LOGIN
+    secret = lab.vault.secrets[KNOWN]
+    assert (secret.type, secret.owner_uids, secret.data) == (
+        KNOWN_HOSTS_TYPE,
+        ("u1",),
+        {"known_hosts": f"[h]:22 {KEY}\n".encode()},
+    )
+    message = "h showed the host key ssh-ed25519; it is trusted from now on and no other."
+    assert lab.vault.events == [(False, "HostKeyRemembered", message)]
+
+
+async def test_the_remembered_key_is_pinned(lab: Lab) -> None:
+    """Nobody is asked again, whatever the host would show; the Secret's own known_hosts does not count."""
+    lab.vault.put("ssh", password="pw", known_hosts="h ssh-ed25519 X")
+    first = await lab.login(**TRUSTING)
+    lab.network.keys["h"] = OTHER_KEY
+    lab.log.clear()
+    assert await lab.login(**TRUSTING) == first
+    assert (first.host_keys, first.known_hosts, lab.log) == ((KEY,), "", [])
+
+
+async def test_deleting_the_secret_trusts_anew(lab: Lab) -> None:
+    """That is how a re-imaged device is let in."""
+    await lab.login(**TRUSTING)
+    lab.network.keys["h"] = OTHER_KEY
+    del lab.vault.secrets[KNOWN]
+    assert (await lab.login(**TRUSTING)).host_keys == (OTHER_KEY,)
+
+
+async def test_another_address_is_another_first_use(lab: Lab) -> None:
+    """The port belongs to it; what was remembered stays."""
+    lab.network.keys["fd00::1"] = OTHER_KEY
+    await lab.login(**TRUSTING)
+    await lab.login(**{**TRUSTING, "port": 2222})
+    found = await lab.login(**{**TRUSTING, "host": "fd00::1"})
+    assert found.host_keys == (OTHER_KEY,)
+    text = lab.vault.secrets[KNOWN].data["known_hosts"].decode()
+    assert text == f"[h]:22 {KEY}\n[h]:2222 {KEY}\n[fd00::1]:22 {OTHER_KEY}\n"
+
+
+async def test_both_hops_on_first_use(lab: Lab) -> None:
+    """The jump host's key is remembered before the device is asked through it."""
+    found = await lab.login(**{**TRUSTING, "jumpHost": {**JUMP, "hostKeyPolicy": "TrustOnFirstUse"}})
+    assert lab.log == [
+        "ask j",
+        f"create {KNOWN}",
+        "event HostKeyRemembered",
+        "ask h",
+        f"update {KNOWN}",
+        "event HostKeyRemembered",
+    ]
+    assert found.jump is not None
+    assert (found.host_keys, found.jump.host_keys) == ((KEY,), (OTHER_KEY,))
+    assert lab.vault.secrets[KNOWN].data["known_hosts"].decode() == f"[j]:2222 {OTHER_KEY}\n[h]:22 {KEY}\n"
+
+
+async def test_a_host_that_shows_no_key_is_not_remembered(lab: Lab) -> None:
+    """The failure is the session's."""
+    lab.network.error = UnreachableError("refused")
+    with pytest.raises(UnreachableError):
+        await lab.login(**TRUSTING)
+    assert (lab.log, KNOWN in lab.vault.secrets) == (["ask h"], False)
+
+
+async def test_a_secret_that_changes_meanwhile(lab: Lab) -> None:
+    """Nobody is trusted; it is looked at again."""
+    lab.vault.conflict = True
+    with pytest.raises(Waiting) as caught:
+        await lab.login(**TRUSTING)
+    message = f"Secret '{KNOWN}' changed meanwhile. It is looked at again."
+    assert vars(caught.value) == vars(Waiting("SecretChanging", message, retry_after=1))
+    assert lab.log == ["ask h", f"create {KNOWN}"]
+
+
+@pytest.mark.parametrize(
+    ("type_", "owner"), [("Opaque", "u1"), (KNOWN_HOSTS_TYPE, ""), (KNOWN_HOSTS_TYPE, "u2"), ("Opaque", "")]
+)
+async def test_somebody_elses_secret_is_no_memory(lab: Lab, type_: str, owner: str) -> None:
+    """Whoever may create Secrets could plant a key in it."""
+    lab.vault.put(KNOWN, type_=type_, owner=owner, known_hosts=f"[h]:22 {OTHER_KEY}\n")
+    with pytest.raises(Stalled) as caught:
+        await lab.login(**TRUSTING)
+    message = (
+        f"Secret '{KNOWN}' exists and is not this EdgeDevice's, so no host key can be remembered in it. Remove it."
+    )
+    assert vars(caught.value) == vars(Stalled("SecretConflict", message))
+    assert lab.log == []
+
+
+# ---- what failures mean
+
+MISMATCH = (
+    "{host} presented SHA256:b, expected %s. Nothing was sent. If the device was re-imaged, put its new key in "
+    "{field}.hostKeys; otherwise somebody is in between."
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "retry_after", "says"),
+    [
+        pytest.param(
+            HostKeyMismatchError("SHA256:b", ("SHA256:a", "SHA256:c")),
+            "HostKeyMismatch",
+            None,
+            MISMATCH % "SHA256:a or SHA256:c",
+            id="another host key",
+        ),
+        pytest.param(
+            HostKeyMismatchError("SHA256:b", ()),
+            "HostKeyMismatch",
+            None,
+            MISMATCH % "none of its kind",
+            id="a host key of a kind that is not pinned",
+        ),
+        pytest.param(
+            LoginRefusedError("publickey was tried"),
+            "SshLoginRefused",
+            None,
+            (
+                "{host} refuses the login of user '{user}' with Secret '{secret}': publickey was tried. Add the public key "
+                "to the user's authorized_keys, or mend the Secret."
+            ),
+            id="no login",
+        ),
+        pytest.param(
+            CredentialError("it has a passphrase"),
+            "SshSecretInvalid",
+            None,
+            "Secret '{secret}' or {field}.hostKeys cannot be used: it has a passphrase. Mend it.",
+            id="a key that cannot be read",
+        ),
+        pytest.param(
+            AddressNotAllowedError("127.0.0.1 is loopback"),
+            "AddressNotAllowed",
+            None,
+            "{host} may not be connected to: 127.0.0.1 is loopback (HubConnection 'contoso').",
+            id="an address that is not allowed",
+        ),
+        pytest.param(
+            SudoRefusedError("a password is required"),
+            "SudoRefused",
+            None,
+            "User '{user}' on {host} may not become root: a password is required. Add a NOPASSWD rule to sudoers.",
+            id="no sudo",
+        ),
+        pytest.param(
+            OddAnswerError("the answer was cut short"),
+            "DeviceAnswerInvalid",
+            60,
+            "{host} gave an answer that makes no sense: the answer was cut short. It is tried again.",
+            id="an odd answer",
+        ),
+        pytest.param(
+            UnreachableError("connection refused"),
+            "DeviceUnreachable",
+            30,
+            "{host} port {port} cannot be reached: connection refused. It is tried again.",
+            id="no connection",
+        ),
+        pytest.param(
+            DeviceError("x"),
+            "DeviceUnreachable",
+            30,
+            "{host} port {port} cannot be reached: x. It is tried again.",
+            id="anything else",
+        ),
+    ],
+)
+def test_what_a_failed_session_means(error: DeviceError, reason: str, retry_after: float | None, says: str) -> None:
+    """For the device and for the jump host, each with its own names."""
+    device = edge_device(ssh={**PINNED, "jumpHost": JUMP})
+    names = (
+        {"host": "h", "port": 22, "field": "spec.ssh", "secret": "ssh", "user": "u"},
+        {"host": "Jump host j", "port": 2222, "field": "spec.ssh.jumpHost", "secret": "jump", "user": "ju"},
+    )
+    for raised, hop in zip((error, JumpHostError(error)), names, strict=True):
+        message = says.format(**hop)
+        expected = (
+            Stalled(reason, message) if retry_after is None else Waiting(reason, message, retry_after=retry_after)
+        )
+        found = as_next_step(raised, device)
+        assert (type(found), vars(found)) == (type(expected), vars(expected))
+
+
+def test_another_key_than_on_first_use() -> None:
+    """The way out is another one: the Secret that remembers."""
+    device = edge_device(ssh=TRUSTING)
+    found = as_next_step(HostKeyMismatchError("SHA256:b", ("SHA256:a",)), device)
+    message = (
+        "h presented SHA256:b, expected SHA256:a as on first use. Nothing was sent. If it was re-imaged, delete Secret "
+        f"'{KNOWN}'; otherwise somebody is in between."
+    )
+    assert (type(found), vars(found)) == (Stalled, vars(Stalled("HostKeyMismatch", message)))
