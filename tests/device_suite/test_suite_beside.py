@@ -86,7 +86,6 @@ async def test_a_proxy_with_a_login_shows_it_to_nobody(subject: Subject, operato
     assert (await subject.environment(units(subject)[0]))["https_proxy"] == PROXY
 
 
-@pytest.mark.xfail(reason="the script puts back the daemon's file alone; mended on another branch", strict=False)
 @pytest.mark.needs("dislikes")
 async def test_a_proxy_does_not_stay_where_the_daemon_refuses_the_rest(subject: Subject, healthy: Operator) -> None:
     """One transaction: all files or none."""

@@ -53,7 +53,7 @@ def test_a_fresh_installation(machine: Machine, version: str, daemon: str, file:
 
 @pytest.mark.parametrize("version", packages.VERSIONS)
 def test_iotedge_list_starts_a_failed_daemon(machine: Machine, version: str) -> None:
-    """By its socket, as on a device: whoever looks must not ask it."""
+    """By its socket, again and again until systemd gives both up: whoever only looks must not ask it."""
     packages.install(machine, version)
     daemon = "iotedge.service" if version == "1.1.15" else "aziot-edged.service"
     until(lambda: unit(machine, daemon, "ActiveState") == "failed")
@@ -63,16 +63,8 @@ def test_iotedge_list_starts_a_failed_daemon(machine: Machine, version: str) -> 
         return machine.run("journalctl", "--unit", daemon, "--output", "cat").count("Starting Azure IoT Edge")
 
     before = starts()
-    for name in ("mgmt", "workload"):
-        socket = (
-            f"iotedge{'' if name == 'workload' else '.mgmt'}.socket"
-            if version == "1.1.15"
-            else f"aziot-edged.{name}.socket"
-        )
-        machine.run("systemctl", "reset-failed", daemon, socket)
-        machine.attempt("systemctl", "start", socket)
     machine.attempt("timeout", "3", "iotedge", "list")
-    until(lambda: starts() > before)
+    until(lambda: starts() > before + 1)
 
 
 def test_config_apply_of_1_5_until_edge_agent_runs(machine: Machine) -> None:
