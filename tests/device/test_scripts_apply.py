@@ -127,6 +127,17 @@ def test_owner_and_mode_of_another_file(machine: Machine, owner: Owner, mode: st
     assert machine.at(KEY).parent.stat().st_mode & 0o7777 == 0o755
 
 
+def test_the_new_file_is_on_the_disk_before_the_swap(machine: Machine) -> None:
+    """Or a power cut would leave an empty one. The tools can do it for one file; if not, for all."""
+    machine.stub("sync", 'echo "$#" >> ROOT/synced; exec REAL "$@"')
+    machine.stub("mv", 'echo mv >> ROOT/synced; exec REAL "$@"')
+    assert machine.apply(change(NEW, other(CERT, b"x"))) == "applied"
+    assert (machine.root / "synced").read_text().split() == ["1", "1", "mv", "mv"]
+    machine.stub("sync", 'echo "$#" >> ROOT/synced; [ $# = 0 ]')
+    assert machine.apply(change(OLD, before=NEW)) == "applied"
+    assert (machine.root / "synced").read_text().split()[4:] == ["1", "0", "mv"]
+
+
 def test_the_tools_take_a_user_with_its_group(machine: Machine) -> None:
     """`chown NAME:` is what is used; by GNU and by busybox."""
     if os.geteuid() != 0:

@@ -7,7 +7,6 @@ import shutil
 import stat
 
 import hypothesis
-import pytest
 from hypothesis import strategies as st
 from script_lab import CONFIG, NEW, NONCE, OLD, RESTART, Machine, change, digest, other
 
@@ -38,7 +37,7 @@ class Interrupted:
         if not systemctl.with_suffix(".plain").exists():
             systemctl.rename(systemctl.with_suffix(".plain"))
         for name in STEPS:
-            behind = "ROOT/stubs/systemctl.plain" if name == "systemctl" else "REAL"
+            behind = {"systemctl": "ROOT/stubs/systemctl.plain", "sync": "true"}.get(name, "REAL")
             machine.stub(name, f'{counted}\n[ "$n" != "$at" ] || {{ {deed}; }}\nexec {behind} "$@"')
 
     def apply(self, step: int) -> str:
@@ -102,7 +101,7 @@ def test_a_signal_at_any_step_is_all_or_nothing(machine: Machine) -> None:
     for signal in ("HUP", "TERM", "INT", "PIPE"):
         device = Interrupted(machine, f'kill -{signal} "$main"')
         # All steps for one of them; around the swap for the others.
-        steps = itertools.count(1) if signal == "HUP" else range(last - 15, last - 9)
+        steps = itertools.count(1) if signal == "HUP" else range(last - 14, last - 10)
         outcomes = []
         for step in steps:
             result = device.apply(step)
@@ -110,9 +109,7 @@ def test_a_signal_at_any_step_is_all_or_nothing(machine: Machine) -> None:
             if outcomes[-1]:
                 assert (result, machine.calls, machine.leftovers()) == ("applied", ["daemon-reload", *RESTART], [])
             else:
-                assert (result, device.contents(), machine.calls) == ("silence", BEFORE, [])
-                # A broken pipe ends it at once, and is not sent by anybody but by a connection that is written to.
-                assert signal == "PIPE" or machine.leftovers() == []
+                assert (result, device.contents(), machine.calls, machine.leftovers()) == ("silence", BEFORE, [], [])
             if device.over:
                 last = step
                 break
@@ -272,16 +269,18 @@ def _files(machine: Machine) -> list[str]:
     return [os.path.join(top, name) for top, _, names in os.walk(machine.at("/etc")) for name in names]  # noqa: PTH118 - odd names
 
 
-@pytest.mark.parametrize("name", [*CODE, "a b", "root; touch oops", "-c", "../../etc/passwd", "1000000"])
-def test_no_user_name_is_ever_taken_for_code(machine: Machine, name: str) -> None:
+def test_no_user_name_is_ever_taken_for_code(machine: Machine) -> None:
     """One that is not there makes the file root's."""
-    if not name.strip():
-        return
     machine.stub("id", 'case $1 in -u) echo 0 ;; *) [ "$1" = -- ] && PATH=$usual && exec REAL "$@" ;; esac')
-    errand = scripts.apply(change(None, other(CERT, b"x", owner=Owner.KEY_SERVICE)))
-    stdin = raw(errand).replace(b"\naziotks\n", b"\n" + os.fsencode(name) + b"\n")
+    odd = [*CODE, "a b", "root; touch oops", "-c", "-u", "--version", "../../etc/passwd", "", os.fsdecode(BYTES)]
+    paths = [f"/etc/iotedge/{number}" for number in range(len(odd))]
+    errand = scripts.apply(change(None, *(other(path, b"x", owner=Owner.KEY_SERVICE) for path in paths)))
+    lines = raw(errand).split(b"\n")
+    names = iter(odd)
+    stdin = b"\n".join(os.fsencode(next(names)) if line == b"aziotks" else line for line in lines)
     assert machine.run(errand, stdin=stdin) == {"result": b"applied\n"}
-    assert machine.at(CERT).stat().st_uid == machine.root.stat().st_uid
+    owner = machine.root.stat().st_uid
+    assert [machine.at(path).stat().st_uid for path in paths] == [owner] * len(odd)
     assert not list((machine.root / "cwd").iterdir())
 
 

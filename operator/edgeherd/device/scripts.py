@@ -117,7 +117,7 @@ clean() {
   for temp in $temps $staged; do rm -f "$temp" "$temp.old"; done
 }
 trap clean EXIT
-trap 'exit 1' HUP INT TERM
+trap 'exit 1' HUP INT PIPE TERM
 why() {
   case $1 in
     *'No space left'* | *'quota exceeded'*) result full ;;
