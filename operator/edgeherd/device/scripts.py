@@ -26,6 +26,8 @@ hash() { sha256sum < "$1" | cut -d ' ' -f 1; }
 """
 
 _OBSERVE = r"""
+# Told in one go: each write is a packet, and a packet costs more than what is in it.
+said=$(
 IFS= read -r path
 version=$({ timeout 10 iotedge version || timeout 10 iotedge --version; } 2>/dev/null </dev/null | head -n 1)
 # A program that cannot run (broken libraries, other architecture) still is a package.
@@ -95,6 +97,8 @@ if ! printf '%s\n' "$modules" | grep -q '^edgeAgent[[:space:]][[:space:]]*runnin
   timeout 10 journalctl "$@" -n 200 --no-pager -o cat 2>/dev/null </dev/null | tail -c 32768 | say journal
 fi
 echo ok | say end
+)
+printf '%s\n' "$said"
 """
 
 _APPLY = r"""
@@ -265,7 +269,8 @@ accepted() { # whether the daemon took its settings: yes when it serves, no when
     state=$(limit 5 systemctl show "$unit" -p ActiveState -p ExecMainStatus)
     case $state in
       *ActiveState=failed*) case $state in *ExecMainStatus=153*) return 1 ;; *) return 0 ;; esac ;;
-      *ActiveState=active*) limit 5 iotedge list >/dev/null && return 0 ;;
+      # Not at the first look: a daemon that is about to end with 153 would be started again by its socket.
+      *ActiveState=active*) [ "$turns" = 0 ] || ! limit 5 iotedge list >/dev/null || return 0 ;;
     esac
     sleep 0.5 2>/dev/null || sleep 1
     turns=$((turns + 1))
