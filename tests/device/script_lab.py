@@ -5,6 +5,7 @@ import hashlib
 import os
 import pathlib
 import shutil
+import signal
 import stat
 import subprocess
 from collections.abc import Sequence
@@ -58,6 +59,12 @@ case $* in
 esac""",
     "journalctl": 'echo "journalctl $*"',
 }
+
+
+def _default_signals() -> None:
+    """A shell cannot trap what was ignored when it was started, as by `nohup`."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,6 +149,7 @@ class Machine:
             cwd=self.root / "cwd",
             timeout=60,
             start_new_session=True,
+            preexec_fn=_default_signals,  # noqa: PLW1509 - no threads here
             check=False,
         )
 
