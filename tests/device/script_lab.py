@@ -149,7 +149,7 @@ class Machine:
             cwd=self.root / "cwd",
             timeout=60,
             start_new_session=True,
-            preexec_fn=_default_signals,  # noqa: PLW1509 - no threads here
+            preexec_fn=_default_signals,
             check=False,
         )
 
