@@ -80,6 +80,11 @@ class RuntimeSpec:
     initialize_script: str | None
     """Where IotEdgeSecurityDaemon.ps1 is on a Windows device without the module."""
 
+    @property
+    def on_windows(self) -> bool:
+        """Whether the device runs Windows."""
+        return self.operating_system == "Windows"
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class X509Spec:

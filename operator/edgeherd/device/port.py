@@ -105,6 +105,10 @@ class Look:
     path: str = ""
     others: tuple[str, ...] = ()
 
+    def found(self, facts: Facts) -> dict[str, str]:
+        """The hashes of the other files, by their paths."""
+        return dict(zip(self.others, facts.hashes, strict=True))
+
 
 ABSENT = "absent"
 """In place of a hash: there is no such file."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from edgeherd import config
 from edgeherd.device.facts import Facts
-from edgeherd.device.port import Action, Change, Initialization, Look, OtherFile, Result, Session
+from edgeherd.device.port import ABSENT, Action, Change, Initialization, Look, OtherFile, Result, Session
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.herd import wanted
 from edgeherd.herd.wanted import Intent
@@ -113,17 +113,17 @@ class ConfigurationLink:
             Stalled: the file, the runtime or another writer needs a human.
         """
         device = intent.device
-        if intent.certificate is not None and device.runtime.operating_system == "Windows":
+        if intent.certificate is not None and device.runtime.on_windows:
             message = (
                 "A certificate from a Secret is not placed on Windows devices. Put it there, and give its thumbprint and "
                 "paths in spec.identity.x509."
             )
             raise Stalled("CertificateNotPlaced", message)
-        look = Look(path=device.runtime.config_path or "", others=wanted.looked_at(device))
+        look = wanted.look(device)
         facts = await session.observe(look)
         version = _version(device, facts)
         only_reports = applied_before and not device.correct_drift
-        if facts.kind == "absent" and device.runtime.operating_system == "Windows":
+        if facts.kind == "absent" and device.runtime.on_windows:
             return await self._initialize(session, intent, facts, version, only_reports=only_reports)
         sight = _sight(intent, facts, version, look)
         if not sight.edit.changes and not sight.others:
@@ -219,7 +219,7 @@ class ConfigurationLink:
 
 
 def _sight(intent: Intent, facts: Facts, version: config.Version, look: Look) -> _Sight:
-    found = dict(zip(look.others, facts.hashes, strict=True))
+    found = look.found(facts)
     odd = [path for path, found_hash in found.items() if found_hash == "other"]
     if odd:
         message = f"{odd[0]} is not a regular file. It is left alone; remove it."
@@ -244,7 +244,7 @@ def _plan(sight: _Sight) -> tuple[PlannedChange, ...]:
         for c in sight.edit.changes
     ]
     for other in sight.others:
-        action = "Remove" if other.content is None else "Add" if other.before == "absent" else "Change"
+        action = "Remove" if other.content is None else "Add" if other.before == ABSENT else "Change"
         changes.append(PlannedChange(path=f"device:{other.path}", action=action, restart="Daemon"))
     return tuple(changes)
 
@@ -283,7 +283,7 @@ def _version(device: EdgeDevice, facts: Facts) -> config.Version:
         raise Waiting("RuntimeNotFound", message, retry_after=60)
     version = config.Version.parse(facts.version)
     insisted, found = device.runtime.dialect, version.dialect.value
-    if device.runtime.operating_system == "Windows" and version.dialect is config.Dialect.TOML:
+    if device.runtime.on_windows and version.dialect is config.Dialect.TOML:
         message = f"The device runs IoT Edge {facts.version}, which is not for Windows. Set spec.runtime.operatingSystem to 'Linux'."
         raise Stalled("RuntimeDiffers", message)
     if insisted not in {"Auto", found}:

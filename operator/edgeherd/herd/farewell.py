@@ -8,7 +8,7 @@ import dataclasses
 from edgeherd import conditions, config
 from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
-from edgeherd.device.port import Action, Change, DeviceError, Look, Session, UnreachableError
+from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.herd import wanted
 from edgeherd.herd.hubs import Hubs
@@ -112,7 +112,7 @@ class Farewell:
 
 
 async def _retire(session: Session, device: EdgeDevice) -> None:
-    look = Look(path=device.runtime.config_path or "", others=wanted.looked_at(device))
+    look = wanted.look(device)
     facts = await session.observe(look)
     version = config.Version.parse(facts.version)
     content = facts.content or b""
@@ -125,7 +125,7 @@ async def _retire(session: Session, device: EdgeDevice) -> None:
         path=facts.path,
         before=facts.sha256,
         content=edit.content if edit.changes else None,
-        others=wanted.leftovers(device, dict(zip(look.others, facts.hashes, strict=True))),
+        others=wanted.leftovers(device, look.found(facts)),
         unit=wanted.daemon_unit(device, version.dialect),
         action=Action.RETIRE if is_yaml else Action.NONE,
     )

@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from edgeherd import config
-from edgeherd.device.port import ABSENT, OtherFile, Owner
+from edgeherd.device.port import ABSENT, Look, OtherFile, Owner
 from edgeherd.errors import Stalled
 from edgeherd.herd.identity import Certificate
 from edgeherd.model import EdgeDevice, Secret
@@ -40,7 +40,7 @@ class Intent:
 
 def daemon_unit(device: EdgeDevice, dialect: config.Dialect) -> str:
     """What the device's own manager of services calls the daemon."""
-    return "iotedge" if device.runtime.operating_system == "Windows" else UNITS[dialect][0]
+    return "iotedge" if device.runtime.on_windows else UNITS[dialect][0]
 
 
 def _drop_in(unit: str) -> str:
@@ -52,10 +52,15 @@ _DROP_INS = tuple(_drop_in(unit) for units in UNITS.values() for unit in units)
 
 def looked_at(device: EdgeDevice) -> tuple[str, ...]:
     """The files beside the daemon's that may be ours, whatever the runtime is."""
-    if device.runtime.operating_system == "Windows":
+    if device.runtime.on_windows:
         return ()
     certificates = [path for dialect in config.Dialect for path in certificate_paths(device, dialect)]
     return tuple(dict.fromkeys([*_DROP_INS, PROXY_LOGIN, *(certificates if device.x509 is not None else [])]))
+
+
+def look(device: EdgeDevice) -> Look:
+    """What is looked at on the device."""
+    return Look(path=device.runtime.config_path or "", others=looked_at(device))
 
 
 def certificate_paths(device: EdgeDevice, dialect: config.Dialect) -> tuple[str, str]:
@@ -120,7 +125,7 @@ def leftovers(device: EdgeDevice, found: Mapping[str, str]) -> tuple[OtherFile, 
 
 
 def _proxy_files(intent: Intent, dialect: config.Dialect, found: Mapping[str, str]) -> list[OtherFile]:
-    if intent.device.runtime.operating_system == "Windows":
+    if intent.device.runtime.on_windows:
         return []
     has_login = intent.device.runtime.proxy_secret_name is not None
     login = f"https_proxy={intent.proxy}\n" if intent.proxy is not None and has_login else None

@@ -43,7 +43,7 @@ class _Scripts(Protocol):
 class _Answer(asyncssh.SSHClientSession[bytes]):
     """All that comes, but not more than a device may say.
 
-    Some twenty packets are one answer: nobody is woken for each, as readers of streams would be.
+    An answer is many packets: nobody is woken for each, as readers of streams would be.
     """
 
     def __init__(self) -> None:
