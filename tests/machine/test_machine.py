@@ -14,7 +14,7 @@ SETTINGS = b'[provisioning]\nsource = "manual"\nconnection_string = "' + CONNECT
 
 
 def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait for something that must come true."""
+    """Wait for something that must come true: systemd restarts units and the stand-in makes containers when they like."""
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "it did not come true in time"
