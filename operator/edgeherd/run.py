@@ -7,16 +7,16 @@ import logging
 from edgeherd import __version__, logs
 from edgeherd.cluster.client import Cluster
 from edgeherd.cluster.objects import Objects
+from edgeherd.controller.controller import Operator
+from edgeherd.controller.event_handler import Feeder
+from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
-from edgeherd.engine.feed import Feeder
-from edgeherd.engine.operator import Operator
-from edgeherd.engine.queue import WorkQueue
-from edgeherd.herd.device_pass import DevicePass
-from edgeherd.herd.hub_pass import HubPass
-from edgeherd.herd.hubs import ClientFactory, Hubs, Login
-from edgeherd.herd.rivals import Rivals
 from edgeherd.hub import azure
 from edgeherd.model import HubConnection
+from edgeherd.reconcile.device import DevicePass
+from edgeherd.reconcile.hub_clients import ClientFactory, Hubs, Login
+from edgeherd.reconcile.hub_connection import HubPass
+from edgeherd.reconcile.index import Rivals
 from edgeherd.settings import Settings
 
 _log = logging.getLogger(__name__)

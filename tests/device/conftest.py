@@ -16,8 +16,8 @@ from script_lab import machine, tools
 from sshd_lab import Sshd, StartSshd
 
 from edgeherd.device import scripts
-from edgeherd.device.errand import Errand
-from edgeherd.device.ssh import door, session
+from edgeherd.device.remote_command import Errand
+from edgeherd.device.ssh import connector, session
 from edgeherd.sim.devices.daemon import Pace
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.hubdoor import Answer
@@ -145,8 +145,8 @@ def stranger() -> asyncssh.SSHKey:
 @pytest.fixture
 def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines and caps that a test can wait for; what is sent is more than fits into a small window."""
-    monkeypatch.setattr(door, "CONNECT_SECONDS", 0.6)
-    monkeypatch.setattr(door, "LOGIN_SECONDS", 0.6)
+    monkeypatch.setattr(connector, "CONNECT_SECONDS", 0.6)
+    monkeypatch.setattr(connector, "LOGIN_SECONDS", 0.6)
     monkeypatch.setattr(session, "OUTPUT_BYTES", 256 * 1024)
     errand = Errand(command="look", lines=("x" * 100_000,), seconds=0.6)
     monkeypatch.setattr(scripts, "observe", lambda _: errand)

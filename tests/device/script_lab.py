@@ -13,9 +13,9 @@ from collections.abc import Sequence
 import pytest
 
 from edgeherd.device import scripts
-from edgeherd.device.errand import Errand
 from edgeherd.device.facts import Facts, framed, parse
 from edgeherd.device.port import ABSENT, Action, Change, Look, OtherFile, Owner
+from edgeherd.device.remote_command import Errand
 
 NONCE = "5e1f"
 CONFIG = "/etc/iotedge/config.yaml"

@@ -8,8 +8,8 @@ import pytest
 from script_lab import NEW, RESTART, Machine, change, other
 
 from edgeherd.device import scripts
-from edgeherd.device.errand import Errand
 from edgeherd.device.port import Look
+from edgeherd.device.remote_command import Errand
 
 ERRANDS = {
     "observe": scripts.observe(Look()),

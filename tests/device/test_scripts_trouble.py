@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from script_lab import CONFIG, NEW, NONCE, OLD, RESTART, Machine, change, digest, other
 
 from edgeherd.device import scripts
-from edgeherd.device.errand import Errand
 from edgeherd.device.port import Action, Change, Look, Owner
+from edgeherd.device.remote_command import Errand
 
 CERT, LOGIN = "/etc/iotedge/edgeherd/identity.pem", "/etc/edgeherd/proxy.env"
 DROP_IN = "/etc/systemd/system/iotedge.service.d/50-edgeherd-proxy.conf"

@@ -15,7 +15,7 @@ from sshd_lab import LOOPBACK, PASSPHRASE, PATH, Sshd, StartSshd, key, look, pri
 
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import Action, Change, CredentialError, Limits, Look, Result, UnreachableError
-from edgeherd.device.ssh import SshDoor, door, trust
+from edgeherd.device.ssh import SshDoor, connector, trust
 
 Calls = collections.Counter[str]
 
@@ -212,7 +212,7 @@ async def test_a_name_with_many_addresses_does_not_take_for_ever(sshd: Sshd, mon
     monkeypatch.setattr(asyncssh, "create_connection", counting)
     with pytest.raises(UnreachableError):
         await look(sshd.login(host="press-01", port=1))
-    assert tried == [f"127.0.1.{number}" for number in range(1, 1 + door.ADDRESSES)]
+    assert tried == [f"127.0.1.{number}" for number in range(1, 1 + connector.ADDRESSES)]
 
 
 async def test_a_name_server_that_hangs_is_not_waited_for(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ async def test_a_name_server_that_hangs_is_not_waited_for(sshd: Sshd, monkeypatc
         return real(host, *rest, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(socket, "getaddrinfo", hangs)
-    monkeypatch.setattr(door, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(connector, "CONNECT_SECONDS", 2.0)
     waiting = [asyncio.create_task(look(sshd.login(host="hangs"))) for _ in range(16)]
     await asyncio.sleep(0.1)
     assert await look(sshd.login()) == "file"

@@ -10,7 +10,7 @@ import pytest
 from sshd_lab import Sshd, StartSshd, key, look, private, public
 
 from edgeherd.device.port import AddressNotAllowedError, HostKeyMismatchError, UnreachableError
-from edgeherd.device.ssh import SshDoor, door
+from edgeherd.device.ssh import SshDoor, connector
 
 KINDS = ("ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519")
 
@@ -186,7 +186,7 @@ async def test_a_host_that_is_not_there_shows_no_key(sshd: Sshd) -> None:
 
 async def test_a_silent_host_shows_no_key(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not waited for longer than for a login."""
-    monkeypatch.setattr(door, "LOGIN_SECONDS", 0.2)
+    monkeypatch.setattr(connector, "LOGIN_SECONDS", 0.2)
     async with await asyncio.start_server(lambda _, __: asyncio.sleep(60), "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         async with asyncio.timeout(5):

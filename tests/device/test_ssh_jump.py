@@ -21,7 +21,7 @@ from edgeherd.device.port import (
     Look,
     UnreachableError,
 )
-from edgeherd.device.ssh import SshDoor, door
+from edgeherd.device.ssh import SshDoor, connector
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ async def test_the_first_user_goes_away_while_the_jump_host_is_called(sshd: Sshd
 
 async def test_a_jump_host_that_is_down_holds_nobody_up(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     """One try is everybody's: twenty devices behind it wait for one deadline, not for twenty."""
-    monkeypatch.setattr(door, "LOGIN_SECONDS", 0.5)
+    monkeypatch.setattr(connector, "LOGIN_SECONDS", 0.5)
     calls = 0
 
     async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -11,8 +11,8 @@ from rogue_lab import SAID, Process, Rogue, ends, login, raw, rogue
 from sshd_lab import look
 
 from edgeherd.device import scripts
-from edgeherd.device.errand import Errand
 from edgeherd.device.port import DeviceError, OddAnswerError, UnreachableError
+from edgeherd.device.remote_command import Errand
 
 pytestmark = pytest.mark.usefixtures("short_deadlines")
 

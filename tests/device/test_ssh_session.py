@@ -10,7 +10,6 @@ import pytest
 from sshd_lab import LOOPBACK, PATH, Sshd, StartSshd, look, until
 
 from edgeherd.device import scripts
-from edgeherd.device.errand import Errand
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import (
     Action,
@@ -24,6 +23,7 @@ from edgeherd.device.port import (
     SudoRefusedError,
     UnreachableError,
 )
+from edgeherd.device.remote_command import Errand
 from edgeherd.device.ssh import SshDoor, session
 from edgeherd.sim.devices.device import Device
 

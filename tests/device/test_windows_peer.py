@@ -9,9 +9,9 @@ import windows_lab
 from windows_lab import CONFIG, PASSWORD, USER, FakeWindows, WindowsPeer
 
 from edgeherd.device import windows
-from edgeherd.device.errand import Errand
 from edgeherd.device.facts import framed
 from edgeherd.device.port import ABSENT, Action, Change, Initialization, Look, Result
+from edgeherd.device.remote_command import Errand
 
 pytest_plugins = ("windows_peer",)
 

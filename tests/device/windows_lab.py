@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import asyncssh
 
 from edgeherd.device import windows
-from edgeherd.device.errand import Errand
 from edgeherd.device.port import ABSENT, Action, Change, Initialization, Look, Result
+from edgeherd.device.remote_command import Errand
 
 CONFIG = r"C:\ProgramData\iotedge\config.yaml"
 USER = "edge"

@@ -19,14 +19,14 @@ from edgeherd.device.facts import Facts
 from edgeherd.device.port import Change, DeviceError, Initialization, Limits, Login, Look, Result, Session
 from edgeherd.device.ssh import SshDoor
 from edgeherd.errors import ReconcileError, Stalled
-from edgeherd.herd import reach, wanted
-from edgeherd.herd.configuration import Applied, ConfigurationLink, RejectedError
-from edgeherd.herd.daemon import judge_daemon
-from edgeherd.herd.wanted import Intent
 from edgeherd.model import FINALIZER, EdgeDevice, PlannedChange, Secret, Status
+from edgeherd.reconcile import desired, ssh_logins
+from edgeherd.reconcile.desired import Intent
+from edgeherd.reconcile.steps.configuration import Applied, ConfigurationLink, RejectedError
+from edgeherd.reconcile.steps.health import judge_daemon
 
 if TYPE_CHECKING:
-    from edgeherd.herd.identity import Certificate
+    from edgeherd.reconcile.steps.identity import Certificate
 
 HUB = "contoso.azure-devices.net"
 ID = "press-01"
@@ -110,7 +110,7 @@ class Operator:
     async def facts(self) -> Facts:
         """One look, and nothing else."""
         async with self.session() as session:
-            return await session.observe(Look(others=wanted.looked_at(self.device)))
+            return await session.observe(Look(others=desired.looked_at(self.device)))
 
     async def turn(self) -> Turn:
         """One pass."""
@@ -122,7 +122,7 @@ class Operator:
                     session, intent, applied_before=device.status.device.applied_generation is not None
                 )
         except DeviceError as exc:
-            return _ended(reach.as_next_step(exc, device))
+            return _ended(ssh_logins.as_next_step(exc, device))
         except ReconcileError as exc:
             if isinstance(exc, RejectedError):
                 self._remember(rejected_hash=f"sha256:{exc.content_hash}")
@@ -175,8 +175,8 @@ class Operator:
             host_name=HUB,
             connection_string=STRING,
             certificate=self.certificate,
-            registry=wanted.registry_auth(device, self.secrets[registry]) if registry else None,
-            proxy=wanted.proxy_url(device, self.secrets[proxy] if proxy else None),
+            registry=desired.registry_auth(device, self.secrets[registry]) if registry else None,
+            proxy=desired.proxy_url(device, self.secrets[proxy] if proxy else None),
         )
 
 

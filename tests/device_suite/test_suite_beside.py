@@ -12,7 +12,7 @@ from cryptography.x509.oid import NameOID
 from driver import RUNNING, Operator, docker_config, picture, starts, temporary
 from subject import Subject, folder, is_toml, settings, units
 
-from edgeherd.herd.identity import Certificate
+from edgeherd.reconcile.steps.identity import Certificate
 
 PROXY = "http://proxy.example.net:3128"
 PASSWORD = "p@ss %word"

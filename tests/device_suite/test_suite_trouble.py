@@ -5,8 +5,8 @@ from driver import KEY, Operator, picture, starts, state, temporary
 from subject import Subject, is_toml, settings, units, until
 
 from edgeherd.device.port import Login, LoginRefusedError
-from edgeherd.herd.farewell import Farewell
 from edgeherd.model import EdgeDevice, HubConnection
+from edgeherd.reconcile.deletion import Farewell
 
 
 @pytest.mark.parametrize(

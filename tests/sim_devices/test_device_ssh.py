@@ -27,7 +27,7 @@ from edgeherd.device.port import (
     SudoRefusedError,
     UnreachableError,
 )
-from edgeherd.device.ssh import SshDoor, door
+from edgeherd.device.ssh import SshDoor, connector
 from edgeherd.sim.devices.device import Device
 from edgeherd.sim.devices.hubdoor import https_hub
 from edgeherd.sim.devices.server import Fleet, serve
@@ -184,8 +184,8 @@ async def test_a_fault_shows_and_goes_away(
 ) -> None:
     """Each of these the operator's adapter reports in its own way; afterwards the device is as good as before."""
     if name == "dead":
-        monkeypatch.setattr(door, "CONNECT_SECONDS", 0.2)
-        monkeypatch.setattr(door, "LOGIN_SECONDS", 0.2)
+        monkeypatch.setattr(connector, "CONNECT_SECONDS", 0.2)
+        monkeypatch.setattr(connector, "LOGIN_SECONDS", 0.2)
     if name == "slow":
         patient = scripts.observe(Look())
         monkeypatch.setattr(scripts, "observe", lambda _: dataclasses.replace(patient, seconds=0.3))

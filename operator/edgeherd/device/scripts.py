@@ -11,8 +11,8 @@ import base64
 import hashlib
 import shlex
 
-from edgeherd.device.errand import Errand
 from edgeherd.device.port import Change, Look
+from edgeherd.device.remote_command import Errand
 
 _FRAME = r"""
 set -u

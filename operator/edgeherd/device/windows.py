@@ -16,8 +16,8 @@ import re
 from collections.abc import Sequence
 
 from edgeherd.device import windows_scripts
-from edgeherd.device.errand import Errand
 from edgeherd.device.port import Action, Change, Initialization, Look
+from edgeherd.device.remote_command import Errand
 
 COMMAND_CHARACTERS = 8191
 """What cmd.exe takes."""

@@ -14,12 +14,12 @@ from edgeherd.cluster.client import Cluster
 from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
 from edgeherd.errors import ReconcileError
-from edgeherd.herd.hubs import Hubs, Login
-from edgeherd.herd.identity import as_next_step
 from edgeherd.hub import azure
 from edgeherd.hub.port import HubError, Listed
 from edgeherd.hubtool import manifests
 from edgeherd.model import EdgeDevice, HubConnection
+from edgeherd.reconcile.hub_clients import Hubs, Login
+from edgeherd.reconcile.steps.identity import as_next_step
 from edgeherd.settings import Settings
 
 _HUB = click.option("--hub", required=True, help="A HubConnection of the cluster that KUBECONFIG names.")

@@ -1,5 +1,5 @@
 """The one door to asyncssh: pinned host keys, keys in memory only, every wait bounded."""
 
-from edgeherd.device.ssh.door import SshDoor
+from edgeherd.device.ssh.connector import SshDoor
 
 __all__ = ["SshDoor"]

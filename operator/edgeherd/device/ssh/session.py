@@ -10,7 +10,6 @@ from typing import Protocol
 import asyncssh
 
 from edgeherd.device import facts, scripts, windows
-from edgeherd.device.errand import Errand
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import (
     Change,
@@ -24,6 +23,7 @@ from edgeherd.device.port import (
     SudoRefusedError,
     UnreachableError,
 )
+from edgeherd.device.remote_command import Errand
 
 OUTPUT_BYTES = 4 * 1024 * 1024
 """More than any answer has: a file of 1 MiB in base64, and all the rest."""

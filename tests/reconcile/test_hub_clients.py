@@ -4,12 +4,12 @@ import dataclasses
 from typing import Any
 
 import pytest
-from herd_lab import HOST, MemoryHub, Steps, connection, edge_device
+from memory_lab import HOST, MemoryHub, Steps, connection, edge_device
 
 from edgeherd.errors import Stalled, Waiting
-from edgeherd.herd.hubs import Hubs, Login, id_matches, matches
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.model import HubConnection, Secret
+from edgeherd.reconcile.hub_clients import Hubs, Login, id_matches, matches
 from edgeherd.sim.hub.store import Store
 
 KEYS = ("b25lIG9uZSBvbmUgb25l", "dHdvIHR3byB0d28gdHdv")

@@ -6,8 +6,8 @@ import collections
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgeherd.engine import queue as queues
-from edgeherd.engine.queue import Priority, WorkQueue
+from edgeherd.controller import workqueue
+from edgeherd.controller.workqueue import Priority, WorkQueue
 from edgeherd.model import Key
 
 
@@ -93,10 +93,10 @@ async def test_failures_back_off_up_to_a_limit_and_are_forgiven() -> None:
     """1, 2, 4 ... seconds, each shortened by up to a half so that a fleet does not come back as one."""
     queue = WorkQueue()
     delays = [queue.back_off(key("a")) for _ in range(12)]
-    bounds = [min(queues.LONGEST_DELAY, queues.FIRST_DELAY * 2**n) for n in range(12)]
+    bounds = [min(workqueue.LONGEST_DELAY, workqueue.FIRST_DELAY * 2**n) for n in range(12)]
     assert all(bound / 2 <= delay <= bound for delay, bound in zip(delays, bounds, strict=True))
     queue.forgive(key("a"))
-    assert queue.back_off(key("a")) <= queues.FIRST_DELAY
+    assert queue.back_off(key("a")) <= workqueue.FIRST_DELAY
 
 
 async def test_idle_means_that_no_pass_is_at_work() -> None:

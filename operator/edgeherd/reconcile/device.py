@@ -14,15 +14,6 @@ from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
 from edgeherd.config import Dialect
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.configuration import Applied, ConfigurationLink
-from edgeherd.herd.daemon import judge_daemon
-from edgeherd.herd.farewell import Farewell
-from edgeherd.herd.findings import Findings
-from edgeherd.herd.hubs import Hubs
-from edgeherd.herd.identity import Claim, IdentityLink
-from edgeherd.herd.reach import Connect, HostKey, Reach
-from edgeherd.herd.rivals import Rivals
-from edgeherd.herd.visit import Visit
 from edgeherd.hub.port import Hub
 from edgeherd.model import (
     FINALIZER,
@@ -32,6 +23,15 @@ from edgeherd.model import (
     Key,
     Status,
 )
+from edgeherd.reconcile.context import Findings
+from edgeherd.reconcile.deletion import Farewell
+from edgeherd.reconcile.hub_clients import Hubs
+from edgeherd.reconcile.index import Rivals
+from edgeherd.reconcile.ssh_logins import Connect, HostKey, Reach
+from edgeherd.reconcile.steps.configuration import Applied, ConfigurationLink
+from edgeherd.reconcile.steps.connection import Visit
+from edgeherd.reconcile.steps.health import judge_daemon
+from edgeherd.reconcile.steps.identity import Claim, IdentityLink
 
 GRACE_SECONDS = 50.0
 """How long a healthy device may be out of sight before its status says so (Cluster API's remote connection probe)."""

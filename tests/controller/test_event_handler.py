@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edgeherd.engine.feed import Feeder
-from edgeherd.engine.queue import Priority, WorkQueue
-from edgeherd.herd.rivals import Rivals
+from edgeherd.controller.event_handler import Feeder
+from edgeherd.controller.workqueue import Priority, WorkQueue
 from edgeherd.model import Key
+from edgeherd.reconcile.index import Rivals
 
 Body = dict[str, Any]
 

@@ -5,7 +5,9 @@ import dataclasses
 
 import hypothesis.strategies as st
 import pytest
-from herd_lab import (
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from memory_lab import (
     HOST,
     ID,
     CrashError,
@@ -17,15 +19,13 @@ from herd_lab import (
     identity_of,
     with_identity,
 )
-from hypothesis import settings
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from edgeherd.cluster.errors import ApiError
 from edgeherd.errors import ReconcileError, Stalled
-from edgeherd.herd import secrets
-from edgeherd.herd.identity import IdentityLink
 from edgeherd.hub.port import Identity, RefusedError, ThrottledError, UnavailableError
 from edgeherd.model import Keys, Status
+from edgeherd.reconcile import credentials
+from edgeherd.reconcile.steps.identity import IdentityLink
 from edgeherd.sim.hub.store import Store
 
 FAILURES = {
@@ -184,7 +184,7 @@ class IdentityMachine(RuleBasedStateMachine):
             return
         assert (found.iot_edge, found.enabled) == (True, self.enabled)
         assert found.keys is not None
-        data = secrets.secret_data(HOST, ID, found.keys, key_in_use="Primary")
+        data = credentials.secret_data(HOST, ID, found.keys, key_in_use="Primary")
         assert self.objects.secrets[SECRET].data == {key: value.encode() for key, value in data.items()}
         assert set(self.steps.taken) <= {"glance", "status"} | (set() if self.hub.twins else {"get"})
 
@@ -194,7 +194,7 @@ class IdentityMachine(RuleBasedStateMachine):
         found = self._identity()
         if found is None or self.foreign or self.deleted:
             return
-        stored = secrets.keys_of(self.objects.secrets.get(SECRET))
+        stored = credentials.keys_of(self.objects.secrets.get(SECRET))
         assert found.keys == stored or self.objects.status.identity.generation_id == found.generation_id
 
     def _device(self) -> object:

@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from herd_lab import HOST, edge_device
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_lab import HOST, edge_device
 
 from edgeherd import config
 from edgeherd.device.port import ABSENT, OtherFile, Owner
 from edgeherd.errors import Stalled
-from edgeherd.herd import wanted
-from edgeherd.herd.identity import Certificate
-from edgeherd.herd.wanted import PROXY_LOGIN, Intent
 from edgeherd.model import EdgeDevice, Secret
+from edgeherd.reconcile import desired
+from edgeherd.reconcile.desired import PROXY_LOGIN, Intent
+from edgeherd.reconcile.steps.identity import Certificate
 
 YAML, TOML = config.Dialect.YAML, config.Dialect.TOML
 IOTEDGE = "/etc/systemd/system/iotedge.service.d/50-edgeherd-proxy.conf"
@@ -50,7 +50,7 @@ def files(intent_: Intent, dialect: config.Dialect, found: Mapping[str, str] | N
     """The files that must change, by path."""
     return {
         file.path: (file.content and file.content.decode(), file.owner, file.mode)
-        for file in wanted.other_files(intent_, dialect, found or {})
+        for file in desired.other_files(intent_, dialect, found or {})
     }
 
 
@@ -139,7 +139,7 @@ def test_what_the_file_shall_say(
 ) -> None:
     """None of what the spec leaves open."""
     device = edge_device(**spec)
-    assert wanted.wanted(intent(device, **more), YAML, proxy_was_ours=ours) == expected
+    assert desired.wanted(intent(device, **more), YAML, proxy_was_ours=ours) == expected
 
 
 # ---- the proxy
@@ -225,9 +225,9 @@ def test_the_proxys_files(
 def test_what_is_as_wanted_is_left_alone(spec: dict[str, Any], dialect: config.Dialect) -> None:
     """The second look finds nothing to do, and knows whose it is."""
     wish = intent(edge_device(**spec), proxy="http://proxy:3128" if spec else None)
-    found = {file.path: file.after for file in wanted.other_files(wish, dialect, {})}
-    assert wanted.other_files(wish, dialect, found) == ()
-    assert wanted.proxy_was_ours(found) is bool(spec)
+    found = {file.path: file.after for file in desired.other_files(wish, dialect, {})}
+    assert desired.other_files(wish, dialect, found) == ()
+    assert desired.proxy_was_ours(found) is bool(spec)
 
 
 SPECIAL = "p@ss:w/o r%d$\"'\\#;&\u00e4"
@@ -248,7 +248,7 @@ QUOTED = "p%40ss%3Aw%2Fo%20r%25d%24%22%27%5C%23%3B%26%C3%A4"
 def test_a_proxys_login_is_part_of_its_url(url: str, data: dict[str, Any], expected: str) -> None:
     """Whatever its letters are; the line break at the end of a file is none of them."""
     device = edge_device(runtime={"proxy": {"httpsProxy": url}})
-    assert wanted.proxy_url(device, secret(**data)) == expected
+    assert desired.proxy_url(device, secret(**data)) == expected
 
 
 @pytest.mark.parametrize("data", [{}, {"username": "me"}, {"password": "pw"}, {"username": "\n", "password": "pw"}])
@@ -256,7 +256,7 @@ def test_half_a_login_is_none(data: dict[str, str]) -> None:
     """And the message says which field it is about."""
     device = edge_device(runtime={"proxy": {"httpsProxy": "http://proxy"}})
     with pytest.raises(Stalled) as caught:
-        wanted.proxy_url(device, secret(**data))
+        desired.proxy_url(device, secret(**data))
     message = "Secret 'login' (spec.runtime.proxy.credentialsSecretRef) needs 'username' and 'password'. Mend it."
     assert (caught.value.reason, caught.value.message) == ("ProxySecretInvalid", message)
 
@@ -266,7 +266,7 @@ def test_systemd_reads_the_very_url(username: str, password: str) -> None:
     """In the login's file nothing needs quoting; in a drop-in a percent sign is doubled, and nothing else is special."""
     device = edge_device(**WITH_LOGIN)
     try:
-        url = wanted.proxy_url(device, secret(username=username, password=password))
+        url = desired.proxy_url(device, secret(username=username, password=password))
     except Stalled:
         return
     assert url is not None
@@ -307,7 +307,7 @@ def test_a_certificate_is_its_readers(dialect: config.Dialect, expected: dict[st
     """The key is nobody else's."""
     device = edge_device(identity=X509)
     assert files(intent(device, certificate=CERTIFICATE), dialect) == expected
-    assert set(expected) <= set(wanted.looked_at(device))
+    assert set(expected) <= set(desired.looked_at(device))
 
 
 def test_a_certificate_without_a_secret_is_the_devices_own() -> None:
@@ -317,7 +317,7 @@ def test_a_certificate_without_a_secret_is_the_devices_own() -> None:
         identity={"authentication": "SelfSignedX509", "x509": {"primaryThumbprint": "A" * 40, **paths}}
     )
     assert files(intent(device), YAML) == {}
-    assert wanted.leftovers(device, {"/etc/a.pem": "0a", "/etc/a.key": "0b"}) == ()
+    assert desired.leftovers(device, {"/etc/a.pem": "0a", "/etc/a.key": "0b"}) == ()
 
 
 # ---- what is left when a device is let go
@@ -357,7 +357,7 @@ def test_a_certificate_without_a_secret_is_the_devices_own() -> None:
 )
 def test_leftovers(spec: dict[str, Any], found: dict[str, str], expected: list[str]) -> None:
     """All that we placed, once, also where a runtime of before looked for it."""
-    assert wanted.leftovers(edge_device(**spec), found) == tuple(
+    assert desired.leftovers(edge_device(**spec), found) == tuple(
         OtherFile(path=path, before=found[path], content=None, owner=Owner.ROOT, mode="600") for path in expected
     )
 
@@ -365,9 +365,9 @@ def test_leftovers(spec: dict[str, Any], found: dict[str, str], expected: list[s
 def test_windows_has_no_files_beside_the_daemons() -> None:
     """And its service has a plain name."""
     device = edge_device(runtime={"operatingSystem": "Windows"})
-    assert wanted.looked_at(device) == ()
-    assert wanted.daemon_unit(device, YAML) == "iotedge"
-    assert [wanted.daemon_unit(edge_device(), dialect) for dialect in (YAML, TOML)] == [
+    assert desired.looked_at(device) == ()
+    assert desired.daemon_unit(device, YAML) == "iotedge"
+    assert [desired.daemon_unit(edge_device(), dialect) for dialect in (YAML, TOML)] == [
         "iotedge.service",
         "aziot-edged.service",
     ]
@@ -416,7 +416,7 @@ def test_a_registrys_login(image: str | None, auths: dict[str, Any], expected: t
     device = edge_device(runtime={"agent": {"image": image} if image else {}})
     text = json.dumps({"auths": auths}) + "\n"
     server, username, password = expected
-    assert wanted.registry_auth(device, secret(**{".dockerconfigjson": text})) == config.RegistryAuth(
+    assert desired.registry_auth(device, secret(**{".dockerconfigjson": text})) == config.RegistryAuth(
         server_address=server, username=username, password=password
     )
 
@@ -465,7 +465,7 @@ def test_a_registry_without_a_login(image: str | None, text: Any, says: str) -> 
         text = json.dumps({"auths": text})
     data = {} if text is None else {".dockerconfigjson": text}
     with pytest.raises(Stalled) as caught:
-        wanted.registry_auth(device, secret(**data))
+        desired.registry_auth(device, secret(**data))
     message = f"Secret 'login' (spec.runtime.agent.registryAuthSecretRef) {says}"
     assert (caught.value.reason, caught.value.message) == ("RegistrySecretInvalid", message)
 
@@ -485,7 +485,7 @@ def test_any_registry_secret_is_a_login_or_refused(text: bytes) -> None:
     """Nothing but Stalled."""
     device = edge_device(runtime={"agent": {"image": "reg.io/a"}})
     try:
-        found = wanted.registry_auth(device, secret(**{".dockerconfigjson": text}))
+        found = desired.registry_auth(device, secret(**{".dockerconfigjson": text}))
     except Stalled:
         return
     assert found.username.encode()

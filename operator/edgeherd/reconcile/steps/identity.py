@@ -11,7 +11,6 @@ import dataclasses
 from edgeherd.cluster.errors import ConflictError
 from edgeherd.cluster.objects import Objects
 from edgeherd.errors import Stalled, Waiting
-from edgeherd.herd import secrets
 from edgeherd.hub.port import (
     AlreadyExistsError,
     BusyError,
@@ -35,6 +34,7 @@ from edgeherd.model import (
     Secret,
     Thumbprints,
 )
+from edgeherd.reconcile import credentials as keyring
 
 ORIGIN = "edgeherd.io/identity-origin"
 WRITTEN_FOR = "edgeherd.io/written-for"
@@ -152,7 +152,7 @@ class IdentityLink:
             raise Waiting("CertificateSecretNotFound", f"There is no {where}. Create it.", retry_after=30)
         certificate, key = secret.data.get("tls.crt", b""), secret.data.get("tls.key", b"")
         try:
-            first = secrets.thumbprint(certificate)
+            first = keyring.thumbprint(certificate)
         except ValueError:
             message = f"'tls.crt' of {where} is no PEM certificate. Mend it."
             raise Stalled("CertificateSecretInvalid", message) from None
@@ -165,7 +165,7 @@ class IdentityLink:
         """The identity as it was, if nothing can have changed: its etag is that for which the Secret was written."""
         device, secret, thumbprints = sight.device, sight.secret, sight.thumbprints
         known = device.status.identity
-        credentials = thumbprints or secrets.keys_of(secret)
+        credentials = thumbprints or keyring.keys_of(secret)
         if (
             secret is None
             or credentials is None
@@ -174,7 +174,7 @@ class IdentityLink:
             or device.renew_key
             or (known.hub_host_name, known.device_id) != (sight.connection.host_name, device.device_id)
             or (known.status == "Enabled") != device.enabled
-            or secret.annotations.get(WRITTEN_FOR) != secrets.mark(known.etag, secret.data)
+            or secret.annotations.get(WRITTEN_FOR) != keyring.mark(known.etag, secret.data)
             or (thumbprints is not None and secret.data.get("primaryThumbprint") != thumbprints.primary.encode())
             or (thumbprints is not None and _second(secret) != thumbprints.secondary)
         ):
@@ -194,13 +194,13 @@ class IdentityLink:
 
     async def _create(self, sight: _Sight) -> Claim:
         device, connection, secret = sight.device, sight.connection, sight.secret
-        credentials: Credentials | None = sight.thumbprints or secrets.keys_of(secret)
+        credentials: Credentials | None = sight.thumbprints or keyring.keys_of(secret)
         recreated = bool(device.status.identity.generation_id)
         if sight.thumbprints is not None:
             log = IdentityStatus(hub_host_name=connection.host_name, device_id=device.device_id, origin=Origin.CREATED)
             await self._objects.put_status(device, dataclasses.replace(device.status, identity=log))
         elif credentials is None:
-            credentials = secrets.new_keys()
+            credentials = keyring.new_keys()
             await self._write(device, connection, credentials, Origin.CREATED, secret=secret, etag="")
         assert credentials is not None  # noqa: S101 - one of the two lines above saw to it
         identity = await sight.hub.create(device.device_id, credentials, enabled=device.enabled)
@@ -225,9 +225,9 @@ class IdentityLink:
                     "keys. Set spec.identity.authentication, or change it in the hub."
                 )
                 raise Stalled("IdentityAuthenticationDiffers", message)
-            credentials = secrets.keys_of(secret)
+            credentials = keyring.keys_of(secret)
             if credentials is None:
-                credentials = secrets.new_keys()
+                credentials = keyring.new_keys()
                 await self._write(device, connection, credentials, origin, secret=secret, etag="")
         right = identity.iot_edge and identity.enabled == device.enabled and identity.credentials == credentials
         if not right:
@@ -248,7 +248,7 @@ class IdentityLink:
             The connection string that the device shall use.
         """
         secret = await self._own_secret(device)
-        wanted = secrets.secret_data(
+        wanted = keyring.secret_data(
             connection.host_name, device.device_id, claim.credentials, key_in_use=device.key_in_use
         )
         holds = secret is not None and all(secret.data.get(key) == value.encode() for key, value in wanted.items())
@@ -257,8 +257,8 @@ class IdentityLink:
             and secret is not None
             and device.uid in secret.owner_uids
             and _origin(secret) == claim.origin
-            and not secrets.obsolete(secret, wanted)
-            and secret.annotations.get(WRITTEN_FOR) == secrets.mark(claim.identity.etag, secret.data)
+            and not keyring.obsolete(secret, wanted)
+            and secret.annotations.get(WRITTEN_FOR) == keyring.mark(claim.identity.etag, secret.data)
         ):
             return wanted["connectionString"]
         await self._write(device, connection, claim.credentials, claim.origin, secret=secret, etag=claim.identity.etag)
@@ -274,15 +274,15 @@ class IdentityLink:
         secret: Secret | None,
         etag: str,
     ) -> None:
-        data = secrets.secret_data(connection.host_name, device.device_id, credentials, key_in_use=device.key_in_use)
-        written_for = secrets.mark(etag, {name: value.encode() for name, value in data.items()})
+        data = keyring.secret_data(connection.host_name, device.device_id, credentials, key_in_use=device.key_in_use)
+        written_for = keyring.mark(etag, {name: value.encode() for name, value in data.items()})
         try:
             await self._objects.put_connection_secret(
                 device,
                 data,
                 annotations={ORIGIN: origin.value, WRITTEN_FOR: written_for},
                 create=secret is None,
-                obsolete=secrets.obsolete(secret, data),
+                obsolete=keyring.obsolete(secret, data),
             )
         except ConflictError as exc:
             raise Waiting(
@@ -325,7 +325,7 @@ def _ownership(sight: _Sight, identity: Identity) -> tuple[Origin, Events]:
     """Whether an identity that is there is ours: by its keys, by our log, or because it was ours before."""
     device, connection, secret = sight.device, sight.connection, sight.secret
     before = device.status.identity
-    stored = secrets.keys_of(secret)
+    stored = keyring.keys_of(secret)
     origin = before.origin or _origin(secret)
     if stored is not None and stored == identity.keys:
         return origin or Origin.CREATED, ()
@@ -355,12 +355,12 @@ def _wanted(device: EdgeDevice, identity: Identity, thumbprints: Thumbprints | N
         return thumbprints, ""
     keys = identity.keys
     if keys is not None and device.renew_key in {"Primary", "Secondary"} and device.renew_key != device.key_in_use:
-        return secrets.renewed(keys, device.renew_key), device.renew_key
+        return keyring.renewed(keys, device.renew_key), device.renew_key
     return keys, ""
 
 
 def _still_ours(device: EdgeDevice, secret: Secret | None, identity: Identity) -> bool:
-    known, keys = device.status.identity, secrets.keys_of(secret)
+    known, keys = device.status.identity, keyring.keys_of(secret)
     if keys is not None and keys == identity.keys:
         return True
     if known.generation_id:

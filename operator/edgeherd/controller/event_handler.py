@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeherd import resource
-from edgeherd.engine.queue import Priority, WorkQueue
-from edgeherd.herd.rivals import Rivals
+from edgeherd.controller.workqueue import Priority, WorkQueue
 from edgeherd.model import EdgeDevice, HubConnection, Key
+from edgeherd.reconcile.index import Rivals
 
 _log = logging.getLogger(__name__)
 

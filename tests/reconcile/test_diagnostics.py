@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeherd.herd.checks import MOST, report
 from edgeherd.model import CheckReport, Finding
+from edgeherd.reconcile.diagnostics import MOST, report
 
 SECRET = "hush-hush"
 PROXY = f"http://me:{SECRET}@proxy:3128"

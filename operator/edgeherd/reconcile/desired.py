@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from edgeherd import config
 from edgeherd.device.port import ABSENT, Look, OtherFile, Owner
 from edgeherd.errors import Stalled
-from edgeherd.herd.identity import Certificate
 from edgeherd.model import EdgeDevice, Secret
+from edgeherd.reconcile.steps.identity import Certificate
 
 _FOLDERS = {config.Dialect.YAML: "/etc/iotedge/edgeherd", config.Dialect.TOML: "/etc/aziot/edgeherd"}
 """Where a certificate from a Secret is placed, unless the spec says where."""

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from herd_lab import connection, edge_device
+from memory_lab import connection, edge_device
 from session_lab import Network, Vault
 
 from edgeherd.device.port import (
@@ -22,8 +22,8 @@ from edgeherd.device.port import (
     UnreachableError,
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.reach import Reach, as_next_step
 from edgeherd.model import KNOWN_HOSTS_TYPE
+from edgeherd.reconcile.ssh_logins import Reach, as_next_step
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
 KNOWN = "press-01-known-hosts"

@@ -13,9 +13,9 @@ from edgeherd import config
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import ABSENT, Action, Change, Initialization, Look, OtherFile, Result, Session
 from edgeherd.errors import Stalled, Waiting
-from edgeherd.herd import wanted
-from edgeherd.herd.wanted import Intent
 from edgeherd.model import EdgeDevice, Key, PlannedChange
+from edgeherd.reconcile import desired
+from edgeherd.reconcile.desired import Intent
 
 SLACK_SECONDS = 2
 """The device's clocks are read in whole seconds, one after the other."""
@@ -74,7 +74,7 @@ class _Sight:
             before=self.facts.sha256,
             content=content,
             others=others,
-            unit=wanted.daemon_unit(self.device, self.version.dialect),
+            unit=desired.daemon_unit(self.device, self.version.dialect),
             action=self.action,
         )
 
@@ -119,7 +119,7 @@ class ConfigurationLink:
                 "paths in spec.identity.x509."
             )
             raise Stalled("CertificateNotPlaced", message)
-        look = wanted.look(device)
+        look = desired.look(device)
         facts = await session.observe(look)
         version = _version(device, facts)
         only_reports = applied_before and not device.correct_drift
@@ -224,13 +224,13 @@ def _sight(intent: Intent, facts: Facts, version: config.Version, look: Look) ->
     if odd:
         message = f"{odd[0]} is not a regular file. It is left alone; remove it."
         raise Stalled("ConfigUnreadable", message)
-    was_ours = wanted.proxy_was_ours(found)
+    was_ours = desired.proxy_was_ours(found)
     try:
-        want = wanted.wanted(intent, version.dialect, proxy_was_ours=was_ours)
+        want = desired.wanted(intent, version.dialect, proxy_was_ours=was_ours)
         edit = config.edit(_content(facts, version), want, version=version)
     except config.UneditableError as exc:
         raise Stalled("ConfigNotEditable", f"{facts.path} was left as it is: {exc}") from None
-    others = wanted.other_files(intent, version.dialect, found)
+    others = desired.other_files(intent, version.dialect, found)
     return _Sight(intent=intent, facts=facts, version=version, edit=edit, others=others)
 
 

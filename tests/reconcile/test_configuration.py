@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from herd_lab import HOST, connection, edge_device
+from memory_lab import HOST, connection, edge_device
 from session_lab import FILES as SIM_FILES
 from session_lab import FINGERPRINT, TOML_PATH, WINDOWS_PATH, MemoryDevice, Network, Vault, classic, digest
 
@@ -21,12 +21,6 @@ from edgeherd.device.port import (
     UnreachableError,
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.configuration import CONTESTED_SECONDS, Applied, ConfigurationLink, RejectedError
-from edgeherd.herd.findings import Findings
-from edgeherd.herd.identity import Claim
-from edgeherd.herd.reach import Reach
-from edgeherd.herd.visit import Visit
-from edgeherd.herd.wanted import Intent
 from edgeherd.hub.port import Identity
 from edgeherd.model import (
     CheckReport,
@@ -39,6 +33,12 @@ from edgeherd.model import (
     PlannedChange,
     Status,
 )
+from edgeherd.reconcile.context import Findings
+from edgeherd.reconcile.desired import Intent
+from edgeherd.reconcile.ssh_logins import Reach
+from edgeherd.reconcile.steps.configuration import CONTESTED_SECONDS, Applied, ConfigurationLink, RejectedError
+from edgeherd.reconcile.steps.connection import Visit
+from edgeherd.reconcile.steps.identity import Claim
 
 STRING = f"HostName={HOST};DeviceId=press-01;SharedAccessKey=c2VjcmV0"
 OTHER_STRING = f"HostName={HOST};DeviceId=press-01;SharedAccessKey=b3RoZXI="

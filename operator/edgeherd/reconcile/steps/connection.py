@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from edgeherd.cluster.objects import Objects
 from edgeherd.device.port import DeviceError, Session
 from edgeherd.errors import ReconcileError, Waiting
-from edgeherd.herd import checks, wanted
-from edgeherd.herd.configuration import Applied, ConfigurationLink, RejectedError
-from edgeherd.herd.findings import Findings
-from edgeherd.herd.identity import Claim
-from edgeherd.herd.reach import Connect, Reach, as_next_step
-from edgeherd.herd.wanted import Intent
 from edgeherd.model import EdgeDevice, HubConnection, Secret
+from edgeherd.reconcile import desired, diagnostics
+from edgeherd.reconcile.context import Findings
+from edgeherd.reconcile.desired import Intent
+from edgeherd.reconcile.ssh_logins import Connect, Reach, as_next_step
+from edgeherd.reconcile.steps.configuration import Applied, ConfigurationLink, RejectedError
+from edgeherd.reconcile.steps.identity import Claim
 
 
 class Visit:
@@ -77,7 +77,7 @@ class Visit:
     async def _check(self, session: Session, device: EdgeDevice, found: Findings) -> None:
         asked = device.check_requested
         if asked and (found.check is None or found.check.handled_at != asked):
-            found.check = checks.report(await session.check(), handled_at=asked)
+            found.check = diagnostics.report(await session.check(), handled_at=asked)
 
     async def _intent(self, device: EdgeDevice, connection: HubConnection, claim: Claim, text: str) -> Intent:
         runtime = device.runtime
@@ -88,8 +88,8 @@ class Visit:
             host_name=connection.host_name,
             connection_string=text,
             certificate=claim.certificate,
-            registry=wanted.registry_auth(device, login) if login is not None else None,
-            proxy=wanted.proxy_url(device, proxy),
+            registry=desired.registry_auth(device, login) if login is not None else None,
+            proxy=desired.proxy_url(device, proxy),
         )
 
     async def _secret(self, device: EdgeDevice, name: str | None, field: str) -> Secret | None:

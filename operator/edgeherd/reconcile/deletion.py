@@ -10,11 +10,11 @@ from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import Objects
 from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd import wanted
-from edgeherd.herd.hubs import Hubs
-from edgeherd.herd.identity import IdentityLink
-from edgeherd.herd.reach import Connect, Reach
 from edgeherd.model import FINALIZER, Condition, EdgeDevice
+from edgeherd.reconcile import desired
+from edgeherd.reconcile.hub_clients import Hubs
+from edgeherd.reconcile.ssh_logins import Connect, Reach
+from edgeherd.reconcile.steps.identity import IdentityLink
 
 CLEANUP_SECONDS = 60.0
 """How long after the request to delete an unreachable device is tried."""
@@ -112,7 +112,7 @@ class Farewell:
 
 
 async def _retire(session: Session, device: EdgeDevice) -> None:
-    look = wanted.look(device)
+    look = desired.look(device)
     facts = await session.observe(look)
     version = config.Version.parse(facts.version)
     content = facts.content or b""
@@ -125,8 +125,8 @@ async def _retire(session: Session, device: EdgeDevice) -> None:
         path=facts.path,
         before=facts.sha256,
         content=edit.content if edit.changes else None,
-        others=wanted.leftovers(device, look.found(facts)),
-        unit=wanted.daemon_unit(device, version.dialect),
+        others=desired.leftovers(device, look.found(facts)),
+        unit=desired.daemon_unit(device, version.dialect),
         action=Action.RETIRE if is_yaml else Action.NONE,
     )
     await session.apply(change)

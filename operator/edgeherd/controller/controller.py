@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from edgeherd.cluster.errors import ApiError, ConflictError
-from edgeherd.engine import watch
-from edgeherd.engine.feed import Feeder
-from edgeherd.engine.queue import Priority, WorkQueue
+from edgeherd.controller import watch
+from edgeherd.controller.event_handler import Feeder
+from edgeherd.controller.workqueue import Priority, WorkQueue
 from edgeherd.model import Key
 
 _log = logging.getLogger(__name__)

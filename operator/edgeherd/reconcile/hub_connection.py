@@ -5,10 +5,10 @@ import random
 from edgeherd import conditions
 from edgeherd.cluster.objects import Objects
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.hubs import Hubs
-from edgeherd.herd.identity import as_next_step
 from edgeherd.hub.port import HubError, RefusedError
 from edgeherd.model import Key
+from edgeherd.reconcile.hub_clients import Hubs
+from edgeherd.reconcile.steps.identity import as_next_step
 
 HEALTHY_SECONDS = 300.0
 STALLED_SECONDS = 60.0

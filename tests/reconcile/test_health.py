@@ -7,7 +7,7 @@ import pytest
 
 from edgeherd.device.facts import Facts, Module, Unit
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.herd.daemon import SKEW_SECONDS, STABLE_SECONDS, judge_daemon
+from edgeherd.reconcile.steps.health import SKEW_SECONDS, STABLE_SECONDS, judge_daemon
 
 NOW = 1_700_000_000
 LOGS = "See 'journalctl -u iotedge' on the device."
