@@ -12,13 +12,13 @@ _COMMANDS = {
     "run": ("edgeherd.cli", "run", "Run the operator."),
     "config": ("edgeherd.config.command", "group", "Check and edit the daemon's file without a cluster."),
     "hub": ("edgeherd.hubtool.command", "group", "See a hub's devices, and import them."),
-    "demo": ("edgeherd.demo.command", "command", "Show the whole product on this machine."),
+    "demo": ("edgeherd_sim.demo.command", "command", "Show the whole product on this machine."),
     "sim": ("edgeherd.cli", "sim", "Stand-ins for hub, devices and API server."),
 }
 _STAND_INS = {
-    "hub": ("edgeherd.sim.hub.command", "command", "An IoT Hub registry emulator."),
-    "devices": ("edgeherd.sim.devices.command", "command", "IoT Edge devices behind SSH."),
-    "kube": ("edgeherd.sim.kube.command", "command", "A Kubernetes API simulator."),
+    "hub": ("edgeherd_sim.hub.command", "command", "An IoT Hub registry emulator."),
+    "devices": ("edgeherd_sim.devices.command", "command", "IoT Edge devices behind SSH."),
+    "kube": ("edgeherd_sim.kube.command", "command", "A Kubernetes API simulator."),
 }
 
 

@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import pytest
 from ruamel.yaml import YAML
 
-import edgeherd
+import edgeherd_sim
 from edgeherd import config
 
 Made = TypeVar("Made")
 
 FIXTURES = Path(os.environ.get("EDGEHERD_FIXTURES", Path(__file__).resolve().parents[3] / "shared/fixtures/iotedge"))
-DEBIAN = (Path(edgeherd.__file__).parent / "sim/devices/files/config.yaml").read_bytes()
+DEBIAN = (Path(edgeherd_sim.__file__).parent / "devices/files/config.yaml").read_bytes()
 """Our own stand-in of the 1.0.10 Debian template."""
 
 V1_0_9 = config.Version.parse("1.0.9.5")

@@ -18,10 +18,10 @@ from sshd_lab import Sshd, StartSshd
 from edgeherd.device import scripts
 from edgeherd.device.remote_command import Errand
 from edgeherd.device.ssh import connector, session
-from edgeherd.sim.devices.daemon import Pace
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.hubdoor import Answer
-from edgeherd.sim.devices.server import serve
+from edgeherd_sim.devices.daemon import Pace
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.hubdoor import Answer
+from edgeherd_sim.devices.server import serve
 
 __all__ = ["machine", "tools"]
 """Fixtures of the script lab."""

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeherd.device.journal import Trouble, trouble
-from edgeherd.sim.devices import words
+from edgeherd_sim.devices import messages
 
 # ---- iotedged 1.0 and 1.1
 
@@ -317,17 +317,17 @@ def test_the_newest_failure_that_tells_something(journal: list[str], found: Trou
 
 
 SIM = [
-    (said.watchdog.format(why=said.identity.format(why=said.refused("401 Unauthorized", words.UNAUTHORIZED))), Trouble.KEY_REFUSED)
-    for said in (words.CLASSIC, words.AZIOT)
+    (said.watchdog.format(why=said.identity.format(why=said.refused("401 Unauthorized", messages.UNAUTHORIZED))), Trouble.KEY_REFUSED)
+    for said in (messages.CLASSIC, messages.AZIOT)
 ] + [
     (said.watchdog.format(why=said.identity.format(why=said.no_connection.format(why=said.no_name))), Trouble.NAME)
-    for said in (words.CLASSIC, words.AZIOT)
+    for said in (messages.CLASSIC, messages.AZIOT)
 ] + [
-    (said.no_engine.format(why=words.NO_ENGINE), Trouble.ENGINE) for said in (words.CLASSIC, words.AZIOT)
+    (said.no_engine.format(why=messages.NO_ENGINE), Trouble.ENGINE) for said in (messages.CLASSIC, messages.AZIOT)
 ] + [
-    (said.bad_settings.format(why="x"), Trouble.SETTINGS) for said in (words.CLASSIC, words.AZIOT)
+    (said.bad_settings.format(why="x"), Trouble.SETTINGS) for said in (messages.CLASSIC, messages.AZIOT)
 ] + [
-    (said.bad_start, None) for said in (words.CLASSIC, words.AZIOT)
+    (said.bad_start, None) for said in (messages.CLASSIC, messages.AZIOT)
 ]  # fmt: skip
 
 

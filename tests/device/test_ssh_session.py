@@ -25,7 +25,7 @@ from edgeherd.device.port import (
 )
 from edgeherd.device.remote_command import Errand
 from edgeherd.device.ssh import SshDoor, session
-from edgeherd.sim.devices.device import Device
+from edgeherd_sim.devices.device import Device
 
 
 def configured(before: Facts) -> bytes:

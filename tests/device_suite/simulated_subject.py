@@ -12,13 +12,13 @@ from subject import Stat, until
 
 from edgeherd import config
 from edgeherd.device.port import Limits, Login
-from edgeherd.sim.devices import words
-from edgeherd.sim.devices.hubdoor import Answer
-from edgeherd.sim.devices.moods import Pace
-from edgeherd.sim.devices.server import USER, serve
+from edgeherd_sim.devices import messages
+from edgeherd_sim.devices.behavior import Pace
+from edgeherd_sim.devices.hubdoor import Answer
+from edgeherd_sim.devices.server import USER, serve
 
 if TYPE_CHECKING:
-    from edgeherd.sim.devices.device import Device
+    from edgeherd_sim.devices.device import Device
 
 VERSIONS = ("1.0.10", "1.1.15", "1.5.44")
 LOOPBACK = ("127.0.0.0/8",)
@@ -184,7 +184,7 @@ class SimulatedSubject:
             "foreign_folder": lambda: os.chown(home, 65534 if on else 0, -1),
         }
         if name == "unauthorized":
-            self._hub.answer = Answer(accepted=not on, reason=words.UNAUTHORIZED)
+            self._hub.answer = Answer(accepted=not on, reason=messages.UNAUTHORIZED)
         elif name in turns:
             turns[name]()
         else:

@@ -17,14 +17,14 @@ import pytest_asyncio
 from world import PASSWORD, World
 
 from edgeherd.cluster.client import Cluster
-from edgeherd.demo import stage
-from edgeherd.demo.stage import Kubectl
-from edgeherd.sim.devices.daemon import Pace
-from edgeherd.sim.devices.server import Fleet
-from edgeherd.sim.devices.server import serve as serve_devices
-from edgeherd.sim.hub.server import Hub
-from edgeherd.sim.hub.server import serve as serve_hub
-from edgeherd.sim.kube import envtest
+from edgeherd_sim.demo import stage
+from edgeherd_sim.demo.stage import Kubectl
+from edgeherd_sim.devices.daemon import Pace
+from edgeherd_sim.devices.server import Fleet
+from edgeherd_sim.devices.server import serve as serve_devices
+from edgeherd_sim.hub.server import Hub
+from edgeherd_sim.hub.server import serve as serve_hub
+from edgeherd_sim.kube import envtest
 
 DEVICES = 80
 MODERN_DEVICES = 16

@@ -8,8 +8,8 @@ import asyncssh
 import pytest
 from world import Team, World, because, condition, is_ready
 
-from edgeherd.demo.scene import create_secret
-from edgeherd.sim.devices.device import Device
+from edgeherd_sim.demo.scene import create_secret
+from edgeherd_sim.devices.device import Device
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 

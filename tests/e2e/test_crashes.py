@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from world import Managed, World, assert_whole, is_ready, until
 
-from edgeherd.sim.devices.device import Device
+from edgeherd_sim.devices.device import Device
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 

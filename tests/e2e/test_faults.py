@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from world import World, assert_whole, because, condition, is_ready
 
-from edgeherd.sim.devices.device import Device
+from edgeherd_sim.devices.device import Device
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from world import Managed, Team, World, assert_whole, because, is_ready, settings_of
 
-from edgeherd.demo import scene
-from edgeherd.demo.scene import create_secret
-from edgeherd.sim.devices.device import Device
+from edgeherd_sim.demo import scene
+from edgeherd_sim.demo.scene import create_secret
+from edgeherd_sim.devices.device import Device
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 

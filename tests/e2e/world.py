@@ -14,11 +14,11 @@ from typing import Any
 
 from edgeherd import config
 from edgeherd.cluster.client import Cluster, path
-from edgeherd.demo import scene, stage
-from edgeherd.demo.stage import Kubectl, Running
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.server import Fleet
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.demo import scene, stage
+from edgeherd_sim.demo.stage import Kubectl, Running
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.server import Fleet
+from edgeherd_sim.hub.server import Hub
 
 PATIENCE_SECONDS = 45.0
 PASSWORD = "correct horse, battery $taple"

@@ -8,7 +8,7 @@ from hub_lab import Lab
 
 from edgeherd.hub import azure
 from edgeherd.hub.azure import AzureHub
-from edgeherd.sim.hub.server import serve
+from edgeherd_sim.hub.server import serve
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from edgeherd.hub import credential
 from edgeherd.hub.azure import AzureHub, Registry
 from edgeherd.hub.port import HubError
 from edgeherd.model import Keys
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub.server import Hub
 
 KEYS = Keys(primary="cHJpbWFyeS1wcmltYXJ5LXByaW1hcnk=", secondary="c2Vjb25kYXJ5LXNlY29uZGFyeS1zZWM=")
 OTHER_KEYS = Keys(primary="b3RoZXItb3RoZXItb3RoZXItb3RoZXI=", secondary="YW5vdGhlci1hbm90aGVyLWFub3RoZXI=")

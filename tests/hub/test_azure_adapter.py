@@ -22,7 +22,7 @@ from edgeherd.hub.port import (
     UnavailableError,
 )
 from edgeherd.model import Thumbprints
-from edgeherd.sim.hub import tls
+from edgeherd_sim.hub import tls
 
 GHOST = Identity(
     device_id="press-01",

@@ -10,7 +10,7 @@ from hub_lab import KEYS, OTHER_KEYS, Lab, odd_server, outcome
 
 from edgeherd.hub.azure import AzureHub
 from edgeherd.hub.port import RefusedError, ThrottledError, UnavailableError
-from edgeherd.sim.hub import tls
+from edgeherd_sim.hub import tls
 
 
 @pytest.mark.parametrize("text", ["<html>", "[]", "{", "{}", "null", "", '{"deviceId":"press-01","capabilities":[]}'])

@@ -10,7 +10,7 @@ from machine import Machine
 VERSIONS = ("1.1.15", "1.5.44")
 
 _STUB = pathlib.Path(__file__).with_name("stub")
-_SIMULATED = pathlib.Path(__file__).parents[2] / "operator/edgeherd/sim/devices/files/config.yaml"
+_SIMULATED = pathlib.Path(__file__).parents[2] / "operator/edgeherd_sim/devices/files/config.yaml"
 _SERVED = {"identityd": "aziotid", "keyd": "aziotks", "certd": "aziotcs", "tpmd": "aziottpm"}
 
 

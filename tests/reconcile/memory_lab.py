@@ -25,8 +25,8 @@ from edgeherd.model import (
     Status,
     Thumbprints,
 )
-from edgeherd.sim.hub import errors
-from edgeherd.sim.hub.store import Store
+from edgeherd_sim.hub import errors
+from edgeherd_sim.hub.store import Store
 
 HOST = "contoso.azure-devices.net"
 ID = "press-01"

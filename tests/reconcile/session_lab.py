@@ -6,13 +6,13 @@ import hashlib
 import pathlib
 from collections.abc import AsyncIterator
 
-import edgeherd
+import edgeherd_sim
 from edgeherd.cluster.errors import ConflictError
 from edgeherd.device.facts import Facts, Module, Unit
 from edgeherd.device.port import ABSENT, Action, Change, DeviceError, Initialization, Login, Look, Result
 from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, Secret
 
-FILES = pathlib.Path(edgeherd.__file__).parent / "sim/devices/files"
+FILES = pathlib.Path(edgeherd_sim.__file__).parent / "devices/files"
 YAML_PATH, TOML_PATH = "/etc/iotedge/config.yaml", "/etc/aziot/config.toml"
 WINDOWS_PATH = "C:\\ProgramData\\iotedge\\config.yaml"
 FINGERPRINT = f"SHA256:{'a' * 43}"

@@ -10,7 +10,7 @@ from edgeherd.errors import Stalled, Waiting
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.model import HubConnection, Secret
 from edgeherd.reconcile.hub_clients import Hubs, Login, id_matches, matches
-from edgeherd.sim.hub.store import Store
+from edgeherd_sim.hub.store import Store
 
 KEYS = ("b25lIG9uZSBvbmUgb25l", "dHdvIHR3byB0d28gdHdv")
 

@@ -26,7 +26,7 @@ from edgeherd.hub.port import Identity, RefusedError, ThrottledError, Unavailabl
 from edgeherd.model import Keys, Status
 from edgeherd.reconcile import credentials
 from edgeherd.reconcile.steps.identity import IdentityLink
-from edgeherd.sim.hub.store import Store
+from edgeherd_sim.hub.store import Store
 
 FAILURES = {
     "crash": CrashError,

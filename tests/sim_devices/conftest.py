@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 from device_lab import AZIOT, PACE, ScriptedHub, apply, configure, provision, restart, status_of, until
 
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.server import Fleet, serve
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.server import Fleet, serve
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from edgeherd import config
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.hubdoor import Answer
-from edgeherd.sim.devices.moods import Pace
+from edgeherd_sim.devices.behavior import Pace
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.hubdoor import Answer
 
 PACE = Pace(load=0.02, watchdog=0.05, pull=0.02, retry=0.01, check=0.01)
 STRING = "HostName=hub.example.net;DeviceId=press-01;SharedAccessKey=c2VjcmV0"

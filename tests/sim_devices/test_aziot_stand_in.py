@@ -21,9 +21,9 @@ from device_lab import (
 )
 
 from edgeherd import config
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.hubdoor import Answer
-from edgeherd.sim.devices.server import serve
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.hubdoor import Answer
+from edgeherd_sim.devices.server import serve
 
 SERVICES = ("certd", "edged", "identityd", "keyd", "tpmd")
 RUNNING = [("edgeAgent", "running")]

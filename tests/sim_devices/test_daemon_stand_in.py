@@ -3,8 +3,8 @@
 import pytest
 from device_lab import ScriptedHub, on, provision, put, until
 
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.hubdoor import Answer
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.hubdoor import Answer
 
 HEALTHY = ("active", "running", "success", 0)
 REFUSED = ("failed", "failed", "exit-code", 153)

@@ -5,7 +5,7 @@ import json
 import pytest
 from device_lab import Outcome, apply, configure, on, provision, put, status_of, until
 
-from edgeherd.sim.devices.device import Device
+from edgeherd_sim.devices.device import Device
 
 PROXY = "http://me:secret@proxy:3128"
 WARNINGS = ["container-engine-dns", "container-engine-logrotate", "edge-agent-storage-mounted-from-host"]

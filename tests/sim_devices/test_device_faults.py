@@ -15,10 +15,10 @@ from device_lab import (
     until,
 )
 
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.faults import Line
-from edgeherd.sim.devices.server import Fleet
-from edgeherd.sim.devices.shell import arguments
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.faults import Line
+from edgeherd_sim.devices.server import Fleet
+from edgeherd_sim.devices.shell import arguments
 
 RUNNING = [("edgeAgent", "running")]
 

@@ -10,12 +10,12 @@ import pytest
 from device_lab import AZIOT, PACE, apply, certificate, configure, restart, status_of, until
 
 from edgeherd import config
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.hubdoor import https_hub
-from edgeherd.sim.devices.moods import Pace
-from edgeherd.sim.devices.server import serve
-from edgeherd.sim.hub.server import Hub
-from edgeherd.sim.hub.server import serve as serve_hub
+from edgeherd_sim.devices.behavior import Pace
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.hubdoor import https_hub
+from edgeherd_sim.devices.server import serve
+from edgeherd_sim.hub.server import Hub
+from edgeherd_sim.hub.server import serve as serve_hub
 
 RUNNING = [("edgeAgent", "running")]
 AGENT = ("press-01", "$edgeAgent")

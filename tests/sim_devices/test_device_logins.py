@@ -10,8 +10,8 @@ import asyncssh
 import pytest
 from device_lab import AZIOT, PACE, ScriptedHub
 
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.server import Fleet, serve
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.server import Fleet, serve
 
 PASSWORD = "correct horse"
 

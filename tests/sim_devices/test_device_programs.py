@@ -5,7 +5,7 @@ import re
 import pytest
 from device_lab import Outcome, on, provision, until
 
-from edgeherd.sim.devices.device import Device
+from edgeherd_sim.devices.device import Device
 
 FRESH = "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainStatus=153\nNRestarts=0\n"
 GONE = "LoadState=not-found\nActiveState=inactive\nSubState=dead\n"

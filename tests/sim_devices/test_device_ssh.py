@@ -28,10 +28,10 @@ from edgeherd.device.port import (
     UnreachableError,
 )
 from edgeherd.device.ssh import SshDoor, connector
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.hubdoor import https_hub
-from edgeherd.sim.devices.server import Fleet, serve
-from edgeherd.sim.hub.server import serve as serve_hub
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.hubdoor import https_hub
+from edgeherd_sim.devices.server import Fleet, serve
+from edgeherd_sim.hub.server import serve as serve_hub
 
 LOOPBACK = Limits(networks=("127.0.0.0/8",))
 

@@ -5,10 +5,10 @@ import pathlib
 import pytest
 from device_lab import on, status_of, until
 
-from edgeherd.sim.devices import environment, words
-from edgeherd.sim.devices.device import Device
-from edgeherd.sim.devices.environment import Environment
-from edgeherd.sim.devices.filesystem import FileSystem
+from edgeherd_sim.devices import environment, messages
+from edgeherd_sim.devices.device import Device
+from edgeherd_sim.devices.environment import Environment
+from edgeherd_sim.devices.filesystem import FileSystem
 
 UNIT = "iotedge.service"
 
@@ -115,7 +115,7 @@ async def test_a_missing_file_keeps_the_unit_from_its_restart(healthy: Device) -
 )
 def test_a_proxys_password_is_masked(proxy: str, shown: str) -> None:
     """As the daemons do."""
-    assert words.masked(proxy) == shown
+    assert messages.masked(proxy) == shown
 
 
 async def test_the_journal_names_the_proxy(healthy: Device) -> None:

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 from hub_client import Client, connected
 
-from edgeherd.sim.hub.server import Hub, serve
+from edgeherd_sim.hub.server import Hub, serve
 
 
 @pytest.fixture

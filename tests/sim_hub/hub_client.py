@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import yarl
 
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub.server import Hub
 
 VERSION = "2021-04-12"
 PRIMARY = "cHJpbWFyeS1wcmltYXJ5LXByaW1hcnk="

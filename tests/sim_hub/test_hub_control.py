@@ -7,15 +7,15 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from hub_client import KEYS, PRIMARY, SECONDARY, UNAUTHORIZED, Client, connected
 
-from edgeherd.sim.hub.control import Control
-from edgeherd.sim.hub.faults import Faults
-from edgeherd.sim.hub.gate import Gate
-from edgeherd.sim.hub.index import Index
-from edgeherd.sim.hub.journal import Journal
-from edgeherd.sim.hub.server import Hub, serve
-from edgeherd.sim.hub.store import Store
-from edgeherd.sim.hub.throttle import Throttle
-from edgeherd.sim.hub.wire import Wire
+from edgeherd_sim.hub.auth import Authenticator
+from edgeherd_sim.hub.control import Control
+from edgeherd_sim.hub.faults import Faults
+from edgeherd_sim.hub.index import Index
+from edgeherd_sim.hub.journal import Journal
+from edgeherd_sim.hub.server import Hub, serve
+from edgeherd_sim.hub.store import Store
+from edgeherd_sim.hub.throttle import Throttle
+from edgeherd_sim.hub.wire import Wire
 
 INVALID = (400, "ArgumentInvalid")
 NOTHING = (404, "ResourceNotFound")
@@ -228,7 +228,7 @@ async def test_without_a_token_only_loopback_may(peer: str | None, status: int) 
     wire = Wire(
         store=store,
         index=Index(store),
-        gate=Gate(store, hosts=("localhost",), policies={}),
+        authenticator=Authenticator(store, hosts=("localhost",), policies={}),
         faults=Faults(),
         throttle=Throttle(),
         journal=Journal(),

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hub_client import PRIMARY, UNAUTHORIZED, Client, connected, once, owner, token
 
-from edgeherd.sim.hub.server import Hub, serve
+from edgeherd_sim.hub.server import Hub, serve
 
 GOOD = (200, "")
 

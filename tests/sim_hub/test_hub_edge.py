@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hub_client import KEYS, Client
 
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub.server import Hub
 
 EDGE = {"capabilities": {"iotEdge": True}, "authentication": KEYS}
 LEAF = {"capabilities": {"iotEdge": False}, "authentication": KEYS}

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from hub_client import KEYS, UNAUTHORIZED, Client, owner
 
-from edgeherd.sim.hub.errors import CODES
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub.errors import CODES
+from edgeherd_sim.hub.server import Hub
 
 GOOD = (200, "")
 THROTTLED = (429, "ThrottlingBacklogTimeout")

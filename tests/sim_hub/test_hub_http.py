@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hub_client import UNAUTHORIZED, Client, owner
 
-from edgeherd.sim.hub import wire
-from edgeherd.sim.hub.errors import CODES, HubError
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub import wire
+from edgeherd_sim.hub.errors import CODES, HubError
+from edgeherd_sim.hub.server import Hub
 
 BAD_VERSION = (400, "InvalidProtocolVersion")
 

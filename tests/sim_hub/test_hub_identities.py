@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hub_client import KEYS, PRIMARY, SECONDARY, Answer, Client
 
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub.server import Hub
 
 NEVER = "0001-01-01T00:00:00"
 NO_PRINTS = {"primaryThumbprint": None, "secondaryThumbprint": None}

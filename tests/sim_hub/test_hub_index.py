@@ -2,8 +2,8 @@
 
 import pytest
 
-from edgeherd.sim.hub.index import Index
-from edgeherd.sim.hub.store import Store
+from edgeherd_sim.hub.index import Index
+from edgeherd_sim.hub.store import Store
 
 EDGE = {"capabilities": {"iotEdge": True}}
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hub_client import KEYS, PRIMARY, SECONDARY
 
-from edgeherd.sim.hub import views
-from edgeherd.sim.hub.errors import HubError
-from edgeherd.sim.hub.store import Store
+from edgeherd_sim.hub import views
+from edgeherd_sim.hub.errors import HubError
+from edgeherd_sim.hub.store import Store
 
 NEVER = "0001-01-01T00:00:00"
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hub_client import Client
 
-from edgeherd.sim.hub import sas
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub import sas
+from edgeherd_sim.hub.server import Hub
 
 NEVER = 4_000_000_000
 

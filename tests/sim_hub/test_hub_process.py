@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 from hub_client import PRIMARY, token
 
-from edgeherd.sim.hub.command import command
+from edgeherd_sim.hub.command import command
 
 
 @contextlib.asynccontextmanager

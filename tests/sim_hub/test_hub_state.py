@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hub_client import KEYS, Client, connected
 
-from edgeherd.sim.hub.persist import StateError
-from edgeherd.sim.hub.server import Hub, serve
-from edgeherd.sim.hub.store import Store
+from edgeherd_sim.hub.persist import StateError
+from edgeherd_sim.hub.server import Hub, serve
+from edgeherd_sim.hub.store import Store
 
 
 def names_in(folder: pathlib.Path) -> list[str]:

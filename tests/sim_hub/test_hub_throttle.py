@@ -6,9 +6,9 @@ import time
 import pytest
 from hub_client import Client, connected
 
-from edgeherd.sim.hub.errors import HubError
-from edgeherd.sim.hub.server import Hub, serve
-from edgeherd.sim.hub.throttle import Operation, Throttle
+from edgeherd_sim.hub.errors import HubError
+from edgeherd_sim.hub.server import Hub, serve
+from edgeherd_sim.hub.throttle import Operation, Throttle
 
 REFUSED = "ThrottlingBacklogTimeout"
 

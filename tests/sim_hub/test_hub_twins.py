@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from edgeherd.sim.hub import twindocs, views
-from edgeherd.sim.hub.errors import HubError
-from edgeherd.sim.hub.model import Twin
-from edgeherd.sim.hub.store import Store
+from edgeherd_sim.hub import twindocs, views
+from edgeherd_sim.hub.errors import HubError
+from edgeherd_sim.hub.model import Twin
+from edgeherd_sim.hub.store import Store
 
 BORN, LATER = "2026-11-23T15:00:00Z", "2026-11-23T16:00:00Z"
 KEY = ("press-01", "")

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from hub_client import KEYS, UNAUTHORIZED, Client, owner
 
-from edgeherd.sim.hub import views
-from edgeherd.sim.hub.server import Hub
-from edgeherd.sim.hub.throttle import Operation
+from edgeherd_sim.hub import views
+from edgeherd_sim.hub.server import Hub
+from edgeherd_sim.hub.throttle import Operation
 
 TARGET = "/devices/press-01/applyConfigurationContent"
 DONE = (204, "")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from hub_client import KEYS, PRIMARY, SECONDARY, UNAUTHORIZED, Client, owner
 
-from edgeherd.sim.hub.server import Hub
-from edgeherd.sim.hub.throttle import Operation
+from edgeherd_sim.hub.server import Hub
+from edgeherd_sim.hub.throttle import Operation
 
 EDGE = {"iotEdge": True}
 OTHER = {"type": "sas", "symmetricKey": {"primaryKey": SECONDARY, "secondaryKey": PRIMARY}}

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from hub_client import UNAUTHORIZED, Client, connected, owner
 
-from edgeherd.sim.hub.server import Hub, serve
-from edgeherd.sim.hub.throttle import Operation
+from edgeherd_sim.hub.server import Hub, serve
+from edgeherd_sim.hub.throttle import Operation
 
 ONE = "/configurations/line-1"
 CONTENT = {"modulesContent": {"$edgeAgent": {"properties.desired.modules.vision": {"settings": {}}}}}

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hub_client import KEYS, PRIMARY, SECONDARY, UNAUTHORIZED, Client, owner
 
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub.server import Hub
 
 TARGET, VERSION = "/devices/keys/regenerate", "2024-03-31"
 NAMES = ("primaryKey", "secondaryKey")

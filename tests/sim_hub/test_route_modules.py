@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from hub_client import KEYS, UNAUTHORIZED, Answer, Client, owner
 
-from edgeherd.sim.hub import views
-from edgeherd.sim.hub.server import Hub, serve
+from edgeherd_sim.hub import views
+from edgeherd_sim.hub.server import Hub, serve
 
 LIST, ONE = "/devices/press-01/modules", "/devices/press-01/modules/vision"
 BEARER = "Bearer entra"

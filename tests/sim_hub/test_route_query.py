@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from hub_client import UNAUTHORIZED, Answer, Client, owner
 
-from edgeherd.sim.hub import views
-from edgeherd.sim.hub.server import Hub
-from edgeherd.sim.hub.throttle import Operation
+from edgeherd_sim.hub import views
+from edgeherd_sim.hub.server import Hub
+from edgeherd_sim.hub.throttle import Operation
 
 BAD = (400, "ErrorCode:ArgumentInvalid;BadRequest")
 IDS = "SELECT deviceId FROM devices"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hub_client import Client
 
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub.server import Hub
 
 BAD = (400, "ErrorCode:ArgumentInvalid;BadRequest")
 FLEET: dict[str, dict[str, Any]] = {

@@ -20,7 +20,7 @@ from azure.iot.hub.models import (
 from hub_client import PRIMARY, SECONDARY
 from msrest.exceptions import HttpOperationError
 
-from edgeherd.sim.hub.server import Hub
+from edgeherd_sim.hub.server import Hub
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hub_client import KEYS, UNAUTHORIZED, Client, owner, token
 
-from edgeherd.sim.hub import views
-from edgeherd.sim.hub.server import Hub, serve
-from edgeherd.sim.hub.throttle import Operation
+from edgeherd_sim.hub import views
+from edgeherd_sim.hub.server import Hub, serve
+from edgeherd_sim.hub.throttle import Operation
 
 DEVICE, MODULE = "/twins/press-01", "/twins/press-01/modules/vision"
 STALE = "AAAAAAAAAAk="

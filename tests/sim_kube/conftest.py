@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from kube_lab import Target, prepared
 
-from edgeherd.sim.kube import envtest
+from edgeherd_sim.kube import envtest
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,10 @@ from typing import Any
 import cases
 import pytest
 
-from edgeherd.sim.kube import fieldmanager, typeschema
-from edgeherd.sim.kube.fieldmanager import ApplyConflict, ApplyError
-from edgeherd.sim.kube.patches import merge_patch
-from edgeherd.sim.kube.structural import StructuralSchema
+from edgeherd_sim.kube import fieldmanager, typeschema
+from edgeherd_sim.kube.fieldmanager import ApplyConflict, ApplyError
+from edgeherd_sim.kube.patches import merge_patch
+from edgeherd_sim.kube.structural import StructuralSchema
 
 Body = dict[str, Any]
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ0mLrC5mYyW3fZ0Xn5n1o0Jm5d3gk0xGm1l2c3d4e5"

@@ -8,7 +8,7 @@ import cases
 import pytest
 from cases import Body, Case, Step
 
-from edgeherd.sim.kube.structural import Cause, StructuralSchema
+from edgeherd_sim.kube.structural import Cause, StructuralSchema
 
 CASES = cases.read()
 SCHEMAS = {kind: StructuralSchema(cases.schema(kind)) for kind in ("EdgeDevice", "HubConnection")}

@@ -6,7 +6,7 @@ from typing import Any
 import cases
 import pytest
 
-from edgeherd.sim.kube.crd_checks import check_crd, default_crd
+from edgeherd_sim.kube.crd_checks import check_crd, default_crd
 
 Body = dict[str, Any]
 Change = dict[str, Any]

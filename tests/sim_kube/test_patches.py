@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from edgeherd.sim.kube import typeschema
-from edgeherd.sim.kube.patches import PatchError, json_patch, merge_patch, strategic_merge
+from edgeherd_sim.kube import typeschema
+from edgeherd_sim.kube.patches import PatchError, json_patch, merge_patch, strategic_merge
 
 Operation = dict[str, Any]
 REFUSED = (422, "the server rejected our request due to an error in our request")
