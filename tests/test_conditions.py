@@ -31,8 +31,8 @@ class Case:
     expected: dict[str, tuple[str, str]]
 
 
-LINKS = conditions.LINKS
-ALL_TRUE = tuple(said(link) for link in LINKS)
+STEPS = conditions.STEPS
+ALL_TRUE = tuple(said(link) for link in STEPS)
 PENDING = ("Unknown", "Pending")
 
 CASES = (
@@ -40,7 +40,7 @@ CASES = (
         sentence="every link was passed",
         reported=ALL_TRUE,
         ended_by=None,
-        expected={"Ready": ("True", "Ready"), **dict.fromkeys(LINKS, ("True", "Fine")), "Paused": ("False", "NotSuspended")},
+        expected={"Ready": ("True", "Ready"), **dict.fromkeys(STEPS, ("True", "Fine")), "Paused": ("False", "NotSuspended")},
     ),
     Case(
         sentence="a link waits: what is behind it is not known any more",
@@ -58,14 +58,14 @@ CASES = (
         },
     ),
     Case(
-        sentence="only a human can mend it",
+        sentence="only a human can fix it",
         reported=(said("IdentityReady", "False", "IdentityConflict"),),
         ended_by=Stalled("IdentityConflict", "Choose another id."),
         expected={
             "Ready": ("False", "IdentityConflict"),
             "Stalled": ("True", "IdentityConflict"),
             "IdentityReady": ("False", "IdentityConflict"),
-            **dict.fromkeys(LINKS[1:], PENDING),
+            **dict.fromkeys(STEPS[1:], PENDING),
             "Paused": ("False", "NotSuspended"),
         },
     ),
@@ -114,7 +114,7 @@ def test_a_new_object_has_every_condition_at_once() -> None:
     assert found == {
         "Ready": ("Unknown", "Progressing"),
         "Reconciling": ("True", "Progressing"),
-        **dict.fromkeys(LINKS, PENDING),
+        **dict.fromkeys(STEPS, PENDING),
         "Paused": ("False", "NotSuspended"),
     }
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import Condition
 
-LINKS = ("IdentityReady", "SecretReady", "Reachable", "ConfigApplied", "DaemonHealthy")
+STEPS = ("IdentityReady", "SecretReady", "Reachable", "ConfigApplied", "DaemonHealthy")
 """The links of the chain in their order; each link owns one condition."""
 
 
@@ -34,7 +34,7 @@ def summarise(
     generation: int,
     ended_by: ReconcileError | None,
     at: str,
-    links: tuple[str, ...] = LINKS,
+    links: tuple[str, ...] = STEPS,
 ) -> tuple[Condition, ...]:
     """All conditions of an object after a pass.
 
@@ -67,14 +67,14 @@ def begun(generation: int, *, at: str) -> tuple[Condition, ...]:
     message = "The first pass has begun."
     summary = Condition(type="Ready", status="Unknown", reason="Progressing", message=message)
     progress = Condition(type="Reconciling", status="True", reason="Progressing", message=message)
-    everything = [summary, progress, *(_pending(type_) for type_ in LINKS), _PAUSED[False]]
+    everything = [summary, progress, *(_pending(type_) for type_ in STEPS), _PAUSED[False]]
     return _stamped(everything, (), generation, at)
 
 
 def paused(old: tuple[Condition, ...], generation: int, *, at: str) -> tuple[Condition, ...]:
     """The conditions of a suspended object: as they were, but for `Paused`."""
     kept = tuple(c for c in old if c.type != "Paused") or _stamped(
-        [_PAUSED_SUMMARY, *(_pending(type_) for type_ in LINKS)], (), generation, at
+        [_PAUSED_SUMMARY, *(_pending(type_) for type_ in STEPS)], (), generation, at
     )
     return (*kept, *_stamped([_PAUSED[True]], old, generation, at))
 

@@ -2,7 +2,7 @@
 
     ReconcileError
       Waiting   the world may become right by itself or by somebody's work: look again after `retry_after`
-      Stalled   only a human can mend it; the message says how
+      Stalled   only a human can fix it; the message says how
 
 Anything else that is raised is a bug: it is logged with its traceback and retried with back-off.
 """
@@ -15,8 +15,8 @@ class ReconcileError(Exception):
     Neither may hold a secret or text that changes from one try to the next (request ids, ports, times).
     """
 
-    blind = False
-    """Whether nothing could be seen: the link's condition becomes Unknown then, not False."""
+    observed = True
+    """Whether anything could be seen: if not, the step's condition becomes Unknown, not False."""
 
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(f"{reason}: {message}")
@@ -27,11 +27,11 @@ class ReconcileError(Exception):
 class Waiting(ReconcileError):
     """Not yet: look again after `retry_after` seconds."""
 
-    def __init__(self, reason: str, message: str, *, retry_after: float = 15.0, blind: bool = False) -> None:
+    def __init__(self, reason: str, message: str, *, retry_after: float = 15.0, observed: bool = True) -> None:
         super().__init__(reason, message)
         self.retry_after = retry_after
-        self.blind = blind
+        self.observed = observed
 
 
 class Stalled(ReconcileError):
-    """Not without a human. It is still looked at again, slowly, because the mend may happen where nobody tells us."""
+    """Not without a human. It is still looked at again, slowly, because the fix may happen where nobody tells us."""

@@ -311,7 +311,7 @@ def test_what_cannot_be_edited_safely_is_refused(text: str, rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "mended"),
+    ("before", "after", "fixed"),
     [
         (SECTION, SECTION, ()),
         ("\ufeff" + SECTION, SECTION, ("line 1: the byte order mark was removed",)),
@@ -328,9 +328,9 @@ def test_what_cannot_be_edited_safely_is_refused(text: str, rule: str) -> None:
     ],
     ids=["nothing", "a BOM", "the template's bare word", "two sections"],
 )
-def test_repair(before: str, after: str, mended: tuple[str, ...]) -> None:
-    """What is known to go wrong by hand is mended, and said."""
-    assert config.repair(before.encode(), version=V15) == (after.encode(), mended)
+def test_repair(before: str, after: str, fixed: tuple[str, ...]) -> None:
+    """What is known to go wrong by hand is fixed, and said."""
+    assert config.repair(before.encode(), version=V15) == (after.encode(), fixed)
 
 
 _LINES = st.lists(

@@ -143,7 +143,7 @@ def test_nothing_is_written_when_nothing_changes(command: str, file: Path, secre
     options = ["--connection-string-file", secret] if command == "set" else []
     result = run(command, file, *options, "--in-place")
     assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == ("" if command == "set" else "nothing had to be mended\n")
+    assert result.stderr == ("" if command == "set" else "nothing had to be fixed\n")
     assert file.stat() == before or (file.stat().st_ino, file.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
 
 
@@ -217,7 +217,7 @@ def test_a_refusal_ends_with_1_and_writes_nothing(
         pytest.param(["check", "FILE", "--output", "xml"], id="no such output"),
         pytest.param(["set", "FILE"], id="no connection string"),
         pytest.param(["set", "FILE", "--connection-string", STRING], id="the string as an argument"),
-        pytest.param(["mend", "FILE"], id="no such command"),
+        pytest.param(["fix", "FILE"], id="no such command"),
     ],
 )
 def test_a_wrong_call_ends_with_2(args: list[str], file: Path) -> None:

@@ -125,12 +125,12 @@ def test_keys_that_are_taken_out_of_the_environment(file: Mangled, gone: set[str
 @given(file=mangled(rough=True), version=VERSIONS)
 def test_a_repair_of_a_file_that_people_broke(file: Mangled, version: Version) -> None:
     """A repair has nothing left to do the second time, says what it did, and leaves what is right."""
-    mended, refused = attempt(config.repair, file.content, version=version)
-    if mended is None:
+    fixed, refused = attempt(config.repair, file.content, version=version)
+    if fixed is None:
         assert refused is not None
         assert refused.problems
         return
-    content, sentences = mended
+    content, sentences = fixed
     assert bool(sentences) == (content != file.content)
     assert config.repair(content, version=version) == (content, ())
     if config.check(file.content, version=version).editable:

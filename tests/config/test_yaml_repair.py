@@ -14,7 +14,7 @@ FIRST = f'provisioning:\n  source: "manual"\n  device_connection_string: "{OLD}"
 FILLED = DEBIAN.decode().replace("<ADD DEVICE CONNECTION STRING HERE>", STRING)
 
 
-def mended(text: str) -> tuple[str, tuple[str, ...]]:
+def fixed(text: str) -> tuple[str, tuple[str, ...]]:
     """What repair makes of a text."""
     content, sentences = config.repair(text.encode(), version=V1_1)
     return content.decode(), sentences
@@ -62,8 +62,8 @@ def mended(text: str) -> tuple[str, tuple[str, ...]]:
 def test_each_malformation_is_mended_and_said(broken: str, whole: str, sentences: tuple[str, ...]) -> None:
     """The file becomes what it was meant to be; the daemon takes it, and so does the editor."""
     for eol in ("\n", "\r\n"):
-        assert mended(broken.replace("\n", eol)) == (whole.replace("\n", eol), sentences)
-    assert mended(whole) == (whole, ())
+        assert fixed(broken.replace("\n", eol)) == (whole.replace("\n", eol), sentences)
+    assert fixed(whole) == (whole, ())
     assert config.check(whole.encode(), version=V1_1) == GOOD
 
 
@@ -87,7 +87,7 @@ def test_malformations_in_any_combination(broken: tuple[str, ...]) -> None:
     text = FILLED
     for name in broken:
         text = BREAKS[name](text)
-    whole, sentences = mended(text)
+    whole, sentences = fixed(text)
     external = "a section uncommented by its hash alone" in broken
     assert len(sentences) == len(broken) + external
     assert config.check(whole.encode(), version=V1_1) == GOOD
@@ -96,7 +96,7 @@ def test_malformations_in_any_combination(broken: tuple[str, ...]) -> None:
     )
     gone, come = difference(FILLED.encode(), whole.encode())
     assert (len(gone), len(come)) == ((8, 8) if external else (0, 0))
-    assert mended(whole) == (whole, ())
+    assert fixed(whole) == (whole, ())
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_malformations_in_any_combination(broken: tuple[str, ...]) -> None:
 )  # fmt: skip
 def test_nothing_else_is_touched(text: str) -> None:
     """What is no known malformation stays, be it good or bad."""
-    assert mended(text) == (text, ())
+    assert fixed(text) == (text, ())
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_nothing_else_is_touched(text: str) -> None:
     ],
 )
 def test_what_cannot_be_mended_is_refused(content: bytes, problem: tuple[str, int | None]) -> None:
-    """No half-mended file comes out."""
+    """No half-fixed file comes out."""
     with pytest.raises(config.UneditableError) as caught:
         config.repair(content, version=V1_1)
     assert refusal(caught) == [problem]

@@ -77,6 +77,6 @@ def test_on_a_fresh_device_one_line_differs() -> None:
     ],
 )
 def test_what_the_article_warns_of_is_found(mistake: tuple[str, str], rule: str, line: int) -> None:
-    """Each thing that the article says to make sure of has its own rule, and the line that is to be mended."""
+    """Each thing that the article says to make sure of has its own rule, and the line that is to be fixed."""
     verdict = config.check(changed(DEBIAN.decode(), mistake).encode(), version=V1_0_10)
     assert (rule, line) in [(problem.rule, problem.line) for problem in verdict.problems]

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from edgeherd.controller.event_handler import Feeder
+from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.workqueue import Priority, WorkQueue
 from edgeherd.model import Key
-from edgeherd.reconcile.index import Rivals
+from edgeherd.reconcile.index import DeviceIndex
 
 Body = dict[str, Any]
 
@@ -93,45 +93,45 @@ CASES = (
 def test_an_event_leads_to_a_pass_only_when_it_can_matter(case: Case) -> None:
     """Everything else would make the operator run after its own writes."""
     queue = Recorder()
-    feeder = Feeder(queue, Rivals())
-    feeder.on_device("", DEVICE)
+    handler = EventHandler(queue, DeviceIndex())
+    handler.on_device("", DEVICE)
     queue.now.clear()
-    feeder.on_device(case.event, case.body)
+    handler.on_device(case.event, case.body)
     assert tuple(queue.now) == case.passes
 
 
 def test_a_fleet_at_rest_is_looked_at_spread_out_after_a_restart() -> None:
     """One that is not Ready at its generation is looked at once."""
     queue = Recorder()
-    feeder = Feeder(queue, Rivals())
-    feeder.on_device("", DEVICE)
-    feeder.on_device("", changed(DEVICE, name="press-02", generation=2))
+    handler = EventHandler(queue, DeviceIndex())
+    handler.on_device("", DEVICE)
+    handler.on_device("", changed(DEVICE, name="press-02", generation=2))
     assert (queue.later, queue.now) == ([DEVICE_KEY], [(DEVICE_KEY._replace(name="press-02"), Priority.CHANGE)])
 
 
 def test_the_devices_of_a_hub_are_looked_at_when_the_hub_changes_or_gets_well() -> None:
     """Not when the hub's pass wrote the same again, and not at the start."""
     queue = Recorder()
-    feeder = Feeder(queue, Rivals())
-    feeder.on_device("", DEVICE)
-    feeder.on_hub("", HUB)
+    handler = EventHandler(queue, DeviceIndex())
+    handler.on_device("", DEVICE)
+    handler.on_hub("", HUB)
     assert queue.now == [(HUB_KEY, Priority.CHANGE)]
     queue.now.clear()
-    feeder.on_hub("MODIFIED", HUB)
+    handler.on_hub("MODIFIED", HUB)
     assert queue.now == []
-    feeder.on_hub("MODIFIED", changed(HUB, status={"conditions": []}))
+    handler.on_hub("MODIFIED", changed(HUB, status={"conditions": []}))
     assert queue.now == [(DEVICE_KEY, Priority.CHANGE)]
     queue.now.clear()
-    feeder.on_hub("MODIFIED", changed(HUB, generation=2))
+    handler.on_hub("MODIFIED", changed(HUB, generation=2))
     assert queue.now == [(HUB_KEY, Priority.CHANGE), (DEVICE_KEY, Priority.CHANGE)]
 
 
 def test_an_object_that_cannot_be_read_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
     """It is logged with what to do."""
     queue = Recorder()
-    feeder = Feeder(queue, Rivals())
-    feeder.on_device("ADDED", {"metadata": {}})
-    feeder.on_hub("ADDED", {"metadata": {}})
+    handler = EventHandler(queue, DeviceIndex())
+    handler.on_device("ADDED", {"metadata": {}})
+    handler.on_hub("ADDED", {"metadata": {}})
     assert queue.now == []
     assert caplog.text.count("is the CRD of this version installed?") == 2
 
@@ -139,13 +139,13 @@ def test_an_object_that_cannot_be_read_stops_nothing(caplog: pytest.LogCaptureFi
 def test_the_second_of_two_rivals_is_looked_at_when_the_first_is_gone() -> None:
     """It waited for the identity."""
     queue = Recorder()
-    feeder = Feeder(queue, Rivals())
-    feeder.on_device("", changed(DEVICE, name="first"))
+    handler = EventHandler(queue, DeviceIndex())
+    handler.on_device("", changed(DEVICE, name="first"))
     second = changed(DEVICE, name="second", uid="u2", creationTimestamp="2026-01-01T00:00:09Z")
     for body in (second,):
         body["spec"] = {**body["spec"], "deviceId": "first"}
-        feeder.on_device("", body)
+        handler.on_device("", body)
     queue.now.clear()
-    feeder.on_device("DELETED", changed(DEVICE, name="first"))
+    handler.on_device("DELETED", changed(DEVICE, name="first"))
     first_key = DEVICE_KEY._replace(name="first")
     assert queue.now == [(first_key._replace(name="second"), Priority.CHANGE), (first_key, Priority.DELETE)]

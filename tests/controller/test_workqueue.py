@@ -20,7 +20,7 @@ async def drained(queue: WorkQueue) -> list[str]:
     """The names of all keys that are due now, in their order."""
     names = []
     while len(queue):
-        taken = await queue.take()
+        taken = await queue.get()
         queue.done(taken)
         names.append(taken.name)
     return names
@@ -60,7 +60,7 @@ async def test_what_arrives_during_a_pass_leads_to_one_more() -> None:
     """The key is not given to a second worker meanwhile."""
     queue = WorkQueue()
     queue.add(key("a"))
-    assert await queue.take() == key("a")
+    assert await queue.get() == key("a")
     queue.add(key("a"))
     queue.add(key("a"))
     assert len(queue) == 0
@@ -73,7 +73,7 @@ async def test_a_later_date_wakes_a_waiting_worker() -> None:
     queue = WorkQueue()
     queue.add_after(key("a"), 30)
     queue.add_after(key("a"), 0.01)
-    assert await asyncio.wait_for(queue.take(), 5) == key("a")
+    assert await asyncio.wait_for(queue.get(), 5) == key("a")
     queue.done(key("a"))
     assert len(queue) == 0
 
@@ -92,18 +92,18 @@ async def test_a_later_date_is_dropped_when_the_key_is_added_now() -> None:
 async def test_failures_back_off_up_to_a_limit_and_are_forgiven() -> None:
     """1, 2, 4 ... seconds, each shortened by up to a half so that a fleet does not come back as one."""
     queue = WorkQueue()
-    delays = [queue.back_off(key("a")) for _ in range(12)]
+    delays = [queue.add_rate_limited(key("a")) for _ in range(12)]
     bounds = [min(workqueue.LONGEST_DELAY, workqueue.FIRST_DELAY * 2**n) for n in range(12)]
     assert all(bound / 2 <= delay <= bound for delay, bound in zip(delays, bounds, strict=True))
-    queue.forgive(key("a"))
-    assert queue.back_off(key("a")) <= workqueue.FIRST_DELAY
+    queue.forget(key("a"))
+    assert queue.add_rate_limited(key("a")) <= workqueue.FIRST_DELAY
 
 
 async def test_idle_means_that_no_pass_is_at_work() -> None:
     """It is what a stop waits for."""
     queue = WorkQueue()
     queue.add(key("a"))
-    await queue.take()
+    await queue.get()
     waiting = asyncio.create_task(queue.idle())
     await asyncio.sleep(0)
     assert not waiting.done()
@@ -138,7 +138,7 @@ async def _holds(steps: list[tuple[object, ...]]) -> None:
                 queue.add(key(name), priority)
                 owed.add(key(name))
             case ("take",) if len(queue):
-                taken = await queue.take()
+                taken = await queue.get()
                 assert taken not in busy
                 busy.append(taken)
                 owed.discard(taken)

@@ -16,7 +16,7 @@ from script_lab import machine, tools
 from sshd_lab import Sshd, StartSshd
 
 from edgeherd.device import scripts
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.remote_command import RemoteCommand
 from edgeherd.device.ssh import connector, session
 from edgeherd_sim.devices.daemon import Pace
 from edgeherd_sim.devices.device import Device
@@ -148,5 +148,5 @@ def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connector, "CONNECT_SECONDS", 0.6)
     monkeypatch.setattr(connector, "LOGIN_SECONDS", 0.6)
     monkeypatch.setattr(session, "OUTPUT_BYTES", 256 * 1024)
-    errand = Errand(command="look", lines=("x" * 100_000,), seconds=0.6)
-    monkeypatch.setattr(scripts, "observe", lambda _: errand)
+    command = RemoteCommand(command="look", lines=("x" * 100_000,), seconds=0.6)
+    monkeypatch.setattr(scripts, "observe", lambda _: command)

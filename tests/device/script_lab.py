@@ -14,8 +14,8 @@ import pytest
 
 from edgeherd.device import scripts
 from edgeherd.device.facts import Facts, framed, parse
-from edgeherd.device.port import ABSENT, Action, Change, Look, OtherFile, Owner
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.port import ABSENT, Action, Change, OtherFile, Owner, Query
+from edgeherd.device.remote_command import RemoteCommand
 
 NONCE = "5e1f"
 CONFIG = "/etc/iotedge/config.yaml"
@@ -132,18 +132,18 @@ class Machine:
         (self.root / "units").write_text(text)
 
     def run(
-        self, errand: Errand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
+        self, command: RemoteCommand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
     ) -> dict[str, bytes]:
         """Run a script as the operator does; what it said."""
-        return framed(self.output(errand, stdin=stdin, login=login).stdout, NONCE)
+        return framed(self.output(command, stdin=stdin, login=login).stdout, NONCE)
 
     def output(
-        self, errand: Errand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
+        self, command: RemoteCommand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a script as the operator does."""
         return subprocess.run(
-            [*login, "-c", errand.command],
-            input=errand.stdin(NONCE) if stdin is None else stdin,
+            [*login, "-c", command.command],
+            input=command.stdin(NONCE) if stdin is None else stdin,
             capture_output=True,
             env={"PATH": f"{self.root}/stubs:{self.tools}", "EDGEHERD_DEVICE_ROOT": str(self.root), "HOME": "/nowhere"},
             cwd=self.root / "cwd",
@@ -155,7 +155,7 @@ class Machine:
 
     def observe(self, path: str = CONFIG, *others: str) -> Facts:
         """Look at it."""
-        return parse(self.run(scripts.observe(Look(path=path, others=others))), others=len(others))
+        return parse(self.run(scripts.observe(Query(path=path, others=others))), others=len(others))
 
     def apply(self, wanted: Change) -> str:
         """Change it; the result, or 'silence'."""

@@ -10,18 +10,18 @@ from typing import Protocol
 
 import asyncssh
 
-from edgeherd.device.port import Limits, Login, Look
-from edgeherd.device.ssh import SshDoor
+from edgeherd.device.port import Limits, Login, Query
+from edgeherd.device.ssh import SshConnector
 
 PASSPHRASE = "correct horse"
 PATH = "/etc/iotedge/config.yaml"
 LOOPBACK = Limits(networks=("127.0.0.0/8", "::1/128"))
 
 
-async def look(login: Login, door: SshDoor | None = None) -> str:
+async def look(login: Login, connector: SshConnector | None = None) -> str:
     """Log in and look at the device; the kind of its file, which is 'file' when all went well."""
-    async with (door or SshDoor()).connect(login) as session:
-        return (await session.observe(Look(path=PATH))).kind
+    async with (connector or SshConnector()).connect(login) as session:
+        return (await session.observe(Query(path=PATH))).kind
 
 
 async def until(holds: Callable[[], bool], seconds: float = 10) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeherd.device.journal import Trouble, trouble
+from edgeherd.device.journal import Diagnosis, diagnose
 from edgeherd_sim.devices import messages
 
 # ---- iotedged 1.0 and 1.1
@@ -83,119 +83,123 @@ def engine(text: str, then: str = NO_PULL) -> str:
 # ---- Docker
 
 DOCKER = {
-    "manifest for X not found: manifest unknown: manifest unknown": Trouble.IMAGE_MISSING,
-    "no matching manifest for linux/arm/v7": Trouble.IMAGE_MISSING,
+    "manifest for X not found: manifest unknown: manifest unknown": Diagnosis.IMAGE_MISSING,
+    "no matching manifest for linux/arm/v7": Diagnosis.IMAGE_MISSING,
     (
         "pull access denied for X, repository does not exist or may require 'docker login': denied: requested access to "
         "the resource is denied"
-    ): Trouble.IMAGE_REFUSED,
-    "unauthorized: incorrect username or password": Trouble.IMAGE_REFUSED,
+    ): Diagnosis.IMAGE_REFUSED,
+    "unauthorized: incorrect username or password": Diagnosis.IMAGE_REFUSED,
     (
         'Get "https://mcr.microsoft.com/v2/": dial tcp: lookup mcr.microsoft.com on 10.0.0.1:53: server misbehaving'
-    ): Trouble.REGISTRY_UNREACHABLE,
+    ): Diagnosis.REGISTRY_UNREACHABLE,
     (
         'Get "https://mcr.microsoft.com/v2/": dial tcp: lookup mcr.microsoft.com: no such host'
-    ): Trouble.REGISTRY_UNREACHABLE,
+    ): Diagnosis.REGISTRY_UNREACHABLE,
     (
         "net/http: request canceled while waiting for connection (Client.Timeout exceeded while awaiting headers)"
-    ): Trouble.REGISTRY_UNREACHABLE,
-    'Get "https://mcr.microsoft.com/v2/": Proxy Authentication Required': Trouble.REGISTRY_UNREACHABLE,
-    "write /var/lib/docker/tmp/x: no space left on device": Trouble.IMAGE,
+    ): Diagnosis.REGISTRY_UNREACHABLE,
+    'Get "https://mcr.microsoft.com/v2/": Proxy Authentication Required': Diagnosis.REGISTRY_UNREACHABLE,
+    "write /var/lib/docker/tmp/x: no space left on device": Diagnosis.IMAGE,
 }
 
 CLASSIC = [
-    ("a wrong key", refused_by_hub(UNAUTHORIZED), Trouble.KEY_REFUSED),
-    ("a wrong key, as newer hubs say it", refused_by_hub(UNAUTHORIZED_NEW), Trouble.KEY_REFUSED),
-    ("the hub's name is nobody's", refused_by_hub(NO_HUB), Trouble.HUB_NOT_FOUND),
-    ("no edge device", NOT_EDGE, Trouble.NOT_REGISTERED),
-    ("no name service", no_request("failed to lookup address information: Name or service not known"), Trouble.NAME),
-    ("nobody listens", no_request("Connection refused (os error 111)"), Trouble.NETWORK),
-    ("nobody answers", no_request("Connection timed out (os error 110)"), Trouble.NETWORK),
-    ("a certificate that is not trusted", no_request(OPENSSL), Trouble.TLS),
-    ("a proxy that wants a login", no_request("unsuccessful tunnel"), Trouble.PROXY),
-    ("a proxy that hangs up", no_request("unexpected EOF while tunnel reading"), Trouble.PROXY),
+    ("a wrong key", refused_by_hub(UNAUTHORIZED), Diagnosis.KEY_REFUSED),
+    ("a wrong key, as newer hubs say it", refused_by_hub(UNAUTHORIZED_NEW), Diagnosis.KEY_REFUSED),
+    ("the hub's name is nobody's", refused_by_hub(NO_HUB), Diagnosis.HUB_NOT_FOUND),
+    ("no edge device", NOT_EDGE, Diagnosis.NOT_REGISTERED),
+    ("no name service", no_request("failed to lookup address information: Name or service not known"), Diagnosis.NAME),
+    ("nobody listens", no_request("Connection refused (os error 111)"), Diagnosis.NETWORK),
+    ("nobody answers", no_request("Connection timed out (os error 110)"), Diagnosis.NETWORK),
+    ("a certificate that is not trusted", no_request(OPENSSL), Diagnosis.TLS),
+    ("a proxy that wants a login", no_request("unsuccessful tunnel"), Diagnosis.PROXY),
+    ("a proxy that hangs up", no_request("unexpected EOF while tunnel reading"), Diagnosis.PROXY),
     (
         "1.0.9 puts it otherwise",
         refused_by_hub(
             "Could not perform HTTP request\n\tcaused by: an error occurred trying to connect: Connection refused (os error 111)"
         ),
-        Trouble.NETWORK,
+        Diagnosis.NETWORK,
     ),
     *((f"a pull: {text[:40]}", pull(text), found) for text, found in DOCKER.items()),
-    ("no engine", NO_RUNTIME.format("error trying to connect: Connection refused (os error 111)"), Trouble.ENGINE),
+    ("no engine", NO_RUNTIME.format("error trying to connect: Connection refused (os error 111)"), Diagnosis.ENGINE),
     (
         "no engine's socket",
         NO_RUNTIME.format('Invalid URL "unix:///var/run/docker.sock": Socket file could not be found'),
-        Trouble.ENGINE,
+        Diagnosis.ENGINE,
     ),
-    ("an engine that dies later", DIES_LATER.format("Connection refused (os error 111)"), Trouble.ENGINE),
-    ("settings", NO_SETTINGS, Trouble.SETTINGS),
+    ("an engine that dies later", DIES_LATER.format("Connection refused (os error 111)"), Diagnosis.ENGINE),
+    ("settings", NO_SETTINGS, Diagnosis.SETTINGS),
     ("nothing", "", None),
     ("a good start", "Starting Azure IoT Edge Security Daemon\nVersion - 1.1.15\nEdge runtime is running.", None),
     ("a crash of another kind", "The daemon could not start up successfully: A module runtime error occurred", None),
 ]
 AZIOT = [
     *((f"a pull: {text[:40]}", engine(f"HTTP 404 Not Found: {text}"), found) for text, found in DOCKER.items()),
-    ("a pull without a cause", NO_PULL, Trouble.IMAGE),
+    ("a pull without a cause", NO_PULL, Diagnosis.IMAGE),
     (
         "an engine that may not be asked",
         engine("0: error trying to connect: Permission denied (os error 13)", NOT_TO_INITIALIZE),
-        Trouble.ENGINE,
+        Diagnosis.ENGINE,
     ),
     (
         "an engine that dies later",
         engine("0: error trying to connect: Connection refused (os error 111)"),
-        Trouble.ENGINE,
+        Diagnosis.ENGINE,
     ),
     *(
-        (f"a wrong key: {frame[:20]}, {text[:20]}", frame.format(text), Trouble.KEY_REFUSED)
+        (f"a wrong key: {frame[:20]}, {text[:20]}", frame.format(text), Diagnosis.KEY_REFUSED)
         for frame in (HUB_CLIENT, PROVISIONING, ANSWERED)
         for text in HUB_SAYS_NO
     ),
     *(
-        (f"an unknown device: {frame[:20]}, {text[:20]}", frame.format(text), Trouble.NOT_REGISTERED)
+        (f"an unknown device: {frame[:20]}, {text[:20]}", frame.format(text), Diagnosis.NOT_REGISTERED)
         for frame in (HUB_CLIENT, PROVISIONING, ANSWERED)
         for text in ('{"errorCode":404001,"message":"x"}', "ErrorCode:DeviceNotFound;x")
     ),
     (
         "no edge device",
         ANSWERED.format('{"errorCode":404010,"message":"Device X Module $edgeAgent at IotHub Y not registered."}'),
-        Trouble.NOT_REGISTERED,
+        Diagnosis.NOT_REGISTERED,
     ),
-    ("the hub's name is nobody's", PROVISIONING.format("ErrorCode:IotHubNotFound;Unauthorized"), Trouble.HUB_NOT_FOUND),
+    (
+        "the hub's name is nobody's",
+        PROVISIONING.format("ErrorCode:IotHubNotFound;Unauthorized"),
+        Diagnosis.HUB_NOT_FOUND,
+    ),
     (
         "the daemon hears of no name service",
         HUB_CLIENT.format("error trying to connect: dns error: failed to lookup address information: x"),
-        Trouble.NAME,
+        Diagnosis.NAME,
     ),
     (
         "no name service",
         SENDING.format(
             "error trying to connect: dns error: failed to lookup address information: Temporary failure in name resolution"
         ),
-        Trouble.NAME,
+        Diagnosis.NAME,
     ),
     (
         "nobody listens",
         SENDING.format("error trying to connect: tcp connect error: Connection refused (os error 111)"),
-        Trouble.NETWORK,
+        Diagnosis.NETWORK,
     ),
-    ("a certificate that is not trusted", SENDING.format(f"error trying to connect: {AZIOT_OPENSSL}"), Trouble.TLS),
+    ("a certificate that is not trusted", SENDING.format(f"error trying to connect: {AZIOT_OPENSSL}"), Diagnosis.TLS),
     (
         "a proxy that wants a login",
         SENDING.format("error trying to connect: unsuccessful tunnel (HTTP/1.1 407 Pro)"),
-        Trouble.PROXY,
+        Diagnosis.PROXY,
     ),
     (
         "the reason stands before the summary",
         SENDING.format("error trying to connect: dns error: failed to lookup address information: x") + "\n" + OFFLINE,
-        Trouble.NAME,
+        Diagnosis.NAME,
     ),
-    ("a summary without its reason", OFFLINE, Trouble.NETWORK),
+    ("a summary without its reason", OFFLINE, Diagnosis.NETWORK),
     (
         "settings",
         "Failed to load settings: could not read config from /etc/aziot/edged/config.d/00-super.toml",
-        Trouble.SETTINGS,
+        Diagnosis.SETTINGS,
     ),
     ("a good start", "Starting Azure IoT Edge Daemon\nVersion - 1.5.44\nEdge runtime is running", None),
 ]
@@ -259,9 +263,9 @@ def first_line_stamped(text: str) -> str:
         *(pytest.param(text, None, id=f"no trouble: {id_}") for id_, text in FALSE_FRIENDS),
     ],
 )
-def test_each_text_means_one_trouble(form: Callable[[str], str], journal: str, found: Trouble | None) -> None:
+def test_each_text_means_one_trouble(form: Callable[[str], str], journal: str, found: Diagnosis | None) -> None:
     """However `journalctl` shows it."""
-    assert trouble(form(journal)) == found
+    assert diagnose(form(journal)) == found
 
 
 WRONG_KEY = refused_by_hub(UNAUTHORIZED)
@@ -272,69 +276,71 @@ MISSING = pull("manifest unknown")
 @pytest.mark.parametrize(
     ("journal", "found"),
     [
-        pytest.param([WRONG_KEY, NO_NAME], Trouble.NAME, id="the newer of two"),
-        pytest.param([NO_NAME, WRONG_KEY], Trouble.KEY_REFUSED, id="the same the other way round"),
+        pytest.param([WRONG_KEY, NO_NAME], Diagnosis.NAME, id="the newer of two"),
+        pytest.param([NO_NAME, WRONG_KEY], Diagnosis.KEY_REFUSED, id="the same the other way round"),
         pytest.param([WRONG_KEY, "Starting Azure IoT Edge Security Daemon"], None, id="before the last start"),
         pytest.param(
             ["Starting Azure IoT Edge Daemon", NO_NAME, "Starting Azure IoT Edge Daemon", WRONG_KEY],
-            Trouble.KEY_REFUSED,
+            Diagnosis.KEY_REFUSED,
             id="two starts",
         ),
-        pytest.param([WRONG_KEY, "Checking edge runtime status"], Trouble.KEY_REFUSED, id="chatter after it"),
+        pytest.param([WRONG_KEY, "Checking edge runtime status"], Diagnosis.KEY_REFUSED, id="chatter after it"),
         pytest.param([WRONG_KEY, "Edge runtime is running."], None, id="it went well since"),
         pytest.param(
             [MISSING, "Edge runtime status is failed, starting module now..."], None, id="the container is there by now"
         ),
         pytest.param([WRONG_KEY, "Pulling image IMG..."], None, id="the hub accepted the key since"),
         pytest.param([OFFLINE, "Pulling image IMG..."], None, id="the network came back since"),
-        pytest.param([MISSING, "Pulling image IMG..."], Trouble.IMAGE_MISSING, id="the next pull proves nothing yet"),
-        pytest.param([WRONG_KEY, "Pulling image IMG...", MISSING], Trouble.IMAGE_MISSING, id="the key, then the image"),
+        pytest.param([MISSING, "Pulling image IMG..."], Diagnosis.IMAGE_MISSING, id="the next pull proves nothing yet"),
+        pytest.param(
+            [WRONG_KEY, "Pulling image IMG...", MISSING], Diagnosis.IMAGE_MISSING, id="the key, then the image"
+        ),
         pytest.param(
             [PROVISIONING.format("ErrorCode:IotHubUnauthorizedAccess;Unauthorized"), RESET],
-            Trouble.KEY_REFUSED,
+            Diagnosis.KEY_REFUSED,
             id="identityd's reason over edged's symptom",
         ),
         pytest.param(
             [RESET, ANSWERED.format("HTTP error 401 Unauthorized"), RESET, "!!! authorization error", "--> 401 {}"],
-            Trouble.KEY_REFUSED,
+            Diagnosis.KEY_REFUSED,
             id="identityd's reason between two symptoms and a false friend",
         ),
         pytest.param(
             [engine("HTTP 500 Internal Server Error: no space left"), NO_PULL, NO_PULL],
-            Trouble.IMAGE,
+            Diagnosis.IMAGE,
             id="a pull that failed for a reason of Docker's that nobody knows",
         ),
         pytest.param(
             [engine("HTTP 404 Not Found: manifest unknown"), engine("HTTP 500 x: no space left on device")],
-            Trouble.IMAGE,
+            Diagnosis.IMAGE,
             id="the newer of two pulls, though it tells less",
         ),
     ],
 )
-def test_the_newest_failure_that_tells_something(journal: list[str], found: Trouble | None) -> None:
+def test_the_newest_failure_that_tells_something(journal: list[str], found: Diagnosis | None) -> None:
     """What is over does not count, and a symptom does not hide its reason."""
-    assert trouble("\n".join(journal)) == found
+    assert diagnose("\n".join(journal)) == found
 
 
 SIM = [
-    (said.watchdog.format(why=said.identity.format(why=said.refused("401 Unauthorized", messages.UNAUTHORIZED))), Trouble.KEY_REFUSED)
+    (said.watchdog.format(why=said.identity.format(why=said.refused("401 Unauthorized", messages.UNAUTHORIZED))), Diagnosis.KEY_REFUSED)
     for said in (messages.CLASSIC, messages.AZIOT)
 ] + [
-    (said.watchdog.format(why=said.identity.format(why=said.no_connection.format(why=said.no_name))), Trouble.NAME)
+    (said.watchdog.format(why=said.identity.format(why=said.no_connection.format(why=said.no_name))), Diagnosis.NAME)
     for said in (messages.CLASSIC, messages.AZIOT)
 ] + [
-    (said.no_engine.format(why=messages.NO_ENGINE), Trouble.ENGINE) for said in (messages.CLASSIC, messages.AZIOT)
+    (said.no_engine.format(why=messages.NO_ENGINE), Diagnosis.ENGINE) for said in (messages.CLASSIC, messages.AZIOT)
 ] + [
-    (said.bad_settings.format(why="x"), Trouble.SETTINGS) for said in (messages.CLASSIC, messages.AZIOT)
+    (said.bad_settings.format(why="x"), Diagnosis.SETTINGS) for said in (messages.CLASSIC, messages.AZIOT)
 ] + [
     (said.bad_start, None) for said in (messages.CLASSIC, messages.AZIOT)
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("journal", "found"), SIM)
-def test_the_simulators_texts_mean_what_it_says(journal: str, found: Trouble | None) -> None:
+def test_the_simulators_texts_mean_what_it_says(journal: str, found: Diagnosis | None) -> None:
     """They are the daemons' own."""
-    assert trouble(headed(journal)) == found
+    assert diagnose(headed(journal)) == found
 
 
 PIECES = st.sampled_from([text for _, text, _ in CLASSIC + AZIOT] + [text for _, text in FALSE_FRIENDS])
@@ -343,4 +349,4 @@ PIECES = st.sampled_from([text for _, text, _ in CLASSIC + AZIOT] + [text for _,
 @given(st.lists(st.one_of(st.text(), PIECES, st.binary().map(lambda data: data.decode("latin-1")))))
 def test_no_log_breaks_it(pieces: list[str]) -> None:
     """Whatever it holds, the answer is one of few words of our own."""
-    assert trouble("\n".join(pieces)) in {None, *Trouble}
+    assert diagnose("\n".join(pieces)) in {None, *Diagnosis}

@@ -8,11 +8,11 @@ import pytest
 from script_lab import NEW, RESTART, Machine, change, other
 
 from edgeherd.device import scripts
-from edgeherd.device.port import Look
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.port import Query
+from edgeherd.device.remote_command import RemoteCommand
 
 ERRANDS = {
-    "observe": scripts.observe(Look()),
+    "observe": scripts.observe(Query()),
     "apply": scripts.apply(change()),
     "check": scripts.check(),
 }
@@ -76,25 +76,25 @@ def test_what_sudo_says_is_seen(machine: Machine, body: str | None) -> None:
 
 
 @pytest.mark.parametrize(
-    "errand",
+    "command",
     [
-        pytest.param(scripts.observe(Look(path="/a\nb")), id="a line break in the path"),
-        pytest.param(scripts.observe(Look(others=("/a\rb",))), id="a carriage return"),
-        pytest.param(scripts.observe(Look(others=("/a\0b",))), id="a NUL"),
+        pytest.param(scripts.observe(Query(path="/a\nb")), id="a line break in the path"),
+        pytest.param(scripts.observe(Query(others=("/a\rb",))), id="a carriage return"),
+        pytest.param(scripts.observe(Query(others=("/a\0b",))), id="a NUL"),
         pytest.param(scripts.apply(change(None, other("/a\nb", b""))), id="a line break in another file's path"),
-        pytest.param(scripts.observe(Look(path="/\udcff")), id="a surrogate: what was no UTF-8 stays here"),
+        pytest.param(scripts.observe(Query(path="/\udcff")), id="a surrogate: what was no UTF-8 stays here"),
     ],
 )
-def test_what_would_arrive_as_something_else_is_not_sent(errand: Errand) -> None:
+def test_what_would_arrive_as_something_else_is_not_sent(command: RemoteCommand) -> None:
     """The parameters are lines of UTF-8."""
     with pytest.raises(ValueError, match=r"line break|surrogates not allowed"):
-        errand.stdin("5e1f")
+        command.stdin("5e1f")
 
 
 def test_nothing_of_an_errand_shows_in_its_repr() -> None:
     """It may hold keys."""
-    errand = scripts.apply(change(b"SECRET", other("/etc/x", b"SECRET")))
-    assert not [form for form in ("SECRET", base64.b64encode(b"SECRET").decode()) if form in repr(errand)]
+    command = scripts.apply(change(b"SECRET", other("/etc/x", b"SECRET")))
+    assert not [form for form in ("SECRET", base64.b64encode(b"SECRET").decode()) if form in repr(command)]
 
 
 def test_no_process_ever_shows_the_content(machine: Machine) -> None:

@@ -143,9 +143,9 @@ def test_the_tools_take_a_user_with_its_group(machine: Machine) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
     machine.stub("id", "echo 0")
-    errand = scripts.apply(change(None, other(KEY, b"key", owner=Owner.KEY_SERVICE)))
-    stdin = errand.stdin("5e1f").replace(b"\naziotks\n", b"\ndaemon\n")
-    assert machine.run(errand, stdin=stdin) == {"result": b"applied\n"}
+    command = scripts.apply(change(None, other(KEY, b"key", owner=Owner.KEY_SERVICE)))
+    stdin = command.stdin("5e1f").replace(b"\naziotks\n", b"\ndaemon\n")
+    assert machine.run(command, stdin=stdin) == {"result": b"applied\n"}
     assert (machine.at(KEY).owner(), machine.at(KEY).group()) == ("daemon", "daemon")
 
 
@@ -461,8 +461,8 @@ def test_a_way_that_is_the_daemons(machine: Machine, stat_line: str) -> None:
 def test_a_path_that_is_not_absolute_is_none(machine: Machine, path: str) -> None:
     """And does not keep the script busy for ever."""
     stdin = scripts.apply(change(path=path)).stdin("5e1f")
-    errand = scripts.apply(change())
-    assert machine.run(errand, stdin=stdin)["result"] in {b"parent\n", b"changed\n"}
+    command = scripts.apply(change())
+    assert machine.run(command, stdin=stdin)["result"] in {b"parent\n", b"changed\n"}
 
 
 # ---- the disk
@@ -556,23 +556,23 @@ def test_what_is_removed_goes_last(machine: Machine) -> None:
 @pytest.mark.parametrize("content", [b"short", None], ids=["with the daemon's file", "other files alone"])
 def test_a_cut_transfer_changes_nothing(machine: Machine, content: bytes | None) -> None:
     """Wherever it is cut: in a line, between lines, between files. What arrives is counted and hashed."""
-    errand = scripts.apply(change(content, other(CERT, b""), other(LOGIN, b"x")))
-    whole = errand.stdin("5e1f").rstrip(b"=\n")
+    command = scripts.apply(change(content, other(CERT, b""), other(LOGIN, b"x")))
+    whole = command.stdin("5e1f").rstrip(b"=\n")
     before = machine.files()
     ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
     # The hash of the file as it was is only part of one: that is not told from another hash.
-    said = [machine.run(errand, stdin=whole[:cut]) for cut in (*ends[1:], ends[6] + 9, ends[-1] + 2, len(whole) - 1)]
+    said = [machine.run(command, stdin=whole[:cut]) for cut in (*ends[1:], ends[6] + 9, ends[-1] + 2, len(whole) - 1)]
     assert all(answer == {"result": b"incomplete\n"} for answer in said)
     assert (machine.files(), machine.leftovers(), machine.calls) == (before, [], [])
 
 
 def test_a_body_that_is_cut(machine: Machine) -> None:
     """At the end, at the beginning, in a quartet."""
-    errand = scripts.apply(change())
-    whole = errand.stdin("5e1f")
+    command = scripts.apply(change())
+    whole = command.stdin("5e1f")
     body = whole.index(b"\n\n") + 2
     for end in (body, body + 1, body + 77, len(whole) // 2, len(whole) - 4):
-        assert machine.run(errand, stdin=whole[:end]) == {"result": b"incomplete\n"}
+        assert machine.run(command, stdin=whole[:end]) == {"result": b"incomplete\n"}
     assert (machine.config.read_bytes(), machine.leftovers(), machine.calls) == (OLD, [], [])
 
 

@@ -10,7 +10,7 @@ import pytest
 from script_lab import CONFIG, OLD, Machine
 
 from edgeherd.device import scripts
-from edgeherd.device.port import Look
+from edgeherd.device.port import Query
 
 SUPER = "/etc/aziot/edged/config.d/00-super.toml"
 TOML = "/etc/aziot/config.toml"
@@ -344,7 +344,7 @@ def test_the_journal_is_that_of_the_present_run(machine: Machine) -> None:
 
 def test_a_question_that_is_cut_is_not_answered(machine: Machine) -> None:
     """Without its last line it might be another question."""
-    whole = scripts.observe(Look(others=("/etc/a", "/etc/b")))
+    whole = scripts.observe(Query(others=("/etc/a", "/etc/b")))
     stdin = whole.stdin("5e1f")
     for end in (len(stdin) - 2, stdin.index(b"/etc/b"), stdin.index(b"/etc/a") + 3):
         assert "end" not in machine.run(whole, stdin=stdin[:end])

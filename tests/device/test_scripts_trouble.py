@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from script_lab import CONFIG, NEW, NONCE, OLD, RESTART, Machine, change, digest, other
 
 from edgeherd.device import scripts
-from edgeherd.device.port import Action, Change, Look, Owner
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.port import Action, Change, Owner, Query
+from edgeherd.device.remote_command import RemoteCommand
 
 CERT, LOGIN = "/etc/iotedge/edgeherd/identity.pem", "/etc/edgeherd/proxy.env"
 DROP_IN = "/etc/systemd/system/iotedge.service.d/50-edgeherd-proxy.conf"
@@ -123,9 +123,9 @@ BYTES = bytes(byte for byte in range(1, 256) if byte not in b"\n\r/")
 """All that can be in a name. A line break is refused before it is sent, see test_scripts.py."""
 
 
-def raw(errand: Errand) -> bytes:
+def raw(command: RemoteCommand) -> bytes:
     """What the script reads, with bytes that are no UTF-8: the operator would not send them, but the script takes them."""
-    return "\n".join([NONCE, *errand.lines, errand.body]).encode("utf-8", "surrogateescape")
+    return "\n".join([NONCE, *command.lines, command.body]).encode("utf-8", "surrogateescape")
 
 
 def place(machine: Machine, path: str, content: bytes) -> None:
@@ -137,14 +137,14 @@ def place(machine: Machine, path: str, content: bytes) -> None:
 
 def observed(machine: Machine, path: str, *others: str) -> dict[str, bytes]:
     """What a look says."""
-    errand = scripts.observe(Look(path=path, others=others))
-    return machine.run(errand, stdin=raw(errand))
+    command = scripts.observe(Query(path=path, others=others))
+    return machine.run(command, stdin=raw(command))
 
 
 def applied(machine: Machine, wanted: Change) -> bytes:
     """What a change leads to."""
-    errand = scripts.apply(wanted)
-    return machine.run(errand, stdin=raw(errand)).get("result", b"silence")
+    command = scripts.apply(wanted)
+    return machine.run(command, stdin=raw(command)).get("result", b"silence")
 
 
 def test_every_byte_may_be_in_a_name_that_is_looked_at(machine: Machine) -> None:
@@ -274,11 +274,11 @@ def test_no_user_name_is_ever_taken_for_code(machine: Machine) -> None:
     machine.stub("id", 'case $1 in -u) echo 0 ;; *) [ "$1" = -- ] && PATH=$usual && exec REAL "$@" ;; esac')
     odd = [*CODE, "a b", "root; touch oops", "-c", "-u", "--version", "../../etc/passwd", "", os.fsdecode(BYTES)]
     paths = [f"/etc/iotedge/{number}" for number in range(len(odd))]
-    errand = scripts.apply(change(None, *(other(path, b"x", owner=Owner.KEY_SERVICE) for path in paths)))
-    lines = raw(errand).split(b"\n")
+    command = scripts.apply(change(None, *(other(path, b"x", owner=Owner.KEY_SERVICE) for path in paths)))
+    lines = raw(command).split(b"\n")
     names = iter(odd)
     stdin = b"\n".join(os.fsencode(next(names)) if line == b"aziotks" else line for line in lines)
-    assert machine.run(errand, stdin=stdin) == {"result": b"applied\n"}
+    assert machine.run(command, stdin=stdin) == {"result": b"applied\n"}
     owner = machine.root.stat().st_uid
     assert [machine.at(path).stat().st_uid for path in paths] == [owner] * len(odd)
     assert not list((machine.root / "cwd").iterdir())

@@ -14,8 +14,8 @@ import pytest
 from sshd_lab import LOOPBACK, PASSPHRASE, PATH, Sshd, StartSshd, key, look, private, public
 
 from edgeherd.device.facts import Facts
-from edgeherd.device.port import Action, Change, CredentialError, Limits, Look, Result, UnreachableError
-from edgeherd.device.ssh import SshDoor, connector, trust
+from edgeherd.device.port import Action, Change, CredentialError, Limits, Query, Result, UnreachableError
+from edgeherd.device.ssh import SshConnector, connector, trust
 
 Calls = collections.Counter[str]
 
@@ -156,8 +156,8 @@ async def test_no_packet_is_sent_that_says_nothing(sshd: Sshd, monkeypatch: pyte
 async def test_one_command_for_a_look_and_one_for_a_change(sshd: Sshd, calls: Calls) -> None:
     """On one connection."""
     before = sshd.connections
-    async with SshDoor().connect(sshd.login()) as session:
-        facts = await session.observe(Look(path=PATH, others=("/etc/a", "/etc/b")))
+    async with SshConnector().connect(sshd.login()) as session:
+        facts = await session.observe(Query(path=PATH, others=("/etc/a", "/etc/b")))
         assert calls["create_session"] == 1
         assert await session.apply(_change(facts)) is Result.APPLIED
         assert calls["create_session"] == 2
@@ -175,7 +175,7 @@ async def test_a_name_is_looked_up_once(sshd: Sshd, calls: Calls) -> None:
     assert calls["getaddrinfo"] == 0
     await look(sshd.login(host="localhost"))
     assert calls["getaddrinfo"] == 1
-    await SshDoor().host_key(sshd.login(host="localhost"))
+    await SshConnector().host_key(sshd.login(host="localhost"))
     assert calls["getaddrinfo"] == 2
 
 

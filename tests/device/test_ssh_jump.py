@@ -18,10 +18,10 @@ from edgeherd.device.port import (
     JumpHostError,
     Limits,
     LoginRefusedError,
-    Look,
+    Query,
     UnreachableError,
 )
-from edgeherd.device.ssh import SshDoor, connector
+from edgeherd.device.ssh import SshConnector, connector
 
 
 @pytest.fixture
@@ -32,8 +32,8 @@ def jump(start_sshd: StartSshd) -> Sshd:
 
 async def test_both_hosts_are_known(sshd: Sshd, jump: Sshd) -> None:
     """Each by its own key; nothing but the way is the jump host's affair."""
-    async with SshDoor().connect(sshd.login(jump=jump.login())) as session:
-        assert (await session.observe(Look(path=PATH))).kind == "file"
+    async with SshConnector().connect(sshd.login(jump=jump.login())) as session:
+        assert (await session.observe(Query(path=PATH))).kind == "file"
         assert session.fingerprint == sshd.host_key.get_fingerprint()
         assert session.jump_fingerprint == jump.host_key.get_fingerprint()
     for word in ("auth-agent", "x11-req", "tcpip-forward", "Starting session", "session_open"):
@@ -118,7 +118,7 @@ async def test_a_jump_host_that_forwards_nothing(sshd: Sshd, start_sshd: StartSs
 
 async def test_sessions_share_one_connection(sshd: Sshd, jump: Sshd) -> None:
     """Opened by the first, closed after the last, and opened again when there is a next."""
-    way, before = SshDoor(), jump.connections
+    way, before = SshConnector(), jump.connections
     login = sshd.login(jump=jump.login())
     async with asyncio.timeout(60):
         assert await asyncio.gather(*(look(login, way) for _ in range(12))) == ["file"] * 12
@@ -131,7 +131,7 @@ async def test_sessions_share_one_connection(sshd: Sshd, jump: Sshd) -> None:
 
 async def test_other_credentials_never_share(sshd: Sshd, jump: Sshd) -> None:
     """Another key, another pin, other limits: another connection."""
-    way, before = SshDoor(), jump.connections
+    way, before = SshConnector(), jump.connections
     other = key()
     jump.authorize(other)
     hops = [
@@ -151,7 +151,7 @@ async def test_other_credentials_never_share(sshd: Sshd, jump: Sshd) -> None:
 
 async def test_users_that_fail_or_go_away_do_not_break_the_others(sshd: Sshd, jump: Sshd) -> None:
     """Cancelled at any moment, refused by the device, or with the wrong key for it."""
-    way, before = SshDoor(), jump.connections
+    way, before = SshConnector(), jump.connections
     login = sshd.login(jump=jump.login())
     bad = [sshd.login(jump=jump.login(), port=1), sshd.login(jump=jump.login(), host_keys=(public(key()),))]
     async with way.connect(login) as session:
@@ -164,13 +164,13 @@ async def test_users_that_fail_or_go_away_do_not_break_the_others(sshd: Sshd, ju
             assert results[1] == "file"
             assert isinstance(results[2], UnreachableError)
             assert isinstance(results[3], HostKeyMismatchError)
-        assert (await session.observe(Look(path=PATH))).kind == "file"
+        assert (await session.observe(Query(path=PATH))).kind == "file"
     assert jump.connections == before + 1
 
 
 async def test_the_first_user_goes_away_while_the_jump_host_is_called(sshd: Sshd, jump: Sshd) -> None:
     """The second goes on with the same connection; when both go, nothing is left."""
-    way, before = SshDoor(), jump.connections
+    way, before = SshConnector(), jump.connections
     login = sshd.login(jump=jump.login())
     first, second = (asyncio.create_task(look(login, way)) for _ in range(2))
     await until(lambda: jump.connections > before)
@@ -197,7 +197,7 @@ async def test_a_jump_host_that_is_down_holds_nobody_up(sshd: Sshd, monkeypatch:
         writer.close()
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        way, hop = SshDoor(), sshd.login(port=server.sockets[0].getsockname()[1])
+        way, hop = SshConnector(), sshd.login(port=server.sockets[0].getsockname()[1])
         users = [look(sshd.login(jump=hop, user=f"user{number}"), way) for number in range(20)]
         results = await asyncio.gather(*users, return_exceptions=True)
     assert {(type(one), str(one)) for one in results} == {(JumpHostError, "it did not answer in time")}
@@ -224,16 +224,16 @@ def _command(entry: pathlib.Path) -> str:
 
 async def test_a_connection_that_broke_is_opened_again(sshd: Sshd, jump: Sshd) -> None:
     """Those that used it are told that it was the jump host; the next one finds a new one, while they are still there."""
-    way, before = SshDoor(), jump.connections
+    way, before = SshConnector(), jump.connections
     login = sshd.login(jump=jump.login())
 
     async def look_twice() -> None:
         async with way.connect(login) as session:
-            await session.observe(Look(path=PATH))
+            await session.observe(Query(path=PATH))
             _kill_sessions(jump)
             await asyncio.sleep(0.2)
             assert await look(login, way) == "file"
-            await session.observe(Look(path=PATH))
+            await session.observe(Query(path=PATH))
 
     with pytest.raises(JumpHostError) as caught:
         await look_twice()

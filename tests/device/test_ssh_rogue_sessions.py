@@ -12,7 +12,7 @@ from sshd_lab import look
 
 from edgeherd.device import scripts
 from edgeherd.device.port import DeviceError, OddAnswerError, UnreachableError
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.remote_command import RemoteCommand
 
 pytestmark = pytest.mark.usefixtures("short_deadlines")
 
@@ -133,7 +133,7 @@ async def test_a_server_that_answers_no_request_for_a_session() -> None:
 
 async def test_an_answer_without_an_exit_status_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """What counts is that it is whole."""
-    monkeypatch.setattr(scripts, "observe", lambda _: Errand(command="look", lines=(), seconds=5))
+    monkeypatch.setattr(scripts, "observe", lambda _: RemoteCommand(command="look", lines=(), seconds=5))
 
     async def answers(process: asyncssh.SSHServerProcess[bytes]) -> None:
         nonce = (await process.stdin.readline()).strip()

@@ -17,14 +17,14 @@ from edgeherd.device.port import (
     Change,
     DeviceError,
     Limits,
-    Look,
     OddAnswerError,
+    Query,
     Result,
     SudoRefusedError,
     UnreachableError,
 )
-from edgeherd.device.remote_command import Errand
-from edgeherd.device.ssh import SshDoor, session
+from edgeherd.device.remote_command import RemoteCommand
+from edgeherd.device.ssh import SshConnector, session
 from edgeherd_sim.devices.device import Device
 
 
@@ -42,18 +42,18 @@ def change(before: Facts, content: bytes) -> Change:
 
 def instead(monkeypatch: pytest.MonkeyPatch, script: str, seconds: float = 20) -> None:
     """The device runs another script than the one that looks."""
-    errand = Errand(command=f"exec /bin/sh -c {shlex.quote(script)}", lines=(), seconds=seconds)
-    monkeypatch.setattr(scripts, "observe", lambda _: errand)
+    command = RemoteCommand(command=f"exec /bin/sh -c {shlex.quote(script)}", lines=(), seconds=seconds)
+    monkeypatch.setattr(scripts, "observe", lambda _: command)
 
 
 async def test_apply_goes_through_sudo_and_the_real_sshd(sshd: Sshd, device: Device) -> None:
     """Compare-and-swap, mode kept, one restart; a second try with the old hash changes nothing."""
-    async with SshDoor().connect(sshd.login()) as door:
-        before = await door.observe(Look(path=PATH))
+    async with SshConnector().connect(sshd.login()) as door:
+        before = await door.observe(Query(path=PATH))
         content = configured(before) + b"# a remark\n" * 20000
         assert await door.apply(change(before, content)) is Result.APPLIED
         assert await door.apply(change(before, b"late")) is Result.CHANGED
-        after = await door.observe(Look(path=PATH))
+        after = await door.observe(Query(path=PATH))
     assert (after.content, after.mode) == (content, before.mode)
     assert stat.S_IMODE(device.config_file.stat().st_mode) == 0o400
     assert device.config_file.stat().st_uid == os.geteuid()
@@ -64,8 +64,8 @@ async def test_a_symbolic_link_is_refused(sshd: Sshd, device: Device) -> None:
     """It is seen, not read, and not replaced."""
     real = device.config_file.rename(device.config_file.with_name("elsewhere.yaml"))
     device.config_file.symlink_to(real)
-    async with SshDoor().connect(sshd.login()) as door:
-        facts = await door.observe(Look(path=PATH))
+    async with SshConnector().connect(sshd.login()) as door:
+        facts = await door.observe(Query(path=PATH))
         swap = Change(
             path=PATH,
             before=hashlib.sha256(real.read_bytes()).hexdigest(),
@@ -90,9 +90,9 @@ async def test_sudo_that_asks_for_a_password_is_told_apart(
 
 async def test_a_line_break_in_a_parameter_is_never_sent(sshd: Sshd) -> None:
     """It would become another parameter."""
-    async with SshDoor().connect(sshd.login()) as door:
+    async with SshConnector().connect(sshd.login()) as door:
         with pytest.raises(OddAnswerError, match="line break"):
-            await door.observe(Look(path="/etc/iotedge/config.yaml\n/etc/shadow"))
+            await door.observe(Query(path="/etc/iotedge/config.yaml\n/etc/shadow"))
 
 
 @pytest.mark.parametrize(
@@ -152,8 +152,8 @@ async def test_noise_does_not_hide_an_answer(sshd: Sshd, monkeypatch: pytest.Mon
 
 async def test_a_shell_that_takes_no_input_is_heard_all_the_same(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
     """As sudo does that refuses at once: what it said counts, not that our parameters had nobody to read them."""
-    errand = Errand(command="exec 0<&-; echo sudo: no >&2; exit 1", lines=("x" * 3_000_000,), seconds=20)
-    monkeypatch.setattr(scripts, "observe", lambda _: errand)
+    command = RemoteCommand(command="exec 0<&-; echo sudo: no >&2; exit 1", lines=("x" * 3_000_000,), seconds=20)
+    monkeypatch.setattr(scripts, "observe", lambda _: command)
     with pytest.raises(SudoRefusedError):
         await look(sshd.login())
 
@@ -173,8 +173,8 @@ async def test_an_operator_that_goes_away_mid_apply_leaves_no_half_done_work(
     program = device.root / "usr/bin" / step
     program.write_text(f'#!/bin/sh\ntouch "{marker}"\nsleep 0.3\nPATH=${{PATH#*:}} exec {step} "$@"\n')
     program.chmod(0o755)
-    async with SshDoor().connect(sshd.login()) as door:
-        before = await door.observe(Look(path=PATH))
+    async with SshConnector().connect(sshd.login()) as door:
+        before = await door.observe(Query(path=PATH))
         content = configured(before)
         work = asyncio.create_task(door.apply(change(before, content)))
         await until(marker.exists)

@@ -10,8 +10,8 @@ from windows_lab import CONFIG, PASSWORD, USER, FakeWindows, WindowsPeer
 
 from edgeherd.device import windows
 from edgeherd.device.facts import framed
-from edgeherd.device.port import ABSENT, Action, Change, Initialization, Look, Result
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.port import ABSENT, Action, Change, Initialization, Query, Result
+from edgeherd.device.remote_command import RemoteCommand
 
 pytest_plugins = ("windows_peer",)
 
@@ -19,8 +19,8 @@ NONCE = "5e1f5e1f"
 NEW = b"hostname: 'new'\r\n"
 
 
-async def run(peer: WindowsPeer, errand: Errand) -> dict[str, bytes]:
-    """Run an errand as a session does; what came back."""
+async def run(peer: WindowsPeer, command: RemoteCommand) -> dict[str, bytes]:
+    """Run an command as a session does; what came back."""
     async with asyncssh.connect(
         peer.host,
         peer.port,
@@ -31,7 +31,7 @@ async def run(peer: WindowsPeer, errand: Errand) -> dict[str, bytes]:
         agent_path=None,
         known_hosts=([asyncssh.import_public_key(peer.host_key)], [], []),
     ) as connection:
-        done = await connection.run(errand.command, input=errand.stdin(NONCE), encoding=None)
+        done = await connection.run(command.command, input=command.stdin(NONCE), encoding=None)
     assert isinstance(done.stdout, bytes)
     return framed(done.stdout, NONCE)
 
@@ -53,9 +53,9 @@ def change(device: FakeWindows, content: bytes | None = NEW, **other: object) ->
     return Change(**{**usual, **other})  # type: ignore[arg-type]
 
 
-async def result(peer: WindowsPeer, errand: Errand) -> Result:
+async def result(peer: WindowsPeer, command: RemoteCommand) -> Result:
     """The one word that came back."""
-    return Result((await run(peer, errand))["result"].decode())
+    return Result((await run(peer, command))["result"].decode())
 
 
 @pytest.mark.parametrize("newline", [b"\n", b"\r\n"])
@@ -63,7 +63,7 @@ async def result(peer: WindowsPeer, errand: Errand) -> Result:
 async def test_observation_comes_back_whole(windows_peer: WindowsPeer, newline: bytes, chunk: int) -> None:
     """However Windows ends its lines and however slowly they come."""
     windows_peer.newline, windows_peer.chunk = newline, chunk
-    values = await run(windows_peer, windows.observe(Look(others=("C:\\a b", CONFIG))))
+    values = await run(windows_peer, windows.observe(Query(others=("C:\\a b", CONFIG))))
     assert values["content"] == windows_peer.device.files[CONFIG]
     assert values["path"].decode() == CONFIG
     assert values["hash:0"] == b"absent"
@@ -77,13 +77,13 @@ async def test_big_file_goes_there_and_back(windows_peer: WindowsPeer) -> None:
     """A megabyte of every byte there is."""
     content = bytes(range(256)) * 4096
     assert await result(windows_peer, windows.apply(change(windows_peer.device, content))) is Result.APPLIED
-    assert (await run(windows_peer, windows.observe(Look())))["content"] == content
+    assert (await run(windows_peer, windows.observe(Query())))["content"] == content
 
 
 async def test_journal_comes_when_the_agent_does_not_run(windows_peer: WindowsPeer) -> None:
     """And only then; it is UTF-8, whatever the device's code page."""
     windows_peer.device.modules = ""
-    values = await run(windows_peer, windows.observe(Look()))
+    values = await run(windows_peer, windows.observe(Query()))
     assert values["journal"].decode().startswith("Überwachung")
 
 
@@ -91,7 +91,7 @@ async def test_lost_connection_has_no_end(windows_peer: WindowsPeer) -> None:
     """Half an answer must not pass for one."""
     windows_peer.cut = 200
     try:
-        values = await run(windows_peer, windows.observe(Look()))
+        values = await run(windows_peer, windows.observe(Query()))
     except asyncssh.Error:
         return
     assert "end" not in values
@@ -163,14 +163,14 @@ async def test_fresh_device_is_initialised_once(windows_peer: WindowsPeer) -> No
     device = windows_peer.device
     del device.files[CONFIG]
     device.active = "inactive"
-    fresh = await run(windows_peer, windows.observe(Look()))
+    fresh = await run(windows_peer, windows.observe(Query()))
     assert (fresh["kind"], fresh["package"]) == (b"absent", b"yes")
     secret = "HostName=h.azure-devices.net;DeviceId=it's $1 `;SharedAccessKey=c2VjcmV0"
-    errand = windows.initialize(Initialization(connection_string=secret, container_os="Linux", script=r"C:\a b\x.ps1"))
-    assert await result(windows_peer, errand) is Result.APPLIED
-    assert await result(windows_peer, errand) is Result.CHANGED
+    command = windows.initialize(Initialization(connection_string=secret, container_os="Linux", script=r"C:\a b\x.ps1"))
+    assert await result(windows_peer, command) is Result.APPLIED
+    assert await result(windows_peer, command) is Result.CHANGED
     assert device.initialized == [(secret, "Linux", r"C:\a b\x.ps1")]
-    values = await run(windows_peer, windows.observe(Look()))
+    values = await run(windows_peer, windows.observe(Query()))
     assert secret.encode() in values["content"]
 
 
@@ -187,21 +187,21 @@ async def test_whoever_is_no_administrator_changes_nothing(windows_peer: Windows
     """And an observation says so."""
     windows_peer.device.admin = False
     assert await result(windows_peer, windows.apply(change(windows_peer.device))) is Result.UNWRITABLE
-    assert (await run(windows_peer, windows.observe(Look())))["admin"] == b"no"
+    assert (await run(windows_peer, windows.observe(Query())))["admin"] == b"no"
 
 
 async def test_peer_knows_our_scripts_only(windows_peer: WindowsPeer) -> None:
     """Whatever else is sent is answered by nothing, and remembered."""
-    alien = Errand(command=windows.COMMAND, lines=(base64.b64encode(b"calc").decode(),), seconds=1)
+    alien = RemoteCommand(command=windows.COMMAND, lines=(base64.b64encode(b"calc").decode(),), seconds=1)
     assert await run(windows_peer, alien) == {}
-    assert await run(windows_peer, Errand(command="calc.exe", lines=(), seconds=1)) == {}
+    assert await run(windows_peer, RemoteCommand(command="calc.exe", lines=(), seconds=1)) == {}
     assert len(windows_peer.unexpected) == 2
     windows_peer.unexpected.clear()
 
 
 def test_observed_names_fit_the_real_script() -> None:
     """What the peer says is what the script says."""
-    source = windows_lab.script(windows.observe(Look()))
+    source = windows_lab.script(windows.observe(Query()))
     reads = iter(["", "", ""])
     device = FakeWindows(modules="")
     for name, _ in device.answer(windows_lab.Name.OBSERVE, lambda: next(reads)):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from windows_lab import CONFIG, Name
 
 from edgeherd.device import windows
-from edgeherd.device.port import ABSENT, Action, Change, Initialization, Look, OtherFile, Owner
+from edgeherd.device.port import ABSENT, Action, Change, Initialization, OtherFile, Owner, Query
 
 GOLDEN = pathlib.Path(__file__).parent / "golden"
 SCRIPTS = ["bootstrap", *(name.value for name in Name)]
@@ -73,7 +73,7 @@ CMDLETS = {
 
 
 def text(name: str) -> str:
-    """The decoded bootstrap, or the script of an errand."""
+    """The decoded bootstrap, or the script of an command."""
     if name == "bootstrap":
         return windows_lab.bootstrap(windows.COMMAND)
     return windows_lab.script(windows_lab.errands()[Name(name)])
@@ -164,7 +164,7 @@ def test_command_fits_every_shell() -> None:
 
 def test_command_is_the_same_for_every_errand() -> None:
     """All that differs goes through stdin."""
-    assert {errand.command for errand in windows_lab.errands().values()} == {windows.COMMAND}
+    assert {command.command for command in windows_lab.errands().values()} == {windows.COMMAND}
 
 
 def test_bootstrap_leaves_stdin_to_the_script() -> None:
@@ -174,28 +174,28 @@ def test_bootstrap_leaves_stdin_to_the_script() -> None:
 
 def test_nothing_shows_in_a_repr() -> None:
     """Not even in base64."""
-    errand = windows.initialize(Initialization(connection_string="SharedAccessKey=c2VjcmV0", container_os="Windows"))
+    command = windows.initialize(Initialization(connection_string="SharedAccessKey=c2VjcmV0", container_os="Windows"))
     encoded = base64.b64encode(b"SharedAccessKey=c2VjcmV0").decode()
-    assert encoded in errand.lines
-    assert encoded not in repr(errand)
+    assert encoded in command.lines
+    assert encoded not in repr(command)
 
 
 @given(PARAMETER, st.lists(PATH, max_size=5))
 def test_observe_hands_over_its_paths(path: str, others: list[str]) -> None:
     """Exactly, in order, and with an end."""
-    errand = windows.observe(Look(path=path, others=tuple(others)))
-    assert errand.command == windows.COMMAND
-    assert windows_lab.script(errand) == text("observe")
-    assert [value.decode() for value in windows_lab.parameters(errand)] == [path, *others, ""]
+    command = windows.observe(Query(path=path, others=tuple(others)))
+    assert command.command == windows.COMMAND
+    assert windows_lab.script(command) == text("observe")
+    assert [value.decode() for value in windows_lab.parameters(command)] == [path, *others, ""]
 
 
 @given(PATH, st.binary(max_size=5000) | st.none(), st.sampled_from([Action.RESTART, Action.RETIRE, Action.NONE]))
 def test_apply_hands_over_the_change(path: str, content: bytes | None, action: Action) -> None:
     """Exactly, down to the last byte of the content."""
-    errand = windows.apply(change(path=path, before="0" * 64, content=content, action=action))
-    assert errand.command == windows.COMMAND
-    assert windows_lab.script(errand) == text("apply")
-    *values, body = windows_lab.parameters(errand)
+    command = windows.apply(change(path=path, before="0" * 64, content=content, action=action))
+    assert command.command == windows.COMMAND
+    assert windows_lab.script(command) == text("apply")
+    *values, body = windows_lab.parameters(command)
     after = "-" if content is None else OtherFile(path="", before="", content=content, owner=Owner.ROOT, mode="").after
     assert [value.decode() for value in values] == [path, "0" * 64, after, "iotedge", action.value]
     assert body == (content or b"")
@@ -205,10 +205,10 @@ def test_apply_hands_over_the_change(path: str, content: bytes | None, action: A
 def test_initialize_hands_over_the_connection_string(secret: str, system: str, setup: str) -> None:
     """Exactly, whatever it would mean to PowerShell."""
     initialization = Initialization(connection_string=secret, container_os=system, script=setup)
-    errand = windows.initialize(initialization)
-    assert errand.command == windows.COMMAND
-    assert windows_lab.script(errand) == text("initialize")
-    assert [value.decode() for value in windows_lab.parameters(errand)] == [secret, system, setup]
+    command = windows.initialize(initialization)
+    assert command.command == windows.COMMAND
+    assert windows_lab.script(command) == text("initialize")
+    assert [value.decode() for value in windows_lab.parameters(command)] == [secret, system, setup]
 
 
 @given(TEXT, st.sampled_from("\n\r\0"), TEXT)
@@ -216,9 +216,9 @@ def test_line_breaks_are_refused(start: str, end_of_line: str, end: str) -> None
     """Base64 would carry them, and the file would be broken by them."""
     broken = f"{start}{end_of_line}{end}"
     with pytest.raises(ValueError, match="line break"):
-        windows.observe(Look(path=broken))
+        windows.observe(Query(path=broken))
     with pytest.raises(ValueError, match="line break"):
-        windows.observe(Look(others=(broken,)))
+        windows.observe(Query(others=(broken,)))
     with pytest.raises(ValueError, match="line break"):
         windows.apply(change(path=broken))
     with pytest.raises(ValueError, match="line break"):
@@ -245,7 +245,7 @@ def test_what_windows_does_not_have_is_refused(asked: dict[str, object], why: st
 def test_empty_parameters_that_would_shift_the_others_are_refused() -> None:
     """An empty one is an end."""
     with pytest.raises(ValueError, match="no path"):
-        windows.observe(Look(others=("a", "")))
+        windows.observe(Query(others=("a", "")))
     with pytest.raises(ValueError, match="missing"):
         windows.initialize(Initialization(connection_string="", container_os="Windows"))
     with pytest.raises(ValueError, match="missing"):

@@ -16,8 +16,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import asyncssh
 
 from edgeherd.device import windows
-from edgeherd.device.port import ABSENT, Action, Change, Initialization, Look, Result
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.port import ABSENT, Action, Change, Initialization, Query, Result
+from edgeherd.device.remote_command import RemoteCommand
 
 CONFIG = r"C:\ProgramData\iotedge\config.yaml"
 USER = "edge"
@@ -34,7 +34,7 @@ _PREFIX = "powershell.exe -NoLogo -NoProfile -NonInteractive -EncodedCommand "
 
 
 class Name(enum.Enum):
-    """Which errand a script is for."""
+    """Which command a script is for."""
 
     OBSERVE = "observe"
     APPLY = "apply"
@@ -55,23 +55,23 @@ def bootstrap(command: str) -> str:
     return base64.b64decode(encoded, validate=True).decode("utf-16-le")
 
 
-def script(errand: Errand) -> str:
-    """The script that the errand's bootstrap reads."""
-    return _text(errand.stdin("n").split(b"\n")[1])
+def script(command: RemoteCommand) -> str:
+    """The script that the command's bootstrap reads."""
+    return _text(command.stdin("n").split(b"\n")[1])
 
 
-def parameters(errand: Errand) -> list[bytes]:
+def parameters(command: RemoteCommand) -> list[bytes]:
     """What the script reads, decoded; the content, if there is one, comes last."""
-    lines = errand.stdin("n").split(b"\n")[2:]
+    lines = command.stdin("n").split(b"\n")[2:]
     assert lines.pop() == b"", "the last line is left open, and PowerShell would wait for the end"
     return [base64.b64decode(line, validate=True) for line in lines]
 
 
-def errands() -> dict[Name, Errand]:
+def errands() -> dict[Name, RemoteCommand]:
     """One of each kind."""
     change = Change(path=CONFIG, before=ABSENT, content=b"", unit="iotedge", action=Action.RESTART)
     return {
-        Name.OBSERVE: windows.observe(Look()),
+        Name.OBSERVE: windows.observe(Query()),
         Name.APPLY: windows.apply(change),
         Name.CHECK: windows.check(),
         Name.INITIALIZE: windows.initialize(Initialization(connection_string="c", container_os="Windows")),
@@ -256,13 +256,13 @@ class WindowsPeer:
         process.exit(0)
 
     async def _script(self, process: "asyncssh.SSHServerProcess[bytes]") -> tuple[Name, str, Callable[[], str]]:
-        """Which errand it is, the nonce, and the parameters, of which no more is read than PowerShell would."""
+        """Which command it is, the nonce, and the parameters, of which no more is read than PowerShell would."""
         if process.command != windows.COMMAND:
             raise ValueError(f"not our command: {process.command!r}")
         bootstrap(windows.COMMAND)
         nonce = (await process.stdin.readline()).rstrip(b"\n").decode()
         text = _text((await process.stdin.readline()).rstrip(b"\n"))
-        known = {script(errand): name for name, errand in errands().items()}
+        known = {script(command): name for name, command in errands().items()}
         if text not in known:
             raise ValueError("not one of our scripts")
         name = known[text]

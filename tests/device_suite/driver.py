@@ -16,14 +16,14 @@ from subject import SUPER, Stat, Subject, folder, is_toml, settings
 from edgeherd import resource
 from edgeherd.device import scripts
 from edgeherd.device.facts import Facts
-from edgeherd.device.port import Change, DeviceError, Initialization, Limits, Login, Look, Result, Session
-from edgeherd.device.ssh import SshDoor
+from edgeherd.device.port import Change, DeviceError, Initialization, Limits, Login, Query, Result, Session
+from edgeherd.device.ssh import SshConnector
 from edgeherd.errors import ReconcileError, Stalled
 from edgeherd.model import FINALIZER, EdgeDevice, PlannedChange, Secret, Status
 from edgeherd.reconcile import desired, ssh_logins
-from edgeherd.reconcile.desired import Intent
-from edgeherd.reconcile.steps.configuration import Applied, ConfigurationLink, RejectedError
-from edgeherd.reconcile.steps.health import judge_daemon
+from edgeherd.reconcile.desired import DesiredState
+from edgeherd.reconcile.steps.configuration import ConfigurationResult, ConfigurationStep, RejectedError
+from edgeherd.reconcile.steps.health import check_health
 
 if TYPE_CHECKING:
     from edgeherd.reconcile.steps.identity import Certificate
@@ -59,8 +59,8 @@ class Operator:
         self._spec: dict[str, Any] = {}
         self._generation = 1
         self._status = Status()
-        self._link = ConfigurationLink()
-        self.door = SshDoor()
+        self._link = ConfigurationStep()
+        self.connector = SshConnector()
 
     def wants(self, **spec: Any) -> None:
         """The user changes the manifest; what is not said again is not in it any more."""
@@ -104,32 +104,32 @@ class Operator:
     @contextlib.asynccontextmanager
     async def session(self) -> AsyncIterator[Session]:
         """A session; what is applied in it is counted, and can be cut off."""
-        async with self.door.connect(self.login) as session:
+        async with self.connector.connect(self.login) as session:
             yield _Watched(session, self)
 
     async def facts(self) -> Facts:
         """One look, and nothing else."""
         async with self.session() as session:
-            return await session.observe(Look(others=desired.looked_at(self.device)))
+            return await session.observe(Query(others=desired.queried_files(self.device)))
 
     async def turn(self) -> Turn:
         """One pass."""
         device = self.device
         try:
-            intent = self._intent(device)
+            state = self._desired_state(device)
             async with self.session() as session:
                 applied = await self._link.apply(
-                    session, intent, applied_before=device.status.device.applied_generation is not None
+                    session, state, applied_before=device.status.device.applied_generation is not None
                 )
         except DeviceError as exc:
-            return _ended(ssh_logins.as_next_step(exc, device))
+            return _ended(ssh_logins.from_device_error(exc, device))
         except ReconcileError as exc:
             if isinstance(exc, RejectedError):
                 self._remember(rejected_hash=f"sha256:{exc.content_hash}")
             return _ended(exc)
         return self._judged(device, applied)
 
-    def _judged(self, device: EdgeDevice, applied: Applied) -> Turn:
+    def _judged(self, device: EdgeDevice, applied: ConfigurationResult) -> Turn:
         """What the rest of a pass makes of it."""
         events = tuple(reason for reason, _ in applied.events)
         if applied.plan:
@@ -139,7 +139,7 @@ class Operator:
         if applied.restarted:
             return Turn("Restarted", events=events)
         try:
-            judge_daemon(applied.facts, enabled=device.enabled)
+            check_health(applied.facts, enabled=device.enabled)
         except ReconcileError as exc:
             return _ended(exc)
         self._link.healthy(device.key)
@@ -167,10 +167,10 @@ class Operator:
     def _remember(self, **what: Any) -> None:
         self._status = dataclasses.replace(self._status, device=dataclasses.replace(self._status.device, **what))
 
-    def _intent(self, device: EdgeDevice) -> Intent:
+    def _desired_state(self, device: EdgeDevice) -> DesiredState:
         registry = device.runtime.registry_secret_name
         proxy = device.runtime.proxy_secret_name
-        return Intent(
+        return DesiredState(
             device=device,
             host_name=HUB,
             connection_string=STRING,
@@ -193,14 +193,14 @@ class _Watched:
         self._session = session
         self._operator = operator
 
-    async def observe(self, look: Look) -> Facts:
-        return await self._session.observe(look)
+    async def observe(self, query: Query) -> Facts:
+        return await self._session.observe(query)
 
     async def apply(self, change: Change) -> Result:
         self._operator.applies += 1
         if self._operator.wire is not None:
-            errand = scripts.apply(change)
-            self._operator.wire.arm(len(errand.command) + len(errand.stdin("0" * 32)))
+            command = scripts.apply(change)
+            self._operator.wire.arm(len(command.command) + len(command.stdin("0" * 32)))
         return await self._session.apply(change)
 
     async def check(self) -> str:

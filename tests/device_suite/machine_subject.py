@@ -160,7 +160,7 @@ class MachineSubject:
             }.get(name, f"install -d /run/stub; touch /run/stub/{name}")
         )
 
-    async def mend(self, name: str) -> None:
+    async def fix(self, name: str) -> None:
         """See `Subject`."""
         folder = self._folder
         await self._script(

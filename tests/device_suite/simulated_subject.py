@@ -166,7 +166,7 @@ class SimulatedSubject:
         """See `Subject`."""
         self._turn(name, on=True)
 
-    async def mend(self, name: str) -> None:
+    async def fix(self, name: str) -> None:
         """See `Subject`."""
         self._turn(name, on=False)
 

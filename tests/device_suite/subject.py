@@ -79,8 +79,8 @@ class Subject(Protocol):
     async def fault(self, name: str) -> None:
         """Break it."""
 
-    async def mend(self, name: str) -> None:
-        """Mend it again."""
+    async def fix(self, name: str) -> None:
+        """Fix it again."""
 
 
 def is_toml(subject: Subject) -> bool:

@@ -6,7 +6,7 @@ from subject import Subject, is_toml, settings, units, until
 
 from edgeherd.device.port import Login, LoginRefusedError
 from edgeherd.model import EdgeDevice, HubConnection
-from edgeherd.reconcile.deletion import Farewell
+from edgeherd.reconcile.deletion import Deletion
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from edgeherd.reconcile.deletion import Farewell
 async def test_what_cannot_be_written_is_said(
     subject: Subject, operator: Operator, fault: str, reason: str, word: str
 ) -> None:
-    """Nothing was changed and nothing is left behind; once it is mended it goes on."""
+    """Nothing was changed and nothing is left behind; once it is fixed it goes on."""
     await subject.fault(fault)
     before = await picture(subject)
     turn = await operator.turn()
     assert (turn.reason, word in turn.message) == (reason, True), turn
     assert await picture(subject) == before
     assert await temporary(subject) == []
-    await subject.mend(fault)
+    await subject.fix(fault)
     await operator.healthy()
 
 
@@ -52,7 +52,7 @@ async def test_why_edge_agent_does_not_run_is_said(
     assert "journalctl" in turn.message or reason == "ClockSkewed"
     assert (await operator.turn()).reason == reason
     assert operator.applies == 1
-    await subject.mend(fault)
+    await subject.fix(fault)
     await operator.healthy()
 
 
@@ -63,7 +63,7 @@ async def test_a_container_engine_that_is_down_is_said(subject: Subject, healthy
     await subject.fault("engine_down")
     for _ in range(2):
         assert (await healthy.turn()).reason == "ContainerEngineDown"
-    await subject.mend("engine_down")
+    await subject.fix("engine_down")
     await healthy.healthy()
     assert (await picture(subject), healthy.applies) == (before, applies)
 
@@ -81,7 +81,7 @@ async def test_a_daemon_that_ends_again_and_again_is_told_from_bad_settings(
     assert healthy.applies - applies <= 1
     after = await picture(subject)
     assert (after.content, after.file) == (before.content, before.file)
-    await subject.mend("crashes")
+    await subject.fix("crashes")
 
 
 @pytest.mark.versions("1.1")
@@ -97,7 +97,7 @@ async def test_a_file_that_the_daemon_may_not_read(subject: Subject, operator: O
     assert (await operator.turn()).reason == "ConfigRejected"
     after = await picture(subject)
     assert (after.content, after.file) == (before.content, before.file)
-    await subject.mend("wrong_mode")
+    await subject.fix("wrong_mode")
 
 
 @pytest.mark.needs("unreadable")
@@ -106,7 +106,7 @@ async def test_a_file_that_cannot_be_read_is_not_taken_for_an_empty_one(subject:
     await subject.fault("unreadable")
     turn = await healthy.turn()
     assert (turn.reason, turn.stalled) == ("ConfigUnreadable", True)
-    await subject.mend("unreadable")
+    await subject.fix("unreadable")
     await healthy.healthy()
 
 
@@ -139,9 +139,9 @@ async def test_to_look_at_a_stopped_daemon_does_not_start_it(subject: Subject, h
 
 @pytest.mark.needs("dislikes")
 async def test_a_daemon_that_failed_is_started_again(subject: Subject, operator: Operator) -> None:
-    """Its file is right, and what was wrong is mended by now: one start is all that it needs."""
+    """Its file is right, and what was wrong is fixed by now: one start is all that it needs."""
     await _failed_with_the_right_file(subject, operator)
-    await subject.mend("dislikes")
+    await subject.fix("dislikes")
     before = await starts(subject)
     assert (await operator.turn()).events == ("DaemonRestarted",)
     await operator.healthy()
@@ -152,7 +152,7 @@ async def test_a_daemon_that_failed_is_started_again(subject: Subject, operator:
 async def test_a_daemon_that_fails_with_the_right_file_is_started_but_once(
     subject: Subject, operator: Operator
 ) -> None:
-    """Whatever is wrong, starts do not mend it, and each of them stops what runs."""
+    """Whatever is wrong, starts do not fix it, and each of them stops what runs."""
     await _failed_with_the_right_file(subject, operator)
     assert (await operator.turn()).reason == "ConfigRejected"
     before = await picture(subject)
@@ -181,7 +181,7 @@ async def test_a_user_whom_nobody_knows(subject: Subject, operator: Operator) ->
         limits=login.limits,
     )
     with pytest.raises(LoginRefusedError):
-        async with operator.door.connect(stranger):
+        async with operator.connector.connect(stranger):
             pass
 
 
@@ -229,15 +229,15 @@ async def test_a_device_that_is_let_go_has_no_key_of_ours(subject: Subject, heal
     healthy.wants(runtime={"proxy": {"httpsProxy": "http://proxy.example.net:3128"}})
     await healthy.healthy()
     cluster = _Cluster(healthy)
-    farewell = Farewell(
+    deletion = Deletion(
         objects=cluster,  # type: ignore[arg-type]
         hubs=cluster,  # type: ignore[arg-type]
-        connect=healthy.door.connect,
+        connect=healthy.connector.connect,
         reach=cluster,  # type: ignore[arg-type]
         identity=cluster,  # type: ignore[arg-type]
     )
     before = await picture(subject)
-    assert await farewell.run(healthy.leaving()) is None
+    assert await deletion.run(healthy.leaving()) is None
     assert (cluster.events, cluster.finalizer_removed) == (["IdentityReleased"], True)
     after = await picture(subject)
     assert KEY.encode() not in (after.content or b"")

@@ -148,7 +148,7 @@ async def _other_runtime(team: Team, device: Device) -> Mapping[str, Any]:
 CASES = (
     Case(sentence="the SSH Secret is not there", prepare=_no_secret, reason="SshSecretNotFound", link="Reachable", says="Create it"),
     Case(sentence="the SSH Secret has no private key", prepare=_secret_without_key, reason="SshSecretInvalid", link="Reachable", says="Add one of them"),
-    Case(sentence="the private key is malformed", prepare=_malformed_key, reason="SshSecretInvalid", link="Reachable", says="Mend it"),
+    Case(sentence="the private key is malformed", prepare=_malformed_key, reason="SshSecretInvalid", link="Reachable", says="Fix it"),
     Case(sentence="the device refuses the key", prepare=_refused_key, reason="SshLoginRefused", link="Reachable", says="authorized_keys"),
     Case(sentence="the device shows another host key", prepare=_wrong_host_key, reason="HostKeyMismatch", link="Reachable", says="spec.ssh.hostKeys"),
     Case(sentence="nobody answers at the address", prepare=_unreachable, reason="DeviceUnreachable", link="Reachable", says="tried again"),

@@ -1,4 +1,4 @@
-"""What can be wrong with a device: each thing has its own reason and says what to do; mended, it heals by itself."""
+"""What can be wrong with a device: each thing has its own reason and says what to do; fixed, it heals by itself."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ class Case:
 CASES = (
     Case("the device's disk is full", lambda d: d.faults.disk_full(), "ConfigUnwritable", "ConfigApplied", "Make room"),
     Case("its disk is read-only", lambda d: d.faults.read_only(), "ConfigUnwritable", "ConfigApplied", "read-only"),
-    Case("its folder is a symbolic link", lambda d: d.faults.symlinked_folder(), "ConfigPathUnsafe", "ConfigApplied", "mend the folder"),
+    Case("its folder is a symbolic link", lambda d: d.faults.symlinked_folder(), "ConfigPathUnsafe", "ConfigApplied", "fix the folder"),
     Case("the daemon refuses its settings", lambda d: d.faults.daemon_refuses(153), "ConfigRejected", "ConfigApplied", "put back"),
     Case("the daemon ends again and again", lambda d: d.faults.crash_loop(), "DaemonCrashing", "DaemonHealthy", "journalctl -u iotedge"),
     Case("the device cannot look up the hub", lambda d: d.faults.no_network(), "HubNameNotResolved", "DaemonHealthy", "DNS"),

@@ -241,7 +241,7 @@ async def test_a_hub_that_is_not_there_is_said_in_one_line(world: World) -> None
     """By the command line too."""
     status, out, err = await edgeherd(world, "hub", "devices", "--hub", "nowhere")
     assert (status, out) == (1, "")
-    assert err == "Error: There is no HubConnection 'nowhere'. Ask the platform's administrator, or mend spec.hubRef.\n"
+    assert err == "Error: There is no HubConnection 'nowhere'. Ask the platform's administrator, or fix spec.hubRef.\n"
 
 
 async def test_what_a_device_costs_the_hub(world: World) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from aiohttp import web
 
 from edgeherd.hub import credential
-from edgeherd.hub.azure import AzureHub, Registry
+from edgeherd.hub.azure import AzureHub, HubClient
 from edgeherd.hub.port import HubError
 from edgeherd.model import Keys
 from edgeherd_sim.hub.server import Hub
@@ -38,7 +38,7 @@ class Lab:
     ) -> AzureHub:
         """The adapter with a credential that works, but for what is other."""
         parsed = credential.parse(self.hub.connection_string_of(policy))
-        registry = Registry(
+        registry = HubClient(
             dataclasses.replace(parsed, key=key or parsed.key),
             port=port or self.hub.port,
             operations_per_minute=operations_per_minute,

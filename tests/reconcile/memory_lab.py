@@ -133,9 +133,9 @@ class MemoryHub:
         self.steps.done()
         return found
 
-    async def glance(self, device_id: str) -> str | None:
+    async def twin_etag(self, device_id: str) -> str | None:
         """See `Hub`."""
-        self.steps.taken.append("glance")
+        self.steps.taken.append("twin_etag")
         found = identity_of(self.store, device_id)
         return found.etag if found and self.twins else None
 

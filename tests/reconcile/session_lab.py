@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 import edgeherd_sim
 from edgeherd.cluster.errors import ConflictError
 from edgeherd.device.facts import Facts, Module, Unit
-from edgeherd.device.port import ABSENT, Action, Change, DeviceError, Initialization, Login, Look, Result
+from edgeherd.device.port import ABSENT, Action, Change, DeviceError, Initialization, Login, Query, Result
 from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, Secret
 
 FILES = pathlib.Path(edgeherd_sim.__file__).parent / "devices/files"
@@ -48,20 +48,20 @@ class MemoryDevice:
     fingerprint: str = FINGERPRINT
     jump_fingerprint: str = ""
 
-    async def observe(self, look: Look) -> Facts:
+    async def observe(self, query: Query) -> Facts:
         """See `Session`."""
         self.said.append("observe")
         active, _, sub = self.state.partition("/")
         content = self.files.get(self.path)
         facts = Facts(
             version=self.version,
-            path=look.path or self.path,
+            path=query.path or self.path,
             kind="absent" if content is None else "file",
             mode="" if content is None else "iotedge:iotedge 400",
             content=content,
             template=self.template if content is None else None,
             taken=self.taken,
-            hashes=tuple(digest(self.files[path]) if path in self.files else ABSENT for path in look.others),
+            hashes=tuple(digest(self.files[path]) if path in self.files else ABSENT for path in query.others),
             modified=None if content is None else self.modified,
             now=self.now,
             started=self.started,

@@ -33,11 +33,16 @@ from edgeherd.model import (
     PlannedChange,
     Status,
 )
-from edgeherd.reconcile.context import Findings
-from edgeherd.reconcile.desired import Intent
-from edgeherd.reconcile.ssh_logins import Reach
-from edgeherd.reconcile.steps.configuration import CONTESTED_SECONDS, Applied, ConfigurationLink, RejectedError
-from edgeherd.reconcile.steps.connection import Visit
+from edgeherd.reconcile.context import Context
+from edgeherd.reconcile.desired import DesiredState
+from edgeherd.reconcile.ssh_logins import SshLogins
+from edgeherd.reconcile.steps.configuration import (
+    CONTESTED_SECONDS,
+    ConfigurationResult,
+    ConfigurationStep,
+    RejectedError,
+)
+from edgeherd.reconcile.steps.connection import ConnectionStep
 from edgeherd.reconcile.steps.identity import Claim
 
 STRING = f"HostName={HOST};DeviceId=press-01;SharedAccessKey=c2VjcmV0"
@@ -85,16 +90,16 @@ class Lab:
     def __init__(self, memory: MemoryDevice, **spec: Any) -> None:
         self.memory = memory
         self.clock = Clock()
-        self.link = ConfigurationLink(self.clock)
+        self.link = ConfigurationStep(self.clock)
         self.device = edge_device(**spec)
         self.string = STRING
         self.more: dict[str, Any] = {}
 
-    async def apply(self, *, applied_before: bool = False) -> Applied:
+    async def apply(self, *, applied_before: bool = False) -> ConfigurationResult:
         """As a visit does it."""
         self.memory.said.clear()
-        intent = Intent(device=self.device, host_name=HOST, connection_string=self.string, **self.more)
-        return await self.link.apply(self.memory, intent, applied_before=applied_before)
+        state = DesiredState(device=self.device, host_name=HOST, connection_string=self.string, **self.more)
+        return await self.link.apply(self.memory, state, applied_before=applied_before)
 
     async def refusal(self, *, applied_before: bool = False) -> ReconcileError:
         """What stops it."""
@@ -139,7 +144,7 @@ async def test_a_fresh_device_gets_its_connection_string() -> None:
         ],
     )
     message = f"{YAML_PATH} was changed (provisioning.device_connection_string) and the daemon restarted."
-    assert applied == Applied(
+    assert applied == ConfigurationResult(
         facts=applied.facts,
         version=CLASSIC,
         config_hash=f"sha256:{digest(before)}",
@@ -178,10 +183,10 @@ async def test_a_second_look_does_nothing(made: Callable[[], MemoryDevice]) -> N
     for _ in range(2):
         applied = await lab.apply(applied_before=True)
         assert lab.memory.said == ["observe"]
-        assert applied == Applied(
+        assert applied == ConfigurationResult(
             facts=applied.facts, version=applied.version, config_hash=f"sha256:{digest(lab.content)}"
         )
-        lab.link = ConfigurationLink(lab.clock)
+        lab.link = ConfigurationStep(lab.clock)
 
 
 async def test_a_changed_spec_is_no_drift() -> None:
@@ -266,7 +271,7 @@ async def test_what_was_refused_is_not_tried_again() -> None:
     assert sent is not None
     assert refused.content_hash == digest(sent)
     lab.seen(rejected_hash=f"sha256:{refused.content_hash}")
-    lab.link = ConfigurationLink(lab.clock)
+    lab.link = ConfigurationStep(lab.clock)
     again = await lab.refusal()
     assert parts(again) == (RejectedError, "ConfigRejected", message, None)
     assert isinstance(again, RejectedError)
@@ -316,7 +321,7 @@ OUTCOMES = {
         "ConfigPathUnsafe",
         (
             f"A folder on the way to {YAML_PATH}, or to a file beside it, is a symbolic link, belongs to a user other than "
-            "root and the daemon's, or may be written to by everybody. Nothing was changed; mend the folder."
+            "root and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder."
         ),
     ),
     Result.INCOMPLETE: Waiting(
@@ -639,22 +644,22 @@ class Visiting:
         self.vault = Vault()
         self.vault.put("ssh", password="pw")
         self.network = Network([], memory)
-        self.visit = Visit(
+        self.visit = ConnectionStep(
             objects=self.vault,  # type: ignore[arg-type]
-            reach=Reach(self.vault, self.network.host_key),  # type: ignore[arg-type]
+            reach=SshLogins(self.vault, self.network.host_key),  # type: ignore[arg-type]
             connect=self.network.connect,
-            configuration=ConfigurationLink(),
+            configuration=ConfigurationStep(),
         )
         self.found = self.findings()
 
-    def findings(self) -> Findings:
+    def findings(self) -> Context:
         """As a pass begins."""
         said = self.device.status
-        return Findings(
+        return Context(
             link="Reachable", identity=IdentityStatus(), secret_name="", device=said.device, check=said.check
         )
 
-    async def pay(self) -> Applied:
+    async def pay(self) -> ConfigurationResult:
         """The visit; what it found is the status afterwards."""
         self.found = self.findings()
         try:

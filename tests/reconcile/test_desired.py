@@ -15,7 +15,7 @@ from edgeherd.device.port import ABSENT, OtherFile, Owner
 from edgeherd.errors import Stalled
 from edgeherd.model import EdgeDevice, Secret
 from edgeherd.reconcile import desired
-from edgeherd.reconcile.desired import PROXY_LOGIN, Intent
+from edgeherd.reconcile.desired import PROXY_LOGIN, DesiredState
 from edgeherd.reconcile.steps.identity import Certificate
 
 YAML, TOML = config.Dialect.YAML, config.Dialect.TOML
@@ -41,12 +41,12 @@ def secret(**data: bytes | str) -> Secret:
     )
 
 
-def intent(device: EdgeDevice | None = None, **more: Any) -> Intent:
+def state(device: EdgeDevice | None = None, **more: Any) -> DesiredState:
     """What the pass found out before."""
-    return Intent(device=device or edge_device(), host_name=HOST, connection_string=STRING, **more)
+    return DesiredState(device=device or edge_device(), host_name=HOST, connection_string=STRING, **more)
 
 
-def files(intent_: Intent, dialect: config.Dialect, found: Mapping[str, str] | None = None) -> dict[str, Any]:
+def files(intent_: DesiredState, dialect: config.Dialect, found: Mapping[str, str] | None = None) -> dict[str, Any]:
     """The files that must change, by path."""
     return {
         file.path: (file.content and file.content.decode(), file.owner, file.mode)
@@ -139,7 +139,7 @@ def test_what_the_file_shall_say(
 ) -> None:
     """None of what the spec leaves open."""
     device = edge_device(**spec)
-    assert desired.wanted(intent(device, **more), YAML, proxy_was_ours=ours) == expected
+    assert desired.configuration(state(device, **more), YAML, proxy_was_ours=ours) == expected
 
 
 # ---- the proxy
@@ -217,14 +217,14 @@ def test_the_proxys_files(
     spec: dict[str, Any], proxy: str | None, dialect: config.Dialect, found: dict[str, str], expected: dict[str, Any]
 ) -> None:
     """Each service that talks to the hub has its own; what is not wanted goes."""
-    assert files(intent(edge_device(**spec), proxy=proxy), dialect, found) == expected
+    assert files(state(edge_device(**spec), proxy=proxy), dialect, found) == expected
 
 
 @pytest.mark.parametrize("spec", [PLAIN, WITH_LOGIN, {}])
 @pytest.mark.parametrize("dialect", [YAML, TOML])
 def test_what_is_as_wanted_is_left_alone(spec: dict[str, Any], dialect: config.Dialect) -> None:
     """The second look finds nothing to do, and knows whose it is."""
-    wish = intent(edge_device(**spec), proxy="http://proxy:3128" if spec else None)
+    wish = state(edge_device(**spec), proxy="http://proxy:3128" if spec else None)
     found = {file.path: file.after for file in desired.other_files(wish, dialect, {})}
     assert desired.other_files(wish, dialect, found) == ()
     assert desired.proxy_was_ours(found) is bool(spec)
@@ -257,7 +257,7 @@ def test_half_a_login_is_none(data: dict[str, str]) -> None:
     device = edge_device(runtime={"proxy": {"httpsProxy": "http://proxy"}})
     with pytest.raises(Stalled) as caught:
         desired.proxy_url(device, secret(**data))
-    message = "Secret 'login' (spec.runtime.proxy.credentialsSecretRef) needs 'username' and 'password'. Mend it."
+    message = "Secret 'login' (spec.runtime.proxy.credentialsSecretRef) needs 'username' and 'password'. Fix it."
     assert (caught.value.reason, caught.value.message) == ("ProxySecretInvalid", message)
 
 
@@ -271,13 +271,13 @@ def test_systemd_reads_the_very_url(username: str, password: str) -> None:
         return
     assert url is not None
     assert set(url) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789:/@%-._~")
-    content = files(intent(device, proxy=url), YAML)[PROXY_LOGIN][0]
+    content = files(state(device, proxy=url), YAML)[PROXY_LOGIN][0]
     assert content == f"https_proxy={url}\n"
 
 
 def test_a_percent_sign_in_a_drop_in() -> None:
     """To systemd it begins a specifier."""
-    content = files(intent(edge_device(**PLAIN), proxy="http://a%20b@proxy"), YAML)[IOTEDGE][0]
+    content = files(state(edge_device(**PLAIN), proxy="http://a%20b@proxy"), YAML)[IOTEDGE][0]
     assert content == '# Written by edgeherd.\n[Service]\nEnvironment="https_proxy=http://a%%20b@proxy"\n'
 
 
@@ -306,8 +306,8 @@ def test_a_percent_sign_in_a_drop_in() -> None:
 def test_a_certificate_is_its_readers(dialect: config.Dialect, expected: dict[str, Any]) -> None:
     """The key is nobody else's."""
     device = edge_device(identity=X509)
-    assert files(intent(device, certificate=CERTIFICATE), dialect) == expected
-    assert set(expected) <= set(desired.looked_at(device))
+    assert files(state(device, certificate=CERTIFICATE), dialect) == expected
+    assert set(expected) <= set(desired.queried_files(device))
 
 
 def test_a_certificate_without_a_secret_is_the_devices_own() -> None:
@@ -316,7 +316,7 @@ def test_a_certificate_without_a_secret_is_the_devices_own() -> None:
     device = edge_device(
         identity={"authentication": "SelfSignedX509", "x509": {"primaryThumbprint": "A" * 40, **paths}}
     )
-    assert files(intent(device), YAML) == {}
+    assert files(state(device), YAML) == {}
     assert desired.leftovers(device, {"/etc/a.pem": "0a", "/etc/a.key": "0b"}) == ()
 
 
@@ -365,7 +365,7 @@ def test_leftovers(spec: dict[str, Any], found: dict[str, str], expected: list[s
 def test_windows_has_no_files_beside_the_daemons() -> None:
     """And its service has a plain name."""
     device = edge_device(runtime={"operatingSystem": "Windows"})
-    assert desired.looked_at(device) == ()
+    assert desired.queried_files(device) == ()
     assert desired.daemon_unit(device, YAML) == "iotedge"
     assert [desired.daemon_unit(edge_device(), dialect) for dialect in (YAML, TOML)] == [
         "iotedge.service",

@@ -7,7 +7,7 @@ import pytest
 
 from edgeherd.device.facts import Facts, Module, Unit
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.reconcile.steps.health import SKEW_SECONDS, STABLE_SECONDS, judge_daemon
+from edgeherd.reconcile.steps.health import SKEW_SECONDS, STABLE_SECONDS, check_health
 
 NOW = 1_700_000_000
 LOGS = "See 'journalctl -u iotedge' on the device."
@@ -88,7 +88,7 @@ def without_agent(journal: str = "", facts: Facts = HEALTHY, **changes: Any) -> 
 )  # fmt: skip
 def test_healthy(facts: Facts) -> None:
     """Nothing is in the way."""
-    judge_daemon(facts, enabled=True, now=NOW)
+    check_health(facts, enabled=True, now=NOW)
 
 
 def waiting(reason: str, message: str, retry_after: float) -> Waiting:
@@ -348,7 +348,7 @@ CASES = {
 def outcome(facts: Facts, *, enabled: bool = True) -> ReconcileError | None:
     """What stops the pass."""
     try:
-        judge_daemon(facts, enabled=enabled, now=NOW)
+        check_health(facts, enabled=enabled, now=NOW)
     except ReconcileError as exc:
         return exc
     return None

@@ -9,7 +9,7 @@ from memory_lab import HOST, MemoryHub, Steps, connection, edge_device
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.model import HubConnection, Secret
-from edgeherd.reconcile.hub_clients import Hubs, Login, id_matches, matches
+from edgeherd.reconcile.hub_clients import HubClients, HubCredentials, id_matches, matches
 from edgeherd_sim.hub.store import Store
 
 KEYS = ("b25lIG9uZSBvbmUgb25l", "dHdvIHR3byB0d28gdHdv")
@@ -38,7 +38,7 @@ def policy(key: str, host: str = HOST) -> str:
 class Client:
     """What the factory makes."""
 
-    login: Login
+    login: HubCredentials
     closed: bool = False
 
     def on_behalf_of(self, namespace: str) -> MemoryHub:
@@ -75,16 +75,16 @@ class Cluster:
         return self.labels
 
 
-def opened(cluster: Cluster) -> tuple[Hubs, list[Client]]:
-    """Hubs over that cluster, and the clients that they make."""
+def opened(cluster: Cluster) -> tuple[HubClients, list[Client]]:
+    """HubClients over that cluster, and the clients that they make."""
     made: list[Client] = []
 
-    def factory(hub: HubConnection, login: Login) -> Client:
+    def factory(hub: HubConnection, login: HubCredentials) -> Client:
         del hub
         made.append(Client(login))
         return made[-1]
 
-    return Hubs(cluster, namespace="edgeherd-system", factory=factory), made  # type: ignore[arg-type]
+    return HubClients(cluster, namespace="edgeherd-system", factory=factory), made  # type: ignore[arg-type]
 
 
 async def test_a_rotated_secret_is_picked_up_at_the_next_use() -> None:

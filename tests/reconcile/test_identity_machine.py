@@ -25,7 +25,7 @@ from edgeherd.errors import ReconcileError, Stalled
 from edgeherd.hub.port import Identity, RefusedError, ThrottledError, UnavailableError
 from edgeherd.model import Keys, Status
 from edgeherd.reconcile import credentials
-from edgeherd.reconcile.steps.identity import IdentityLink
+from edgeherd.reconcile.steps.identity import IdentityStep
 from edgeherd_sim.hub.store import Store
 
 FAILURES = {
@@ -71,7 +71,7 @@ class IdentityMachine(RuleBasedStateMachine):
         self._learn(before)
 
     async def _pass(self) -> None:
-        link, hub_connection = IdentityLink(self.objects), connection()  # type: ignore[arg-type]
+        link, hub_connection = IdentityStep(self.objects), connection()  # type: ignore[arg-type]
         device = self._device()
         claim = await link.claim(device, hub_connection, self.hub)
         await link.store(device, hub_connection, claim)
@@ -108,7 +108,7 @@ class IdentityMachine(RuleBasedStateMachine):
             assert self._identity() is None
 
     async def _release(self) -> None:
-        link, device = IdentityLink(self.objects), self._device()  # type: ignore[arg-type]
+        link, device = IdentityStep(self.objects), self._device()  # type: ignore[arg-type]
         await link.release(device, self.hub, await link.stored(device))
 
     # ---- what others do
@@ -186,7 +186,7 @@ class IdentityMachine(RuleBasedStateMachine):
         assert found.keys is not None
         data = credentials.secret_data(HOST, ID, found.keys, key_in_use="Primary")
         assert self.objects.secrets[SECRET].data == {key: value.encode() for key, value in data.items()}
-        assert set(self.steps.taken) <= {"glance", "status"} | (set() if self.hub.twins else {"get"})
+        assert set(self.steps.taken) <= {"twin_etag", "status"} | (set() if self.hub.twins else {"get"})
 
     @invariant()
     def keys_are_in_the_cluster_before_they_are_in_the_hub(self) -> None:

@@ -23,7 +23,7 @@ from edgeherd.device.port import (
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import KNOWN_HOSTS_TYPE
-from edgeherd.reconcile.ssh_logins import Reach, as_next_step
+from edgeherd.reconcile.ssh_logins import SshLogins, from_device_error
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
 KNOWN = "press-01-known-hosts"
@@ -36,12 +36,12 @@ LOGIN = Login(host="h", port=22, user="u", private_key=b"PRIVATE", host_keys=(KE
 
 @dataclasses.dataclass
 class Lab:
-    """One cluster, one network, one Reach; what happens to them is in one list."""
+    """One cluster, one network, one SshLogins; what happens to them is in one list."""
 
     log: list[str]
     vault: Vault
     network: Network
-    reach: Reach
+    reach: SshLogins
 
     async def login(self, **ssh: Any) -> Login:
         """As the link asks for it."""
@@ -56,7 +56,7 @@ def lab() -> Lab:
     vault.secrets |= _secret(vault, "ssh", {"ssh-privatekey": "PRIVATE"})
     vault.secrets |= _secret(vault, "jump", {"password": "pw"})
     network.keys = {"h": KEY, "j": OTHER_KEY}
-    return Lab(log, vault, network, Reach(vault, network.host_key))  # type: ignore[arg-type]
+    return Lab(log, vault, network, SshLogins(vault, network.host_key))  # type: ignore[arg-type]
 
 
 def _secret(vault: Vault, name: str, data: dict[str, str | bytes]) -> dict[str, Any]:
@@ -304,7 +304,7 @@ MISMATCH = (
             None,
             (
                 "{host} refuses the login of user '{user}' with Secret '{secret}': publickey was tried. Add the public key "
-                "to the user's authorized_keys, or mend the Secret."
+                "to the user's authorized_keys, or fix the Secret."
             ),
             id="no login",
         ),
@@ -312,7 +312,7 @@ MISMATCH = (
             CredentialError("it has a passphrase"),
             "SshSecretInvalid",
             None,
-            "Secret '{secret}' or {field}.hostKeys cannot be used: it has a passphrase. Mend it.",
+            "Secret '{secret}' or {field}.hostKeys cannot be used: it has a passphrase. Fix it.",
             id="a key that cannot be read",
         ),
         pytest.param(
@@ -364,14 +364,14 @@ def test_what_a_failed_session_means(error: DeviceError, reason: str, retry_afte
         expected = (
             Stalled(reason, message) if retry_after is None else Waiting(reason, message, retry_after=retry_after)
         )
-        found = as_next_step(raised, device)
+        found = from_device_error(raised, device)
         assert (type(found), vars(found)) == (type(expected), vars(expected))
 
 
 def test_another_key_than_on_first_use() -> None:
     """The way out is another one: the Secret that remembers."""
     device = edge_device(ssh=TRUSTING)
-    found = as_next_step(HostKeyMismatchError("SHA256:b", ("SHA256:a",)), device)
+    found = from_device_error(HostKeyMismatchError("SHA256:b", ("SHA256:a",)), device)
     message = (
         "h presented SHA256:b, expected SHA256:a as on first use. Nothing was sent. If it was re-imaged, delete Secret "
         f"'{KNOWN}'; otherwise somebody is in between."

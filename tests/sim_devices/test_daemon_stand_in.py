@@ -75,7 +75,7 @@ async def test_settings_that_the_daemon_refuses_end_it_with_153(
 
 
 async def test_a_refused_key_shows_in_list_and_journal_only(device: Device, hub: ScriptedHub) -> None:
-    """The unit is active, the list stays empty, the journal says 401 again and again; a mended hub mends the device."""
+    """The unit is active, the list stays empty, the journal says 401 again and again; a fixed hub fixes the device."""
     hub.answer = Answer(accepted=False, reason="HTTP response error: [401 Unauthorized]")
     provision(device)
     await device.daemon.systemctl("restart")

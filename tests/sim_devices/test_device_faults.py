@@ -36,7 +36,7 @@ def _said(device: Device, text: str) -> bool:
     ],
 )
 async def test_what_keeps_edge_agent_away(fresh: Device, hub: ScriptedHub, fault: str, text: str) -> None:
-    """The unit is active, the list is empty, the journal says why again and again; it mends itself afterwards."""
+    """The unit is active, the list is empty, the journal says why again and again; it fixes itself afterwards."""
     getattr(fresh.faults, fault)()
     await restart(fresh)
     await until(lambda: sum(text in line for line in fresh.journal) >= 2)

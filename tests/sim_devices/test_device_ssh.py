@@ -22,12 +22,12 @@ from edgeherd.device.port import (
     Limits,
     Login,
     LoginRefusedError,
-    Look,
+    Query,
     Result,
     SudoRefusedError,
     UnreachableError,
 )
-from edgeherd.device.ssh import SshDoor, connector
+from edgeherd.device.ssh import SshConnector, connector
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.hubdoor import https_hub
 from edgeherd_sim.devices.server import Fleet, serve
@@ -76,8 +76,8 @@ def client(fleet: Fleet) -> AbstractAsyncContextManager[asyncssh.SSHClientConnec
 
 async def test_the_operators_adapter_provisions_a_device(fleet: Fleet, device: Device) -> None:
     """Observe, apply, observe: the file is new and as closed as before, the daemon was started once, edgeAgent runs."""
-    async with SshDoor().connect(login(fleet)) as session:
-        before = await session.observe(Look())
+    async with SshConnector().connect(login(fleet)) as session:
+        before = await session.observe(Query())
         assert (before.version, before.kind, before.unit.exec_main_status, before.modules) == (
             "1.0.10",
             "file",
@@ -88,7 +88,7 @@ async def test_the_operators_adapter_provisions_a_device(fleet: Fleet, device: D
         content = before.content.replace(PLACEHOLDER, STRING.encode())
         assert await session.apply(change(before.content, content)) is Result.APPLIED
         await until(lambda: device.modules != ())
-        after = await session.observe(Look())
+        after = await session.observe(Query())
     assert (after.content, after.mode, after.unit.active_state) == (content, before.mode, "active")
     assert [(module.name, module.status) for module in after.modules] == [("edgeAgent", "running")]
     assert device.restarts == 1
@@ -97,13 +97,13 @@ async def test_the_operators_adapter_provisions_a_device(fleet: Fleet, device: D
 async def test_only_the_right_user_and_key_get_in(fleet: Fleet) -> None:
     """Another user with the right key and the right user with another key are refused alike."""
     with pytest.raises(LoginRefusedError):
-        async with SshDoor().connect(login(fleet, user="root")):
+        async with SshConnector().connect(login(fleet, user="root")):
             pass
     stranger = asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh")
     device = fleet.devices[0]
     wrong = dataclasses.replace(login(fleet, device), private_key=stranger)
     with pytest.raises(LoginRefusedError):
-        async with SshDoor().connect(wrong):
+        async with SshConnector().connect(wrong):
             pass
 
 
@@ -118,7 +118,7 @@ async def test_each_device_has_its_own_address_host_key_and_files(hub: ScriptedH
         assert len({device.host_key for device in fleet.devices}) == 3
         assert len({device.root for device in fleet.devices}) == 3
         with pytest.raises(HostKeyMismatchError):
-            async with SshDoor().connect(login(fleet, host_key=fleet.devices[1].host_key)):
+            async with SshConnector().connect(login(fleet, host_key=fleet.devices[1].host_key)):
                 pass
 
 
@@ -187,7 +187,7 @@ async def test_a_fault_shows_and_goes_away(
         monkeypatch.setattr(connector, "CONNECT_SECONDS", 0.2)
         monkeypatch.setattr(connector, "LOGIN_SECONDS", 0.2)
     if name == "slow":
-        patient = scripts.observe(Look())
+        patient = scripts.observe(Query())
         monkeypatch.setattr(scripts, "observe", lambda _: dataclasses.replace(patient, seconds=0.3))
     faults = device.faults
     turn, error = {
@@ -198,12 +198,12 @@ async def test_a_fault_shows_and_goes_away(
     }[name]
     turn()
     with pytest.raises(error):
-        async with SshDoor().connect(login(fleet)) as session:
-            await session.observe(Look())
+        async with SshConnector().connect(login(fleet)) as session:
+            await session.observe(Query())
     faults.clear()
     monkeypatch.undo()
-    async with SshDoor().connect(login(fleet)) as session:
-        assert (await session.observe(Look())).kind == "file"
+    async with SshConnector().connect(login(fleet)) as session:
+        assert (await session.observe(Query())).kind == "file"
 
 
 @pytest.mark.parametrize("after", [0, 1, 40, 200, 1000, 5000])
@@ -212,7 +212,7 @@ async def test_a_reset_mid_transfer_leaves_the_old_file(fleet: Fleet, device: De
     old = device.config_file.read_bytes()
     device.faults.reset_mid_transfer(after)
     with pytest.raises(UnreachableError):
-        async with SshDoor().connect(login(fleet)) as session:
+        async with SshConnector().connect(login(fleet)) as session:
             await session.apply(change(old, old + b"# new\n" * 500))
     device.faults.clear()
     folder = device.config_file.parent
@@ -224,7 +224,7 @@ async def test_a_full_disk_leaves_the_old_file(fleet: Fleet, device: Device) -> 
     """The adapter says that it could not be written; nothing lies around."""
     old = device.config_file.read_bytes()
     device.faults.disk_full()
-    async with SshDoor().connect(login(fleet)) as session:
+    async with SshConnector().connect(login(fleet)) as session:
         result = await session.apply(change(old, old + b"# new\n"))
     assert result is Result.FULL
     assert [entry.name for entry in device.config_file.parent.iterdir()] == ["config.yaml"]
@@ -234,8 +234,8 @@ async def test_a_full_disk_leaves_the_old_file(fleet: Fleet, device: Device) -> 
 async def test_an_unreadable_file_is_a_file_without_content(fleet: Fleet, device: Device) -> None:
     """Not an empty file, for root and for everybody else: an empty one could be edited."""
     device.faults.unreadable_file()
-    async with SshDoor().connect(login(fleet)) as session:
-        facts = await session.observe(Look())
+    async with SshConnector().connect(login(fleet)) as session:
+        facts = await session.observe(Query())
     assert (facts.kind, facts.content) == ("file", None)
     device.faults.clear()
     assert device.config_file.stat().st_mode & 0o7777 == 0o400
@@ -301,8 +301,8 @@ async def test_hundreds_of_devices_share_one_process(hub: ScriptedHub) -> None:
         await asyncio.sleep(0.3)
         assert time.process_time() - before < 0.1
         assert len({device.host for device in fleet.devices}) == 100
-        async with SshDoor().connect(login(fleet, fleet.devices[-1])) as session:
-            assert (await session.observe(Look())).kind == "file"
+        async with SshConnector().connect(login(fleet, fleet.devices[-1])) as session:
+            assert (await session.observe(Query())).kind == "file"
 
 
 async def test_the_command_says_where_it_listens_and_ends_on_sigterm(tmp_path: pathlib.Path) -> None:
@@ -328,8 +328,8 @@ async def test_the_command_says_where_it_listens_and_ends_on_sigterm(tmp_path: p
             host_keys=(second["hostKey"],),
             limits=LOOPBACK,
         )
-        async with SshDoor().connect(found) as session:
-            assert (await session.observe(Look())).version == "1.0.10"
+        async with SshConnector().connect(found) as session:
+            assert (await session.observe(Query())).version == "1.0.10"
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 20) == 0
         assert sorted(entry.name for entry in (tmp_path / "press-02").iterdir()) == ["etc", "home", "sim", "usr", "var"]

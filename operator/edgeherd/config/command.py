@@ -113,13 +113,13 @@ def diff(file: pathlib.Path, connection_string_file: pathlib.Path, runtime: Vers
 @_RUNTIME
 @click.option("--in-place", is_flag=True, help="Write FILE, atomically, owner and mode kept.")
 def repair(file: pathlib.Path, runtime: Version, *, in_place: bool) -> None:
-    """Mend what hand edits leave behind: a BOM, tabs, leading spaces, several active provisioning sections.
+    """Fix what hand edits leave behind: a BOM, tabs, leading spaces, several active provisioning sections.
 
-    The mended file goes to stdout (or into FILE); what was mended goes to stderr.
+    The fixed file goes to stdout (or into FILE); what was fixed goes to stderr.
     """
     with _said():
-        content, mended = editor.repair(file.read_bytes(), version=runtime)
-    for sentence in mended or ("nothing had to be mended",):
+        content, fixed = editor.repair(file.read_bytes(), version=runtime)
+    for sentence in fixed or ("nothing had to be fixed",):
         click.echo(sentence, err=True)
     if in_place:
         _replace(file, content)

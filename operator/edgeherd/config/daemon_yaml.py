@@ -109,7 +109,7 @@ def _document(text: str, problems: Problems) -> Node | None:
 
 
 def _blame(text: str, error: yaml_tree.SyntaxProblemError) -> tuple[int | None, str, str]:
-    """The line that a person has to mend, which often is not the one that the parser stopped at."""
+    """The line that a person has to fix, which often is not the one that the parser stopped at."""
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r" *\t+ *[^#\s]", line):
             return number, "tab", "The line is indented with a tab. Indent with two spaces."

@@ -30,7 +30,7 @@ def refuse_overruled(wanted: Wanted, settings: Settings) -> None:
         pairs.append(("provisioning", parts[0], parts[1]))
     for path, value, read in pairs:
         if value is not None and value != read:
-            message = f"Another line of the file overrules {path}: look for keys with dots or a '?'. Mend it by hand."
+            message = f"Another line of the file overrules {path}: look for keys with dots or a '?'. Fix it by hand."
             raise refuse(None, "overruled", message)
 
 

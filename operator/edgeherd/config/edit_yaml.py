@@ -170,7 +170,7 @@ def _comment_out(draft: Draft, version: Version) -> int:
         _fit(draft, _connection_string(PLACEHOLDER), version)
         key, section = draft.root.named("provisioning")[-1]
     if isinstance(section, MapNode) and section.flow and "\n" in draft.text[section.start : section.end]:
-        raise refuse(section.line, "layout", "provisioning is a mapping in braces over several lines. Mend it by hand.")
+        raise refuse(section.line, "layout", "provisioning is a mapping in braces over several lines. Fix it by hand.")
     start, end = draft.line_start(key.start), draft.line_end(max(key.end, draft.last(section)))
     section_out = commented(draft.text[start:end])
     draft.splice(start, end, section_out)

@@ -85,7 +85,7 @@ def _unreadable(text: str, version: Version) -> UneditableError:
     problems = tuple(daemon_yaml.understand(text, version)[1])
     if problems:
         return UneditableError(problems)
-    return refuse(None, "layout", "The file is laid out in a way that leaves no place for the change. Mend it by hand.")
+    return refuse(None, "layout", "The file is laid out in a way that leaves no place for the change. Fix it by hand.")
 
 
 def _understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
@@ -133,24 +133,24 @@ def load(content: bytes, *, version: Version) -> Settings:
 
 
 def repair(content: bytes, *, version: Version) -> tuple[bytes, tuple[str, ...]]:
-    """The file without the malformations that are known, and a sentence for each that was mended.
+    """The file without the malformations that are known, and a sentence for each that was fixed.
 
     Raises:
         UneditableError: it still cannot be read.
     """
     if version.dialect is Dialect.TOML:
-        text, mended = repaired_toml(_decoded(content))
+        text, fixed = repaired_toml(_decoded(content))
         try:
             toml_text.parsed(text)
         except toml_text.TomlSyntaxError as exc:
             raise toml_text.unreadable(exc) from None
-        return text.encode(), mended
-    text, mended = repaired(_decoded(content))
+        return text.encode(), fixed
+    text, fixed = repaired(_decoded(content))
     try:
         yaml_tree.documents(text)
     except yaml_tree.SyntaxProblemError:
         raise _unreadable(text, version) from None
-    return text.encode(), mended
+    return text.encode(), fixed
 
 
 def masked_diff(before: bytes, after: bytes, *, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Mends the malformations that hand edits leave behind. Offered to people, never done unasked."""
+"""Fixes the malformations that hand edits leave behind. Offered to people, never done unasked."""
 
 import itertools
 import re
@@ -15,17 +15,17 @@ _HIDDEN = re.compile(r"^ *\t[ \t]*[^ \t\r\n]", re.MULTILINE)
 
 
 def repaired(text: str) -> tuple[str, tuple[str, ...]]:
-    """A config.yaml, and a sentence for each thing that was mended."""
-    text, mended = _bom(text)
+    """A config.yaml, and a sentence for each thing that was fixed."""
+    text, fixed = _bom(text)
     readable = _is_readable(text)
     if not readable or _HIDDEN.search(text):
         text, what = _tabs(text)
-        mended += what
+        fixed += what
     if not readable:
         text, what = _leading_spaces(text)
-        mended += what
+        fixed += what
     text, what = _second_sections(text)
-    return text, (*mended, *what)
+    return text, (*fixed, *what)
 
 
 def _is_readable(text: str) -> bool:
@@ -105,12 +105,12 @@ _BARE_MODE = re.compile(
 
 
 def repaired_toml(text: str) -> tuple[str, tuple[str, ...]]:
-    """A config.toml, and a sentence for each thing that was mended."""
-    mended = []
-    for mend in (_bom, _bare_mode, _second_tables):
-        text, what = mend(text)
-        mended += what
-    return text, tuple(mended)
+    """A config.toml, and a sentence for each thing that was fixed."""
+    fixed = []
+    for fix in (_bom, _bare_mode, _second_tables):
+        text, what = fix(text)
+        fixed += what
+    return text, tuple(fixed)
 
 
 def _bare_mode(text: str) -> tuple[str, list[str]]:

@@ -259,7 +259,7 @@ class TomlDraft:
         if before == value and type(before) is type(value):
             return
         if isinstance(before, dict | list):
-            raise refuse(self._line_of(path), "type", f"{'.'.join(path)} must be a single value. Mend it by hand.")
+            raise refuse(self._line_of(path), "type", f"{'.'.join(path)} must be a single value. Fix it by hand.")
         for depth in range(len(path), 0, -1):
             pair = next((s for s in self.statements if not s.header and s.path == path[:depth]), None)
             if pair is not None:
@@ -284,7 +284,7 @@ class TomlDraft:
             if inner is not None:
                 self.splice(*removal.of_inline(self.text, inner.start, inner.value_end))
                 return
-        raise refuse(self._line_of(path), "type", f"{'.'.join(path)} must be a single value. Mend it by hand.")
+        raise refuse(self._line_of(path), "type", f"{'.'.join(path)} must be a single value. Fix it by hand.")
 
     def _line_of(self, path: Path) -> int | None:
         return next((s.line for s in self.below(path)), None)
@@ -303,7 +303,7 @@ class TomlDraft:
                 node = node[name]
             node[rest[-1]] = value
         except (TOMLKitError, TypeError, AttributeError):
-            message = f"{'.'.join(pair.path)} must be a table. Mend it by hand."
+            message = f"{'.'.join(pair.path)} must be a table. Fix it by hand."
             raise refuse(pair.line, "type", message) from None
         self.splice(pair.value_start, pair.value_end, tomlkit.dumps(document).removeprefix("x = "))
 
@@ -419,4 +419,4 @@ def _chosen(lines: Sequence[str], region: range, wanted: Sequence[Commented]) ->
 
 def unreadable(error: TomlSyntaxError) -> UneditableError:
     """The refusal of a text that is not TOML."""
-    return refuse(error.line, "syntax", f"The file is not TOML: {error.message}. Mend the line.")
+    return refuse(error.line, "syntax", f"The file is not TOML: {error.message}. Fix the line.")

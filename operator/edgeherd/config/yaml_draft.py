@@ -79,7 +79,7 @@ class Draft:
         node: Node = self.root
         for depth, key in enumerate(path):
             if not isinstance(node, MapNode):
-                raise refuse(node.line, "type", f"{'.'.join(path[:depth])} must be a mapping. Mend it by hand.")
+                raise refuse(node.line, "type", f"{'.'.join(path[:depth])} must be a mapping. Fix it by hand.")
             found = node.named(key)
             if not found:
                 self._add(node, nested(path[depth:], value))
@@ -108,7 +108,7 @@ class Draft:
             _refuse_references(value, ".".join(path[:depth]))
         parent, key, value = found[-1]
         if not isinstance(value, ScalarNode):
-            raise refuse(value.line, "type", "A single value was expected on this line. Mend it by hand.")
+            raise refuse(value.line, "type", "A single value was expected on this line. Fix it by hand.")
         if parent.flow:
             if "\n" in self.text[key.start : value.start]:
                 raise _laid_out_oddly(key)
@@ -140,7 +140,7 @@ class Draft:
             if _is_empty(node) and "\n" not in span:
                 self.splice(node.start, node.end, quoted(value))
                 return
-            raise refuse(node.line, "type", "A single value was expected on this line. Mend it by hand.")
+            raise refuse(node.line, "type", "A single value was expected on this line. Fix it by hand.")
         if node.value == value and type(node.value) is type(value):
             return
         if not node.text and not node.style:
@@ -236,7 +236,7 @@ def _is_empty(node: Node) -> bool:
 
 
 def _laid_out_oddly(node: Node) -> UneditableError:
-    return refuse(node.line, "layout", "The line is laid out in a way that nothing can be removed. Mend it by hand.")
+    return refuse(node.line, "layout", "The line is laid out in a way that nothing can be removed. Fix it by hand.")
 
 
 def _refuse_references(node: Node, path: str) -> None:
@@ -268,7 +268,7 @@ def _editable_root(text: str) -> MapNode:
     if root is None or (isinstance(root, ScalarNode) and root.value is None):
         return MapNode(start=len(text), end=len(text), line=1, column=0, entries=(), flow=False)
     if not isinstance(root, MapNode) or root.flow:
-        raise refuse(root.line, "layout", "The file must be a mapping, one key a line. Mend it by hand.")
+        raise refuse(root.line, "layout", "The file must be a mapping, one key a line. Fix it by hand.")
     if root.column != 0:
         raise refuse(root.line, "leading-space", "The sections must begin in the first column. Remove the spaces.")
     if duplicates := problem_of_duplicates(root):

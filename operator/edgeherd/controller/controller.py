@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeherd.cluster.errors import ApiError, ConflictError
 from edgeherd.controller import watch
-from edgeherd.controller.event_handler import Feeder
+from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.workqueue import Priority, WorkQueue
 from edgeherd.model import Key
 
@@ -26,7 +26,7 @@ _AT_ONCE_SECONDS = 60.0
 """What is due sooner than this is somebody waiting, not a look for drift."""
 
 
-class Operator:
+class Controller:
     """Queue and workers around one reconcile function per kind."""
 
     def __init__(self, queue: WorkQueue, reconcile: Mapping[str, Reconcile], *, workers: int) -> None:
@@ -36,7 +36,7 @@ class Operator:
         self._stopping = False
 
     async def run(
-        self, feeder: Feeder, *, login: Callable[[], Awaitable[Mapping[str, Any]]], ready: asyncio.Event
+        self, handler: EventHandler, *, login: Callable[[], Awaitable[Mapping[str, Any]]], ready: asyncio.Event
     ) -> None:
         """Run until SIGTERM or SIGINT (kopf takes the signals), or until the watch fails.
 
@@ -45,7 +45,7 @@ class Operator:
         workers = [asyncio.create_task(self._work(), name=f"worker-{number}") for number in range(self._workers)]
         stop = asyncio.Event()
         try:
-            await watch.watch(on_device=feeder.on_device, on_hub=feeder.on_hub, login=login, ready=ready, stop=stop)
+            await watch.watch(on_device=handler.on_device, on_hub=handler.on_hub, login=login, ready=ready, stop=stop)
         finally:
             await self._finish(workers)
 
@@ -61,7 +61,7 @@ class Operator:
 
     async def _work(self) -> None:
         while not self._stopping:
-            key = await self._queue.take()
+            key = await self._queue.get()
             try:
                 if not self._stopping:
                     await self._pass(key)
@@ -76,13 +76,13 @@ class Operator:
         except ConflictError:
             self._queue.add_after(key, 0.2, Priority.CHANGE)
         except ApiError as exc:
-            delay = self._queue.back_off(key)
+            delay = self._queue.add_rate_limited(key)
             _log.warning("%s: the API server refused a request, retry in %.0f s: %s", _name(key), delay, exc)
         except Exception:  # noqa: BLE001 - a bug of one device must not stop the others
-            delay = self._queue.back_off(key)
+            delay = self._queue.add_rate_limited(key)
             _log.exception("%s: a bug ended the pass, retry in %.0f s", _name(key), delay)
         else:
-            self._queue.forgive(key)
+            self._queue.forget(key)
             if after is not None:
                 priority = Priority.CHANGE if after < _AT_ONCE_SECONDS else Priority.DRIFT
                 self._queue.add_after(key, after, priority)

@@ -8,17 +8,17 @@ from typing import Any
 from edgeherd import resource
 from edgeherd.controller.workqueue import Priority, WorkQueue
 from edgeherd.model import EdgeDevice, HubConnection, Key
-from edgeherd.reconcile.index import Rivals
+from edgeherd.reconcile.index import DeviceIndex
 
 _log = logging.getLogger(__name__)
 
 
-class Feeder:
+class EventHandler:
     """Takes the events of both kinds. O(1), no I/O."""
 
-    def __init__(self, queue: WorkQueue, rivals: Rivals) -> None:
+    def __init__(self, queue: WorkQueue, index: DeviceIndex) -> None:
         self._queue = queue
-        self._rivals = rivals
+        self._index = index
         self._seen: dict[Key, tuple[object, ...]] = {}
 
     def on_device(self, event: str, body: Mapping[str, Any]) -> None:
@@ -30,12 +30,12 @@ class Feeder:
             return
         if event == "DELETED":
             self._seen.pop(device.key, None)
-            for rival in self._rivals.gone(device.key):
-                self._queue.add(rival)
+            for waiting in self._index.delete(device.key):
+                self._queue.add(waiting)
             self._queue.add(device.key, Priority.DELETE)
             return
-        self._rivals.saw(device)
-        matters = (
+        self._index.update(device)
+        predicate = (
             device.uid,
             device.generation,
             device.deleted_at,
@@ -45,10 +45,10 @@ class Feeder:
             device.check_requested,
             bool(device.finalizers),
         )
-        if self._seen.get(device.key) == matters:
+        if self._seen.get(device.key) == predicate:
             return
         is_listed = not event
-        self._seen[device.key] = matters
+        self._seen[device.key] = predicate
         if device.deleting:
             self._queue.add(device.key, Priority.DELETE)
         elif is_listed and _at_rest(device):
@@ -64,21 +64,21 @@ class Feeder:
         except (KeyError, TypeError, ValueError):
             _log.exception("a HubConnection cannot be read; is the CRD of this version installed?")
             return
-        self._rivals.saw_hub(hub)
+        self._index.update_hub(hub)
         before = self._seen.get(hub.key)
-        matters = (hub.uid, hub.generation, _is_ready(hub))
+        predicate = (hub.uid, hub.generation, _is_ready(hub))
         if event == "DELETED":
             self._seen.pop(hub.key, None)
             self._queue.add(hub.key)
-        elif before == matters:
+        elif before == predicate:
             return
         else:
-            self._seen[hub.key] = matters
-            if before is None or before[:2] != matters[:2]:
+            self._seen[hub.key] = predicate
+            if before is None or before[:2] != predicate[:2]:
                 self._queue.add(hub.key)
             if before is None and not event:
                 return  # listed at the start, as its devices are
-        for device in self._rivals.of_hub(hub.name):
+        for device in self._index.of_hub(hub.name):
             self._queue.add(device)
 
 

@@ -80,7 +80,7 @@ class WorkQueue:
         heapq.heappush(self._later, due)
         self._wake.set()
 
-    def back_off(self, key: Key) -> float:
+    def add_rate_limited(self, key: Key) -> float:
         """Look at a key again after it failed: 1, 2, 4 ... 300 s, with jitter. Returns the seconds."""
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
@@ -88,11 +88,11 @@ class WorkQueue:
         self.add_after(key, delay, Priority.CHANGE)
         return delay
 
-    def forgive(self, key: Key) -> None:
+    def forget(self, key: Key) -> None:
         """Forget the failures of a key."""
         self._failures.pop(key, None)
 
-    async def take(self) -> Key:
+    async def get(self) -> Key:
         """The next key, when there is one. The caller must call `done` afterwards."""
         loop = asyncio.get_running_loop()
         while True:

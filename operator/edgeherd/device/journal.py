@@ -8,7 +8,7 @@ import enum
 import re
 
 
-class Trouble(enum.StrEnum):
+class Diagnosis(enum.StrEnum):
     """Why edgeAgent does not run."""
 
     HUB_NOT_FOUND = "HubNotFound"
@@ -26,7 +26,7 @@ class Trouble(enum.StrEnum):
     SETTINGS = "Settings"
 
 
-_Rules = tuple[tuple[Trouble, str], ...]
+_Rules = tuple[tuple[Diagnosis, str], ...]
 
 _AFRESH = re.compile(r"starting azure iot edge|edge runtime is running|edge runtime status is")
 """What was said before counts no more: the daemon starts, or edgeAgent's container is there."""
@@ -40,10 +40,10 @@ _CAUSE = re.compile(
 _NOT_OURS = r"^internal server error|^(?:!!! )?authorization error|dps client error"
 """What a module asked for, or about another way of provisioning."""
 _AT_ONCE: _Rules = (
-    (Trouble.SETTINGS, r"could not load settings|failed to load settings"),
-    (Trouble.HUB_NOT_FOUND, r"iothubnotfound"),
+    (Diagnosis.SETTINGS, r"could not load settings|failed to load settings"),
+    (Diagnosis.HUB_NOT_FOUND, r"iothubnotfound"),
     (
-        Trouble.NOT_REGISTERED,
+        Diagnosis.NOT_REGISTERED,
         r"edge runtime module has not been created|errorcode\W+4040(?:01|10)\b|(?:device|module)notfound",
     ),
 )
@@ -53,55 +53,55 @@ _OF_ENGINE = (
 )
 _NO_ENGINE = r"trying to connect|socket file could not be found|initialize module runtime"
 _OF_DOCKER: _Rules = (
-    (Trouble.IMAGE_MISSING, r"manifest unknown|manifest for \S+ not found|no matching manifest|no such image"),
-    (Trouble.IMAGE_REFUSED, r"pull access denied|unauthorized: |denied: |no basic auth credentials"),
+    (Diagnosis.IMAGE_MISSING, r"manifest unknown|manifest for \S+ not found|no matching manifest|no such image"),
+    (Diagnosis.IMAGE_REFUSED, r"pull access denied|unauthorized: |denied: |no basic auth credentials"),
     (
-        Trouble.REGISTRY_UNREACHABLE,
+        Diagnosis.REGISTRY_UNREACHABLE,
         (
             r"dial tcp|client\.timeout exceeded|i/o timeout|proxyconnect|proxy authentication|tls handshake"
             r"|context deadline exceeded|x509: "
         ),
     ),
-    (Trouble.IMAGE, r"could not pull image"),
+    (Diagnosis.IMAGE, r"could not pull image"),
 )
 _KEY_REFUSED = r"http request failed: \[401|iothubunauthorizedaccess|errorcode\W+401\d{3}\b|http error 401\b"
 _REQUEST = r"trying to connect|could not perform http request"
 _OF_NETWORK: _Rules = (
-    (Trouble.PROXY, r"unsuccessful tunnel|while tunnel (?:reading|writing)"),
-    (Trouble.NAME, r"failed to lookup address information"),
-    (Trouble.TLS, r"ssl routines|certificate"),
-    (Trouble.NETWORK, _REQUEST),
+    (Diagnosis.PROXY, r"unsuccessful tunnel|while tunnel (?:reading|writing)"),
+    (Diagnosis.NAME, r"failed to lookup address information"),
+    (Diagnosis.TLS, r"ssl routines|certificate"),
+    (Diagnosis.NETWORK, _REQUEST),
 )
 _LOCAL = r"failed to send http request.*trying to connect: (?:connection refused|no such file|permission denied)"
 """One service of the runtime does not reach another: of TCP it says 'tcp connect error'."""
 _HINTS: _Rules = (
-    (Trouble.IMAGE, r"failed to pull edge runtime module"),
-    (Trouble.NETWORK, r"network not available for identity reconciliation"),
+    (Diagnosis.IMAGE, r"failed to pull edge runtime module"),
+    (Diagnosis.NETWORK, r"network not available for identity reconciliation"),
 )
 """The end of a story whose cause stands elsewhere, if anywhere."""
 
 _UNTIL_THEN = frozenset(
     {
-        Trouble.HUB_NOT_FOUND,
-        Trouble.KEY_REFUSED,
-        Trouble.NOT_REGISTERED,
-        Trouble.PROXY,
-        Trouble.NAME,
-        Trouble.TLS,
-        Trouble.NETWORK,
+        Diagnosis.HUB_NOT_FOUND,
+        Diagnosis.KEY_REFUSED,
+        Diagnosis.NOT_REGISTERED,
+        Diagnosis.PROXY,
+        Diagnosis.NAME,
+        Diagnosis.TLS,
+        Diagnosis.NETWORK,
     }
 )
 """What is over when an image is pulled: the hub gave edgeAgent its identity before."""
 
 
-def trouble(journal: str) -> Trouble | None:
+def diagnose(journal: str) -> Diagnosis | None:
     """The newest failure since the daemon's last start; None where the log says nothing that is known."""
     hint = None
     hub_answered = False
     for record in reversed(_records(journal)):
         hub_answered = hub_answered or record.startswith("pulling image ")
         found = _judge(record)
-        if found is None and hint is Trouble.IMAGE and record.startswith("container runtime error"):
+        if found is None and hint is Diagnosis.IMAGE and record.startswith("container runtime error"):
             found = hint
         if found is not None and not (hub_answered and found in _UNTIL_THEN):
             return found
@@ -123,20 +123,20 @@ def _records(journal: str) -> list[str]:
     return records
 
 
-def _judge(record: str) -> Trouble | None:
+def _judge(record: str) -> Diagnosis | None:
     if re.search(_NOT_OURS, record):
         return None
     found = _first(_AT_ONCE, record)
     if found is None and re.search(_OF_ENGINE, record):
         if re.search(_NO_ENGINE, record):
-            return Trouble.ENGINE
+            return Diagnosis.ENGINE
         return _first(_OF_DOCKER, record)
     if found is None and re.search(_KEY_REFUSED, record):
-        return Trouble.KEY_REFUSED
+        return Diagnosis.KEY_REFUSED
     if found is None and re.search(_REQUEST, record) and not re.search(_LOCAL, record):
         return _first(_OF_NETWORK, record)
     return found
 
 
-def _first(rules: _Rules, record: str) -> Trouble | None:
+def _first(rules: _Rules, record: str) -> Diagnosis | None:
     return next((found for found, pattern in rules if re.search(pattern, record)), None)

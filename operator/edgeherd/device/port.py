@@ -96,7 +96,7 @@ class JumpHostError(DeviceError):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class Query:
     """What to look at.
 
     `path` is the daemon's file; where the runtime has it when empty. `others` are files whose hashes are wanted.
@@ -207,7 +207,7 @@ class Session(Protocol):
     jump_fingerprint: str
     """The jump host's; empty without one."""
 
-    async def observe(self, look: Look) -> Facts:
+    async def observe(self, query: Query) -> Facts:
         """One look at the device, in one command."""
 
     async def apply(self, change: Change) -> Result:

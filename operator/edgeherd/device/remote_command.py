@@ -4,7 +4,7 @@ import dataclasses
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Errand:
+class RemoteCommand:
     """One command line and what goes to its standard input, after the nonce and line by line.
 
     `body` is what follows the lines until the end. Nothing of it shows in a repr: it may hold keys.

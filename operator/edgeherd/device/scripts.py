@@ -11,8 +11,8 @@ import base64
 import hashlib
 import shlex
 
-from edgeherd.device.port import Change, Look
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.port import Change, Query
+from edgeherd.device.remote_command import RemoteCommand
 
 _FRAME = r"""
 set -u
@@ -315,12 +315,12 @@ def _command(script: str) -> str:
 _OBSERVE_COMMAND, _APPLY_COMMAND, _CHECK_COMMAND = (_command(script) for script in (_OBSERVE, _APPLY, _CHECK))
 
 
-def observe(look: Look) -> Errand:
+def observe(query: Query) -> RemoteCommand:
     """Says: version, path, kind, mode, modified, content, template, taken, hash:N, units, now, started, modules, journal, end."""
-    return Errand(command=_OBSERVE_COMMAND, lines=(look.path, *look.others, ""), seconds=120)
+    return RemoteCommand(command=_OBSERVE_COMMAND, lines=(query.path, *query.others, ""), seconds=120)
 
 
-def apply(change: Change) -> Errand:
+def apply(change: Change) -> RemoteCommand:
     """Carries out the change if everything still is what was observed. Says: result."""
     lines = [change.path, change.before]
     lines.append("-" if change.content is None else hashlib.sha256(change.content).hexdigest())
@@ -329,9 +329,9 @@ def apply(change: Change) -> Errand:
         content = base64.b64encode(other.content or b"").decode()
         lines += [other.path, other.owner.value, other.mode, other.before, other.after, content]
     body = base64.encodebytes(change.content or b"").decode()
-    return Errand(command=_APPLY_COMMAND, lines=(*lines, ""), body=body, seconds=300)
+    return RemoteCommand(command=_APPLY_COMMAND, lines=(*lines, ""), body=body, seconds=300)
 
 
-def check() -> Errand:
+def check() -> RemoteCommand:
     """Says: check."""
-    return Errand(command=_CHECK_COMMAND, lines=(), seconds=270)
+    return RemoteCommand(command=_CHECK_COMMAND, lines=(), seconds=270)

@@ -1,6 +1,6 @@
 """The scripts that run on a Windows device: Windows PowerShell 5.1, nothing of a manifest ever interpolated.
 
-The command line is one small bootstrap, the same for every errand: it fits into cmd.exe's 8191 characters, and cmd.exe
+The command line is one small bootstrap, the same for every script: it fits into cmd.exe's 8191 characters, and cmd.exe
 and PowerShell, either of which may be OpenSSH's shell, read it the same. It reads the nonce and the script from stdin;
 the script reads its parameters from there. All but the nonce is base64, one value a line, so neither code pages nor
 quoting can go wrong, and nothing shows in a process list. No line is left open: the end of stdin is not waited for.
@@ -16,8 +16,8 @@ import re
 from collections.abc import Sequence
 
 from edgeherd.device import windows_scripts
-from edgeherd.device.port import Action, Change, Initialization, Look
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.port import Action, Change, Initialization, Query
+from edgeherd.device.remote_command import RemoteCommand
 
 COMMAND_CHARACTERS = 8191
 """What cmd.exe takes."""
@@ -37,7 +37,7 @@ COMMAND = (
 _SERVICE_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 
-def observe(look: Look) -> Errand:
+def observe(query: Query) -> RemoteCommand:
     """Looks at everything once.
 
     Says: admin, version, path, kind, modified, mode, content, readable, package, hash:N, units, now, started, modules,
@@ -46,12 +46,12 @@ def observe(look: Look) -> Errand:
     Raises:
         ValueError: a path holds a line break or a NUL, or another file has none.
     """
-    if "" in look.others:
+    if "" in query.others:
         raise ValueError("another file has no path")
-    return _errand(windows_scripts.OBSERVE, [look.path, *look.others, ""], seconds=120)
+    return _command(windows_scripts.OBSERVE, [query.path, *query.others, ""], seconds=120)
 
 
-def apply(change: Change) -> Errand:
+def apply(change: Change) -> RemoteCommand:
     """Carries out the change if the file still is what was observed. Says: result.
 
     Raises:
@@ -69,15 +69,15 @@ def apply(change: Change) -> Errand:
         raise ValueError("that is no name of a service")
     after = "-" if change.content is None else hashlib.sha256(change.content).hexdigest()
     parameters = [change.path, change.before, after, service, change.action.value]
-    return _errand(windows_scripts.APPLY, parameters, body=f"{_base64(change.content or b'')}\n", seconds=300)
+    return _command(windows_scripts.APPLY, parameters, body=f"{_base64(change.content or b'')}\n", seconds=300)
 
 
-def check() -> Errand:
+def check() -> RemoteCommand:
     """Says: check."""
-    return _errand(windows_scripts.CHECK, [], seconds=270)
+    return _command(windows_scripts.CHECK, [], seconds=270)
 
 
-def initialize(initialization: Initialization) -> Errand:
+def initialize(initialization: Initialization) -> RemoteCommand:
     """Runs `Initialize-IoTEdge` where there is no config.yaml. Says: result.
 
     Raises:
@@ -86,15 +86,15 @@ def initialize(initialization: Initialization) -> Errand:
     if not initialization.connection_string or not initialization.container_os:
         raise ValueError("a parameter is missing")
     parameters = [initialization.connection_string, initialization.container_os, initialization.script]
-    return _errand(windows_scripts.INITIALIZE, parameters, seconds=300)
+    return _command(windows_scripts.INITIALIZE, parameters, seconds=300)
 
 
-def _errand(script: str, parameters: Sequence[str], *, body: str = "", seconds: float) -> Errand:
+def _command(script: str, parameters: Sequence[str], *, body: str = "", seconds: float) -> RemoteCommand:
     # base64 would carry a line break; nothing that is asked of a device has one, and a YAML line would be broken by it.
     if any(character in parameter for parameter in parameters for character in "\n\r\0"):
         raise ValueError("a parameter holds a line break")
     lines = (_base64(script.encode()), *(_base64(parameter.encode()) for parameter in parameters))
-    return Errand(command=COMMAND, lines=lines, body=body, seconds=seconds)
+    return RemoteCommand(command=COMMAND, lines=lines, body=body, seconds=seconds)
 
 
 def _base64(data: bytes) -> str:

@@ -81,7 +81,7 @@ def _manager(login: HubCredential | WorkloadIdentity, port: int) -> Any:
     return IoTHubRegistryManager.from_token_credential(login.authority(port), credential)
 
 
-class Registry:
+class HubClient:
     """The client of one hub, which all devices of a HubConnection share, and its budget."""
 
     def __init__(
@@ -233,7 +233,7 @@ def _query(manager: Any, *, specification: QuerySpecification, token: str | None
 class AzureHub:
     """One hub on behalf of one namespace. Implements `port.Hub`."""
 
-    def __init__(self, registry: Registry, tenant: str) -> None:
+    def __init__(self, registry: HubClient, tenant: str) -> None:
         self._registry = registry
         self._tenant = tenant
 
@@ -244,7 +244,7 @@ class AzureHub:
         except _NotFoundError:
             return None
 
-    async def glance(self, device_id: str) -> str | None:
+    async def twin_etag(self, device_id: str) -> str | None:
         """See `port.Hub`."""
         etag = await self._registry.twin(lambda manager: manager.get_twin(device_id).device_etag)
         return etag if isinstance(etag, str) and etag else None

@@ -70,7 +70,7 @@ class PreconditionFailedError(HubError):
 
 
 class RefusedError(HubError):
-    """401 or 403: the hub refuses the credential. Only the hub's administrator can mend that."""
+    """401 or 403: the hub refuses the credential. Only the hub's administrator can fix that."""
 
 
 class QuotaExceededError(HubError):
@@ -99,14 +99,14 @@ class Hub(Protocol):
     async def get(self, device_id: str) -> Identity | None:
         """The identity; None only when the hub itself says that there is none (404)."""
 
-    async def glance(self, device_id: str) -> str | None:
+    async def twin_etag(self, device_id: str) -> str | None:
         """The etag of the identity by way of the twin, which the hub allows sixty times as often.
 
         None where the twin cannot tell: no permission, no twin, or any trouble. `get` decides then.
         """
 
     async def agent_connected(self, device_id: str) -> bool | None:
-        """Whether the hub sees the device's edgeAgent connected; None where it cannot be told, as with `glance`."""
+        """Whether the hub sees the device's edgeAgent connected; None where it cannot be told, as with `twin_etag`."""
 
     async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
         """Create an edge-enabled identity with exactly these credentials; AlreadyExistsError when there is one."""

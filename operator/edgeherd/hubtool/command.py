@@ -18,8 +18,8 @@ from edgeherd.hub import azure
 from edgeherd.hub.port import HubError, Listed
 from edgeherd.hubtool import manifests
 from edgeherd.model import EdgeDevice, HubConnection
-from edgeherd.reconcile.hub_clients import Hubs, Login
-from edgeherd.reconcile.steps.identity import as_next_step
+from edgeherd.reconcile.hub_clients import HubClients, HubCredentials
+from edgeherd.reconcile.steps.identity import from_hub_error
 from edgeherd.settings import Settings
 
 _HUB = click.option("--hub", required=True, help="A HubConnection of the cluster that KUBECONFIG names.")
@@ -103,7 +103,7 @@ def _asked(hub: str) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
     try:
         return asyncio.run(_ask(hub, Settings.from_environment()))
     except HubError as exc:
-        raise click.ClickException(as_next_step(exc).message) from None
+        raise click.ClickException(from_hub_error(exc).message) from None
     except ReconcileError as exc:
         raise click.ClickException(exc.message) from None
     except (ApiError, ValueError) as exc:
@@ -113,13 +113,13 @@ def _asked(hub: str) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
 async def _ask(name: str, settings: Settings) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
     with azure.pool() as executor:
 
-        def opened(connection: HubConnection, login: Login) -> azure.Registry:
+        def opened(connection: HubConnection, login: HubCredentials) -> azure.HubClient:
             rate = connection.registry_operations_per_minute
-            return azure.Registry(login, port=connection.port, operations_per_minute=rate, executor=executor)
+            return azure.HubClient(login, port=connection.port, operations_per_minute=rate, executor=executor)
 
         async with await Cluster.configured(settings.kubeconfig) as cluster:
             objects = Objects(cluster)
-            hubs = Hubs(objects, namespace=settings.namespace, factory=opened)
+            hubs = HubClients(objects, namespace=settings.namespace, factory=opened)
             connection = await hubs.named(name)
             listed = await (await hubs.open(connection)).on_behalf_of("").edge_devices()
             managed = {d.device_id: f"{d.namespace}/{d.name}" for d in await objects.edge_devices() if _is_of(d, name)}

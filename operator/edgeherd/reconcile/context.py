@@ -7,10 +7,10 @@ from edgeherd.model import CheckReport, Condition, DeviceStatus, IdentityStatus,
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
-class Findings:
+class Context:
     """What a pass finds out, link by link."""
 
-    link: str = conditions.LINKS[0]
+    link: str = conditions.STEPS[0]
     conditions: dict[str, Condition] = dataclasses.field(default_factory=dict)
     identity: IdentityStatus
     secret_name: str

@@ -12,9 +12,9 @@ from edgeherd.device.port import Action, Change, DeviceError, Session, Unreachab
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import FINALIZER, Condition, EdgeDevice
 from edgeherd.reconcile import desired
-from edgeherd.reconcile.hub_clients import Hubs
-from edgeherd.reconcile.ssh_logins import Connect, Reach
-from edgeherd.reconcile.steps.identity import IdentityLink
+from edgeherd.reconcile.hub_clients import HubClients
+from edgeherd.reconcile.ssh_logins import Connect, SshLogins
+from edgeherd.reconcile.steps.identity import IdentityStep
 
 CLEANUP_SECONDS = 60.0
 """How long after the request to delete an unreachable device is tried."""
@@ -22,10 +22,12 @@ CLEANUP_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 
 
-class Farewell:
+class Deletion:
     """Lets an EdgeDevice go."""
 
-    def __init__(self, *, objects: Objects, hubs: Hubs, connect: Connect, reach: Reach, identity: IdentityLink) -> None:
+    def __init__(
+        self, *, objects: Objects, hubs: HubClients, connect: Connect, reach: SshLogins, identity: IdentityStep
+    ) -> None:
         self._objects = objects
         self._hubs = hubs
         self._connect = connect
@@ -112,8 +114,8 @@ class Farewell:
 
 
 async def _retire(session: Session, device: EdgeDevice) -> None:
-    look = desired.look(device)
-    facts = await session.observe(look)
+    query = desired.query(device)
+    facts = await session.observe(query)
     version = config.Version.parse(facts.version)
     content = facts.content or b""
     if _provisioned_as(config.load(content, version=version)) != device.device_id:
@@ -125,7 +127,7 @@ async def _retire(session: Session, device: EdgeDevice) -> None:
         path=facts.path,
         before=facts.sha256,
         content=edit.content if edit.changes else None,
-        others=desired.leftovers(device, look.found(facts)),
+        others=desired.leftovers(device, query.found(facts)),
         unit=desired.daemon_unit(device, version.dialect),
         action=Action.RETIRE if is_yaml else Action.NONE,
     )

@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Mapping
 
 from edgeherd import config
-from edgeherd.device.port import ABSENT, Look, OtherFile, Owner
+from edgeherd.device.port import ABSENT, OtherFile, Owner, Query
 from edgeherd.errors import Stalled
 from edgeherd.model import EdgeDevice, Secret
 from edgeherd.reconcile.steps.identity import Certificate
@@ -26,7 +26,7 @@ PROXY_LOGIN = "/etc/edgeherd/proxy.env"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class DesiredState:
     """All that the device shall have, whatever its runtime turns out to be."""
 
     device: EdgeDevice
@@ -50,7 +50,7 @@ def _drop_in(unit: str) -> str:
 _DROP_INS = tuple(_drop_in(unit) for units in UNITS.values() for unit in units)
 
 
-def looked_at(device: EdgeDevice) -> tuple[str, ...]:
+def queried_files(device: EdgeDevice) -> tuple[str, ...]:
     """The files beside the daemon's that may be ours, whatever the runtime is."""
     if device.runtime.on_windows:
         return ()
@@ -58,9 +58,9 @@ def looked_at(device: EdgeDevice) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*_DROP_INS, PROXY_LOGIN, *(certificates if device.x509 is not None else [])]))
 
 
-def look(device: EdgeDevice) -> Look:
+def query(device: EdgeDevice) -> Query:
     """What is looked at on the device."""
-    return Look(path=device.runtime.config_path or "", others=looked_at(device))
+    return Query(path=device.runtime.config_path or "", others=queried_files(device))
 
 
 def certificate_paths(device: EdgeDevice, dialect: config.Dialect) -> tuple[str, str]:
@@ -71,32 +71,32 @@ def certificate_paths(device: EdgeDevice, dialect: config.Dialect) -> tuple[str,
     return x509.certificate_path, x509.private_key_path
 
 
-def wanted(intent: Intent, dialect: config.Dialect, *, proxy_was_ours: bool) -> config.Wanted:
+def configuration(state: DesiredState, dialect: config.Dialect, *, proxy_was_ours: bool) -> config.Wanted:
     """What the daemon's file shall say. A proxy that we had put there and that the spec has no more is taken out."""
-    device, runtime = intent.device, intent.device.runtime
+    device, runtime = state.device, state.device.runtime
     env: dict[str, str | None] = dict(runtime.agent_env)
     if runtime.upstream_protocol is not None:
         env["UpstreamProtocol"] = runtime.upstream_protocol
-    if intent.proxy is not None:
-        env["https_proxy"] = intent.proxy
+    if state.proxy is not None:
+        env["https_proxy"] = state.proxy
     elif proxy_was_ours and "https_proxy" not in env:
         env["https_proxy"] = None
     x509 = None
     if device.x509 is not None:
         certificate, private_key = certificate_paths(device, dialect)
         x509 = config.X509(
-            iothub_hostname=intent.host_name,
+            iothub_hostname=state.host_name,
             device_id=device.device_id,
             identity_cert=f"file://{certificate}",
             identity_pk=f"file://{private_key}",
         )
     return config.Wanted(
-        connection_string=intent.connection_string if x509 is None else None,
+        connection_string=state.connection_string if x509 is None else None,
         x509=x509,
         dynamic_reprovisioning=runtime.dynamic_reprovisioning,
         hostname=runtime.hostname,
         agent_image=runtime.agent_image,
-        agent_auth=intent.registry,
+        agent_auth=state.registry,
         agent_env=env,
     )
 
@@ -106,9 +106,9 @@ def proxy_was_ours(found: Mapping[str, str]) -> bool:
     return any(found.get(path, ABSENT) != ABSENT for path in _DROP_INS)
 
 
-def other_files(intent: Intent, dialect: config.Dialect, found: Mapping[str, str]) -> tuple[OtherFile, ...]:
+def other_files(state: DesiredState, dialect: config.Dialect, found: Mapping[str, str]) -> tuple[OtherFile, ...]:
     """The files beside the daemon's that must change; `found` are the hashes of files by path."""
-    wishes = [*_proxy_files(intent, dialect, found), *_certificate_files(intent, dialect, found)]
+    wishes = [*_proxy_files(state, dialect, found), *_certificate_files(state, dialect, found)]
     return tuple(wish for wish in wishes if wish.before != wish.after)
 
 
@@ -124,15 +124,15 @@ def leftovers(device: EdgeDevice, found: Mapping[str, str]) -> tuple[OtherFile, 
     return tuple(_other(path, None, found, Owner.ROOT, "600") for path in there)
 
 
-def _proxy_files(intent: Intent, dialect: config.Dialect, found: Mapping[str, str]) -> list[OtherFile]:
-    if intent.device.runtime.on_windows:
+def _proxy_files(state: DesiredState, dialect: config.Dialect, found: Mapping[str, str]) -> list[OtherFile]:
+    if state.device.runtime.on_windows:
         return []
-    has_login = intent.device.runtime.proxy_secret_name is not None
-    login = f"https_proxy={intent.proxy}\n" if intent.proxy is not None and has_login else None
+    has_login = state.device.runtime.proxy_secret_name is not None
+    login = f"https_proxy={state.proxy}\n" if state.proxy is not None and has_login else None
     drop_in = None
-    if intent.proxy is not None:
+    if state.proxy is not None:
         # A percent sign is the beginning of a specifier to systemd.
-        plain = f'Environment="https_proxy={intent.proxy.replace("%", "%%")}"'
+        plain = f'Environment="https_proxy={state.proxy.replace("%", "%%")}"'
         drop_in = f"# Written by edgeherd.\n[Service]\n{f'EnvironmentFile={PROXY_LOGIN}' if has_login else plain}\n"
     ours = {_drop_in(unit) for unit in UNITS[dialect]}
     return [
@@ -141,18 +141,18 @@ def _proxy_files(intent: Intent, dialect: config.Dialect, found: Mapping[str, st
     ]
 
 
-def _certificate_files(intent: Intent, dialect: config.Dialect, found: Mapping[str, str]) -> list[OtherFile]:
-    if intent.certificate is None:
+def _certificate_files(state: DesiredState, dialect: config.Dialect, found: Mapping[str, str]) -> list[OtherFile]:
+    if state.certificate is None:
         return []
-    public, private = certificate_paths(intent.device, dialect)
+    public, private = certificate_paths(state.device, dialect)
     owners = (
         (Owner.DAEMON, Owner.DAEMON)
         if dialect is config.Dialect.YAML
         else (Owner.CERTIFICATE_SERVICE, Owner.KEY_SERVICE)
     )
     return [
-        _other(public, intent.certificate.certificate, found, owners[0], "400"),
-        _other(private, intent.certificate.private_key, found, owners[1], "400"),
+        _other(public, state.certificate.certificate, found, owners[0], "400"),
+        _other(private, state.certificate.private_key, found, owners[1], "400"),
     ]
 
 
@@ -173,7 +173,9 @@ def proxy_url(device: EdgeDevice, secret: Secret | None) -> str | None:
     # Whoever made the Secret from a file has a line break at the end.
     username, password = (secret.data.get(key, b"").rstrip(b"\r\n") for key in ("username", "password"))
     if not username or not password:
-        message = f"Secret '{secret.name}' (spec.runtime.proxy.credentialsSecretRef) needs 'username' and 'password'. Mend it."
+        message = (
+            f"Secret '{secret.name}' (spec.runtime.proxy.credentialsSecretRef) needs 'username' and 'password'. Fix it."
+        )
         raise Stalled("ProxySecretInvalid", message)
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{urllib.parse.quote(username, safe='')}:{urllib.parse.quote(password, safe='')}@{rest}"

@@ -23,51 +23,51 @@ from edgeherd.model import (
     Key,
     Status,
 )
-from edgeherd.reconcile.context import Findings
-from edgeherd.reconcile.deletion import Farewell
-from edgeherd.reconcile.hub_clients import Hubs
-from edgeherd.reconcile.index import Rivals
-from edgeherd.reconcile.ssh_logins import Connect, HostKey, Reach
-from edgeherd.reconcile.steps.configuration import Applied, ConfigurationLink
-from edgeherd.reconcile.steps.connection import Visit
-from edgeherd.reconcile.steps.health import judge_daemon
-from edgeherd.reconcile.steps.identity import Claim, IdentityLink
+from edgeherd.reconcile.context import Context
+from edgeherd.reconcile.deletion import Deletion
+from edgeherd.reconcile.hub_clients import HubClients
+from edgeherd.reconcile.index import DeviceIndex
+from edgeherd.reconcile.ssh_logins import Connect, HostKey, SshLogins
+from edgeherd.reconcile.steps.configuration import ConfigurationResult, ConfigurationStep
+from edgeherd.reconcile.steps.connection import ConnectionStep
+from edgeherd.reconcile.steps.health import check_health
+from edgeherd.reconcile.steps.identity import Claim, IdentityStep
 
 GRACE_SECONDS = 50.0
-"""How long a healthy device may be out of sight before its status says so (Cluster API's remote connection probe)."""
+"""How long a healthy device may be out of observation before its status says so (Cluster API's remote connection probe)."""
 
 DEADLINE_SECONDS = 600.0
 """After this long out of reach a device is Stalled: kstatus counts insufficient progress as such."""
 
 STALLED_SECONDS = 60.0
-"""How often what only a human can mend is looked at, because the mend may happen where nobody tells us."""
+"""How often what only a human can fix is looked at, because the fix may happen where nobody tells us."""
 
 _BLIPS = frozenset({"DeviceUnreachable", "HubUnavailable", "HubThrottled", "HubBudgetSpent", "HubChanging"})
 """What may pass by itself within the grace."""
 
 
-class DevicePass:
+class DeviceReconciler:
     """Makes one EdgeDevice true. Holds in memory only what may be forgotten."""
 
     def __init__(
         self,
         *,
         objects: Objects,
-        hubs: Hubs,
+        hubs: HubClients,
         connect: Connect,
         host_key: HostKey,
-        rivals: Rivals,
+        index: DeviceIndex,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._objects = objects
         self._hubs = hubs
-        self._rivals = rivals
+        self._index = index
         self._clock = clock
-        self._identity = IdentityLink(objects)
-        self._configuration = ConfigurationLink()
-        reach = Reach(objects, host_key)
-        self._visit = Visit(objects=objects, reach=reach, connect=connect, configuration=self._configuration)
-        self._farewell = Farewell(objects=objects, hubs=hubs, connect=connect, reach=reach, identity=self._identity)
+        self._identity = IdentityStep(objects)
+        self._configuration = ConfigurationStep()
+        reach = SshLogins(objects, host_key)
+        self._visit = ConnectionStep(objects=objects, reach=reach, connect=connect, configuration=self._configuration)
+        self._farewell = Deletion(objects=objects, hubs=hubs, connect=connect, reach=reach, identity=self._identity)
         self._trouble_since: dict[Key, float] = {}
 
     async def run(self, key: Key) -> float | None:
@@ -91,8 +91,8 @@ class DevicePass:
         if FINALIZER not in device.finalizers:
             device = await self._objects.add_finalizer(device)
         if not device.status.conditions:
-            device = await self._greet(device)
-        found = Findings(
+            device = await self._init_status(device)
+        found = Context(
             identity=device.status.identity,
             secret_name=device.status.secret_name,
             device=device.status.device,
@@ -103,23 +103,23 @@ class DevicePass:
             ended_by = None
         except ReconcileError as exc:
             ended_by = _with_patience(device, found.link, self._with_deadline(device, exc))
-            found.say("Unknown" if exc.blind else "False", ended_by.reason, ended_by.message)
+            found.say("False" if exc.observed else "Unknown", ended_by.reason, ended_by.message)
         except ApiError:
             raise
         except Exception:
-            await self._confess(device, found)
+            await self._record_bug(device, found)
             raise
         finally:
             for reason, message in found.events:
                 await self._objects.event(device, warning=False, reason=reason, message=message)
-        return await self._settle(device, found, ended_by)
+        return await self._update_status(device, found, ended_by)
 
-    async def _confess(self, device: EdgeDevice, found: Findings) -> None:
+    async def _record_bug(self, device: EdgeDevice, found: Context) -> None:
         """A bug must show where the user looks, not in the operator's log alone."""
         message = "An error in edgeherd itself; the operator's log has the traceback. It is tried again."
         error = Waiting("InternalError", message)
         found.say("Unknown", error.reason, error.message)
-        await self._settle(device, found, error)
+        await self._update_status(device, found, error)
 
     def forget(self, key: Key) -> None:
         """The device is gone."""
@@ -133,14 +133,14 @@ class DevicePass:
         if status != device.status:
             await self._objects.put_status(device, status)
 
-    async def _greet(self, device: EdgeDevice) -> EdgeDevice:
+    async def _init_status(self, device: EdgeDevice) -> EdgeDevice:
         """The first status of a new object: every condition is there, as Unknown, before anything is done."""
         begun = conditions.begun(device.generation, at=conditions.now())
         status = dataclasses.replace(device.status, conditions=begun)
         await self._objects.put_status(device, status)
         return dataclasses.replace(device, status=status)
 
-    async def _links(self, device: EdgeDevice, found: Findings) -> None:
+    async def _links(self, device: EdgeDevice, found: Context) -> None:
         """The chain. `found.link` names the link that is at work, for whatever ends the pass."""
         connection, hub, claim = await self._claim(device, found)
         found.link = "SecretReady"
@@ -158,16 +158,16 @@ class DevicePass:
         found.link = "DaemonHealthy"
         if applied.restarted:
             raise Waiting("DaemonRestarted", "The daemon was restarted. It is looked at again.", retry_after=2)
-        judge_daemon(applied.facts, enabled=device.enabled)
+        check_health(applied.facts, enabled=device.enabled)
         await _require_connection(device, hub, applied)
         self._configuration.healthy(device.key)
         found.say("True", "Running", "The daemon is active and edgeAgent is running.")
 
-    async def _claim(self, device: EdgeDevice, found: Findings) -> tuple[HubConnection, Hub, Claim]:
-        first = self._rivals.before(device)
+    async def _claim(self, device: EdgeDevice, found: Context) -> tuple[HubConnection, Hub, Claim]:
+        first = self._index.older_claimant(device)
         if first is not None and await self._objects.edge_device(first.namespace, first.name) is None:
-            self._rivals.gone(first)  # its deletion fell into a gap of the watch
-            first = self._rivals.before(device)
+            self._index.delete(first)  # its deletion fell into a gap of the watch
+            first = self._index.older_claimant(device)
         if first is not None:
             message = (
                 f"EdgeDevice '{first.namespace}/{first.name}' is older and names the same device id '{device.device_id}'. "
@@ -197,7 +197,7 @@ class DevicePass:
             return error
         return Stalled(error.reason, error.message)
 
-    async def _settle(self, device: EdgeDevice, found: Findings, ended_by: ReconcileError | None) -> float:
+    async def _update_status(self, device: EdgeDevice, found: Context, ended_by: ReconcileError | None) -> float:
         """Write the status if it differs, and say when to come back."""
         if ended_by is None:
             self._trouble_since.pop(device.key, None)
@@ -223,7 +223,7 @@ class DevicePass:
         )
         if status != device.status:
             await self._objects.put_status(device, status)
-            await self._announce(device, status, ended_by)
+            await self._emit_events(device, status, ended_by)
         return _soon(ended_by) if ended_by else device.interval_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
 
     def _in_grace(self, device: EdgeDevice) -> bool:
@@ -234,8 +234,8 @@ class DevicePass:
         asked = device.requested_at != device.status.last_handled_reconcile_at
         return healthy and not asked and self._clock() - since < GRACE_SECONDS
 
-    async def _announce(self, device: EdgeDevice, status: Status, ended_by: ReconcileError | None) -> None:
-        """An Event where the summary moved: to health, away from it, or to what a human must mend."""
+    async def _emit_events(self, device: EdgeDevice, status: Status, ended_by: ReconcileError | None) -> None:
+        """An Event where the summary moved: to health, away from it, or to what a human must fix."""
         before, after = device.status.condition("Ready"), status.condition("Ready")
         if after is None:
             return
@@ -247,7 +247,7 @@ class DevicePass:
             await self._objects.event(device, warning=True, reason=after.reason, message=after.message)
 
 
-async def _require_connection(device: EdgeDevice, hub: Hub, applied: Applied) -> None:
+async def _require_connection(device: EdgeDevice, hub: Hub, applied: ConfigurationResult) -> None:
     """From 1.2 on containers outlive another key, so an edgeAgent that runs does not prove that the hub takes it.
 
     The hub is asked once for a content of the file, where its credential allows it.
@@ -277,7 +277,7 @@ def _with_patience(device: EdgeDevice, link: str, error: ReconcileError) -> Reco
     if link != "DaemonHealthy" or not isinstance(error, Waiting) or before is None:
         return error
     waited = conditions.seconds_since(before.last_transition_time, conditions.now()) if before.status == "False" else 0
-    return Waiting(error.reason, error.message, retry_after=min(max(waited / 2, 1.0), 30.0), blind=error.blind)
+    return Waiting(error.reason, error.message, retry_after=min(max(waited / 2, 1.0), 30.0), observed=error.observed)
 
 
 def _soon(ended_by: ReconcileError) -> float:

@@ -23,8 +23,8 @@ class Client(Protocol):
         """Let go of its connections."""
 
 
-Login = HubCredential | WorkloadIdentity
-ClientFactory = Callable[[HubConnection, Login], Client]
+HubCredentials = HubCredential | WorkloadIdentity
+ClientFactory = Callable[[HubConnection, HubCredentials], Client]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class _Open:
     client: Client
 
 
-class Hubs:
+class HubClients:
     """Opens hubs on demand; a rotated Secret or an edited HubConnection is picked up at the next use."""
 
     def __init__(self, objects: Objects, *, namespace: str, factory: ClientFactory) -> None:
@@ -72,8 +72,8 @@ class Hubs:
         """
         connection = await self._objects.hub_connection(name)
         if connection is None:
-            message = f"There is no HubConnection '{name}'. Ask the platform's administrator, or mend spec.hubRef."
-            raise Waiting("HubNotFound", message, retry_after=60, blind=True)
+            message = f"There is no HubConnection '{name}'. Ask the platform's administrator, or fix spec.hubRef."
+            raise Waiting("HubNotFound", message, retry_after=60, observed=False)
         return connection
 
     def forget(self, name: str) -> None:
@@ -110,7 +110,7 @@ class Hubs:
             known = self._open[connection.name] = _Open(made_from, self._factory(connection, login))
         return known.client
 
-    async def _login(self, connection: HubConnection) -> Login:
+    async def _login(self, connection: HubConnection) -> HubCredentials:
         if connection.secret_name is None:
             return WorkloadIdentity(
                 host_name=connection.host_name, client_id=connection.client_id, tenant_id=connection.tenant_id
@@ -120,7 +120,7 @@ class Hubs:
         )
         secret = await self._objects.secret(self._namespace, connection.secret_name)
         if secret is None:
-            raise Waiting("HubSecretNotFound", f"There is no {where}. Create it.", retry_after=30, blind=True)
+            raise Waiting("HubSecretNotFound", f"There is no {where}. Create it.", retry_after=30, observed=False)
         raw = secret.data.get(connection.secret_key)
         if raw is None:
             raise Stalled("HubSecretInvalid", f"{where} has no key '{connection.secret_key}'. Add it.")
@@ -130,7 +130,7 @@ class Hubs:
             reason = "is not text" if isinstance(exc, UnicodeDecodeError) else str(exc)
             raise Stalled("HubSecretInvalid", f"Key '{connection.secret_key}' of {where} {reason}.") from None
         if login.host_name.lower() != connection.host_name.lower():
-            message = f"{where} is for hub '{login.host_name}', but spec.hostName is '{connection.host_name}'. Mend one of them."
+            message = f"{where} is for hub '{login.host_name}', but spec.hostName is '{connection.host_name}'. Fix one of them."
             raise Stalled("HubSecretInvalid", message)
         return login
 

@@ -7,17 +7,17 @@ from edgeherd.cluster.objects import Objects
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import HubError, RefusedError
 from edgeherd.model import Key
-from edgeherd.reconcile.hub_clients import Hubs
-from edgeherd.reconcile.steps.identity import as_next_step
+from edgeherd.reconcile.hub_clients import HubClients
+from edgeherd.reconcile.steps.identity import from_hub_error
 
 HEALTHY_SECONDS = 300.0
 STALLED_SECONDS = 60.0
 
 
-class HubPass:
+class HubConnectionReconciler:
     """Says on a HubConnection whether its credential works."""
 
-    def __init__(self, *, objects: Objects, hubs: Hubs) -> None:
+    def __init__(self, *, objects: Objects, hubs: HubClients) -> None:
         self._objects = objects
         self._hubs = hubs
 
@@ -32,7 +32,7 @@ class HubPass:
             hub = (await self._hubs.open(connection)).on_behalf_of("")
             await hub.probe()
         except HubError as exc:
-            ended_by = as_next_step(exc)
+            ended_by = from_hub_error(exc)
             if isinstance(exc, RefusedError):
                 ended_by = Stalled(ended_by.reason, ended_by.message)
         except ReconcileError as exc:

@@ -18,7 +18,7 @@ class _Claimant:
     device_id: str
 
 
-class Rivals:
+class DeviceIndex:
     """The EdgeDevices that exist, by the identity that they name."""
 
     def __init__(self) -> None:
@@ -26,20 +26,20 @@ class Rivals:
         self._by_device_id: dict[str, dict[Key, _Claimant]] = {}
         self._hosts: dict[str, str] = {}
 
-    def saw(self, device: EdgeDevice) -> None:
+    def update(self, device: EdgeDevice) -> None:
         """The watch showed a device."""
         claimant = _Claimant(device.creation, device.uid, device.key, device.hub_name, device.device_id)
         before = self._claimants.get(device.key)
         if before is not None and before.device_id != claimant.device_id:  # a namesake after a deletion nobody saw
-            self.gone(device.key)
+            self.delete(device.key)
         self._claimants[device.key] = claimant
         self._by_device_id.setdefault(claimant.device_id, {})[device.key] = claimant
 
-    def saw_hub(self, connection: HubConnection) -> None:
+    def update_hub(self, connection: HubConnection) -> None:
         """The watch showed a HubConnection: two of them may name one hub."""
         self._hosts[connection.name] = connection.host_name.lower()
 
-    def gone(self, key: Key) -> tuple[Key, ...]:
+    def delete(self, key: Key) -> tuple[Key, ...]:
         """A device is gone; returns those that waited behind it."""
         claimant = self._claimants.pop(key, None)
         if claimant is None:
@@ -54,9 +54,9 @@ class Rivals:
         """The devices that name a HubConnection."""
         return tuple(c.key for c in self._claimants.values() if c.hub_name == name)
 
-    def before(self, device: EdgeDevice) -> Key | None:
+    def older_claimant(self, device: EdgeDevice) -> Key | None:
         """The older device that names the same identity, if there is one."""
-        self.saw(device)
+        self.update(device)
         mine = self._claimants[device.key]
         first = min(self._same(mine), key=lambda c: (c.since, c.uid), default=mine)
         return first.key if (first.since, first.uid) < (mine.since, mine.uid) else None

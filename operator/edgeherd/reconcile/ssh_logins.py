@@ -28,7 +28,7 @@ HostKey = Callable[[Login], Awaitable[str]]
 """Asks a host for its public key, without logging in."""
 
 
-class Reach:
+class SshLogins:
     """Finds the credentials of devices, and remembers host keys of first use."""
 
     def __init__(self, objects: Objects, host_key: HostKey) -> None:
@@ -121,7 +121,7 @@ def _text(secret: Secret, key: str) -> str:
     return secret.data.get(key, b"").decode("utf-8", "replace")
 
 
-def as_next_step(error: DeviceError, device: EdgeDevice) -> ReconcileError:
+def from_device_error(error: DeviceError, device: EdgeDevice) -> ReconcileError:
     """What a failed session means for the pass."""
     if isinstance(error, JumpHostError) and device.ssh.jump is not None:
         return _next_step(
@@ -149,11 +149,11 @@ def _next_step(  # noqa: PLR0911 - one for each kind
         case LoginRefusedError():
             message = (
                 f"{host} refuses the login of user '{target.user}' with Secret '{target.secret_name}': {error}. "
-                "Add the public key to the user's authorized_keys, or mend the Secret."
+                "Add the public key to the user's authorized_keys, or fix the Secret."
             )
             return Stalled("SshLoginRefused", message)
         case CredentialError():
-            message = f"Secret '{target.secret_name}' or {field}.hostKeys cannot be used: {error}. Mend it."
+            message = f"Secret '{target.secret_name}' or {field}.hostKeys cannot be used: {error}. Fix it."
             return Stalled("SshSecretInvalid", message)
         case AddressNotAllowedError():
             message = f"{host} may not be connected to: {error} (HubConnection '{device.hub_name}')."

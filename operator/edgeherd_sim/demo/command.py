@@ -183,7 +183,7 @@ def _write_config(device: Mapping[str, Any], content: bytes) -> None:
 async def _delete_identity(hub: Running, device_id: str, *, only_look: bool = False) -> object:
     """Delete an identity as somebody in the portal would. Returns what was there."""
     with azure.pool() as executor:
-        registry = azure.Registry(
+        registry = azure.HubClient(
             parse(hub.facts["connectionString"]),
             port=int(hub.facts["port"]),
             operations_per_minute=100,

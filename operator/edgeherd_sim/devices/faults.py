@@ -129,11 +129,11 @@ class Faults:
     # ---- the daemon
 
     def daemon_refuses(self, status: int = 1) -> None:
-        """The daemon ends with this status whenever it is started: 153 at once and for good; 0 mends it."""
+        """The daemon ends with this status whenever it is started: 153 at once and for good; 0 fixes it."""
         self._behavior.refuses = status
 
     def dislikes(self, text: bytes = b"") -> None:
-        """The daemon refuses settings with this text in them, for a reason that no reader could know; empty mends it."""
+        """The daemon refuses settings with this text in them, for a reason that no reader could know; empty fixes it."""
         self._behavior.dislikes = text
 
     def crash_loop(self, on: bool = True) -> None:
@@ -141,7 +141,7 @@ class Faults:
         self._behavior.crashes = on
 
     def apply_lies(self, status: int = 1) -> None:
-        """`iotedge config apply` says that all is well, and the daemon ends with this status afterwards; 0 mends it."""
+        """`iotedge config apply` says that all is well, and the daemon ends with this status afterwards; 0 fixes it."""
         self._behavior.apply_lies = status
         if not status:
             self._behavior.refuses = 0
@@ -161,7 +161,7 @@ class Faults:
         self.image_pull_fails(on)
 
     def agent_stopped(self, status: str | None = "stopped") -> None:
-        """The container of edgeAgent is there, and ends as soon as it was started: `stopped` or `failed`; None mends it."""
+        """The container of edgeAgent is there, and ends as soon as it was started: `stopped` or `failed`; None fixes it."""
         self._behavior.agent_status = status or ""
         if status and self._daemon.agent_status == "running":
             self._daemon.modules.end(AGENT, status)

@@ -135,7 +135,7 @@ class _Shared:
             await _close(self.opening.result())
 
 
-class SshDoor:
+class SshConnector:
     """Opens sessions. Devices behind one jump host share a connection to it while they are looked at."""
 
     def __init__(self) -> None:

@@ -16,14 +16,14 @@ from edgeherd.device.port import (
     DeviceError,
     Initialization,
     LoginRefusedError,
-    Look,
     OddAnswerError,
     Platform,
+    Query,
     Result,
     SudoRefusedError,
     UnreachableError,
 )
-from edgeherd.device.remote_command import Errand
+from edgeherd.device.remote_command import RemoteCommand
 
 OUTPUT_BYTES = 4 * 1024 * 1024
 """More than any answer has: a file of 1 MiB in base64, and all the rest."""
@@ -35,9 +35,9 @@ _EXPIRED = b"Password change required"
 class _Scripts(Protocol):
     """What both platforms have."""
 
-    def observe(self, look: Look) -> Errand: ...
-    def apply(self, change: Change) -> Errand: ...
-    def check(self) -> Errand: ...
+    def observe(self, query: Query) -> RemoteCommand: ...
+    def apply(self, change: Change) -> RemoteCommand: ...
+    def check(self) -> RemoteCommand: ...
 
 
 class _Answer(asyncssh.SSHClientSession[bytes]):
@@ -78,11 +78,11 @@ class SshSession:
         self.fingerprint = fingerprint(connection)
         self.jump_fingerprint = jump_fingerprint
 
-    async def observe(self, look: Look) -> Facts:
+    async def observe(self, query: Query) -> Facts:
         """See `port.Session`."""
-        values = await self._run(self._scripts.observe(look))
+        values = await self._run(self._scripts.observe(query))
         try:
-            return facts.parse(values, others=len(look.others))
+            return facts.parse(values, others=len(query.others))
         except ValueError as exc:
             raise OddAnswerError(str(exc)) from None
 
@@ -98,20 +98,20 @@ class SshSession:
         """See `port.Session`."""
         return _result(await self._run(windows.initialize(initialization)))
 
-    async def _run(self, errand: Errand) -> dict[str, bytes]:
+    async def _run(self, command: RemoteCommand) -> dict[str, bytes]:
         """Run one fixed script; what it said, by name."""
         nonce = secrets.token_hex(16)
         try:
-            stdin = errand.stdin(nonce)
+            stdin = command.stdin(nonce)
         except ValueError as exc:
             raise OddAnswerError(str(exc)) from None
         try:
-            async with asyncio.timeout(errand.seconds):
-                output, errors, status = await self._exchange(errand.command, stdin)
+            async with asyncio.timeout(command.seconds):
+                output, errors, status = await self._exchange(command.command, stdin)
         except DeviceError:
             raise
         except TimeoutError:
-            message = f"the device did not finish within {errand.seconds:.0f} s"
+            message = f"the device did not finish within {command.seconds:.0f} s"
             raise UnreachableError(message) from None
         except asyncssh.ChannelOpenError:
             raise UnreachableError("the device opens no session") from None

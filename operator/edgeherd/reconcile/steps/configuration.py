@@ -11,17 +11,17 @@ from collections.abc import Callable
 
 from edgeherd import config
 from edgeherd.device.facts import Facts
-from edgeherd.device.port import ABSENT, Action, Change, Initialization, Look, OtherFile, Result, Session
+from edgeherd.device.port import ABSENT, Action, Change, Initialization, OtherFile, Query, Result, Session
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange
 from edgeherd.reconcile import desired
-from edgeherd.reconcile.desired import Intent
+from edgeherd.reconcile.desired import DesiredState
 
 SLACK_SECONDS = 2
 """The device's clocks are read in whole seconds, one after the other."""
 
 REVIVAL_SECONDS = 300.0
-"""A daemon that gave up is started again so often, unless somebody asks for it: what it missed may be mended by now."""
+"""A daemon that gave up is started again so often, unless somebody asks for it: what it missed may be fixed by now."""
 
 CONTESTED_TIMES = 3
 CONTESTED_SECONDS = 1800.0
@@ -29,7 +29,7 @@ CONTESTED_SECONDS = 1800.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Applied:
+class ConfigurationResult:
     """The outcome of the configuration link."""
 
     facts: Facts
@@ -50,10 +50,10 @@ class RejectedError(Stalled):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Sight:
+class _Observation:
     """One device as it was found, and what follows from it."""
 
-    intent: Intent
+    state: DesiredState
     facts: Facts
     version: config.Version
     edit: config.Edit
@@ -61,7 +61,7 @@ class _Sight:
 
     @property
     def device(self) -> EdgeDevice:
-        return self.intent.device
+        return self.state.device
 
     @property
     def action(self) -> Action:
@@ -78,8 +78,8 @@ class _Sight:
             action=self.action,
         )
 
-    def applied(self, *events: tuple[str, str], restarted: bool = False) -> Applied:
-        return Applied(
+    def applied(self, *events: tuple[str, str], restarted: bool = False) -> ConfigurationResult:
+        return ConfigurationResult(
             facts=self.facts,
             version=self.version,
             config_hash=_hash(self.facts),
@@ -88,7 +88,7 @@ class _Sight:
         )
 
 
-class ConfigurationLink:
+class ConfigurationStep:
     """Makes the device look as the spec says. What it remembers only saves restarts; it may be forgotten."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -105,50 +105,52 @@ class ConfigurationLink:
         """The daemon was seen healthy: should it fail again, it may be started again."""
         self._revived.pop(key, None)
 
-    async def apply(self, session: Session, intent: Intent, *, applied_before: bool) -> Applied:
+    async def apply(self, session: Session, state: DesiredState, *, applied_before: bool) -> ConfigurationResult:
         """Look at the device; write and restart once if the meaning of something must change.
 
         Raises:
             Waiting: something changed meanwhile, or no runtime is installed yet.
             Stalled: the file, the runtime or another writer needs a human.
         """
-        device = intent.device
-        if intent.certificate is not None and device.runtime.on_windows:
+        device = state.device
+        if state.certificate is not None and device.runtime.on_windows:
             message = (
                 "A certificate from a Secret is not placed on Windows devices. Put it there, and give its thumbprint and "
                 "paths in spec.identity.x509."
             )
             raise Stalled("CertificateNotPlaced", message)
-        look = desired.look(device)
-        facts = await session.observe(look)
+        query = desired.query(device)
+        facts = await session.observe(query)
         version = _version(device, facts)
         only_reports = applied_before and not device.correct_drift
         if facts.kind == "absent" and device.runtime.on_windows:
-            return await self._initialize(session, intent, facts, version, only_reports=only_reports)
-        sight = _sight(intent, facts, version, look)
-        if not sight.edit.changes and not sight.others:
-            return await self._awake(session, sight, only_reports=only_reports)
-        plan = _plan(sight)
+            return await self._initialize(session, state, facts, version, only_reports=only_reports)
+        observation = _observed(state, facts, version, query)
+        if not observation.edit.changes and not observation.others:
+            return await self._awake(session, observation, only_reports=only_reports)
+        plan = _plan(observation)
         if only_reports:
-            return dataclasses.replace(sight.applied(), plan=plan)
-        _require_free_hostname(sight)
+            return dataclasses.replace(observation.applied(), plan=plan)
+        _require_free_hostname(observation)
         is_drift = applied_before and not _spec_changed(device)
-        await self._carry_out(session, sight, is_drift=is_drift)
+        await self._carry_out(session, observation, is_drift=is_drift)
         reason = "ConfigDriftCorrected" if is_drift else "ConfigApplied"
         what = ", ".join(change.path.removeprefix("device:") for change in plan)
-        return sight.applied((reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True)
+        return observation.applied(
+            (reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True
+        )
 
-    async def _awake(self, session: Session, sight: _Sight, *, only_reports: bool) -> Applied:
+    async def _awake(self, session: Session, observation: _Observation, *, only_reports: bool) -> ConfigurationResult:
         """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""
-        device, facts = sight.device, sight.facts
+        device, facts = observation.device, observation.facts
         last = self._revived.get(device.key)
         asked = device.requested_at != device.status.last_handled_reconcile_at
         too_soon = last is not None and self._clock() - last < REVIVAL_SECONDS and not asked
         if only_reports and not facts.taken:
             change = PlannedChange(path="device:iotedge config apply", action="Change", restart="Daemon")
-            return dataclasses.replace(sight.applied(), plan=(change,))
+            return dataclasses.replace(observation.applied(), plan=(change,))
         if only_reports or too_soon:
-            return sight.applied()
+            return observation.applied()
         if not facts.taken:
             event = ("ConfigApplied", f"{facts.path} was right, but 'iotedge config apply' had not been run; it was.")
         elif facts.unit.active_state == "failed":
@@ -156,23 +158,23 @@ class ConfigurationLink:
         elif _is_outdated(device, facts):
             event = ("DaemonRestarted", f"{facts.path} is newer than the daemon's start; it was restarted.")
         else:
-            return sight.applied()
+            return observation.applied()
         self._revived[device.key] = self._clock()
-        _require(await session.apply(sight.change(content=None)), sight)
-        return sight.applied(event, restarted=True)
+        _require(await session.apply(observation.change(content=None)), observation)
+        return observation.applied(event, restarted=True)
 
-    async def _carry_out(self, session: Session, sight: _Sight, *, is_drift: bool) -> None:
-        device = sight.device
-        content = sight.edit.content if sight.edit.changes else None
-        content_hash = config.fingerprint(sight.edit.content)
+    async def _carry_out(self, session: Session, observation: _Observation, *, is_drift: bool) -> None:
+        device = observation.device
+        content = observation.edit.content if observation.edit.changes else None
+        content_hash = config.fingerprint(observation.edit.content)
         if content is not None and device.status.device.rejected_hash == f"sha256:{content_hash}":
             before = device.status.condition("ConfigApplied")
             told = before is not None and before.reason == "ConfigRejected"
-            message = before.message if before is not None and told else _REFUSED.format(path=sight.facts.path)
+            message = before.message if before is not None and told else _REFUSED.format(path=observation.facts.path)
             raise RejectedError(message, content_hash)
         if is_drift:
-            self._require_peace(device, sight.facts.path)
-        _require(await session.apply(sight.change(content=content, others=sight.others)), sight)
+            self._require_peace(device, observation.facts.path)
+        _require(await session.apply(observation.change(content=content, others=observation.others)), observation)
         if is_drift:
             self._corrected.setdefault(device.key, collections.deque(maxlen=CONTESTED_TIMES)).append(self._clock())
 
@@ -187,19 +189,19 @@ class ConfigurationLink:
             raise Stalled("ConfigContested", message)
 
     async def _initialize(
-        self, session: Session, intent: Intent, facts: Facts, version: config.Version, *, only_reports: bool
-    ) -> Applied:
+        self, session: Session, state: DesiredState, facts: Facts, version: config.Version, *, only_reports: bool
+    ) -> ConfigurationResult:
         """A Windows device whose runtime was installed and never initialised. It can be done once only."""
         if only_reports:
             change = PlannedChange(path=f"device:{facts.path}", action="Add", restart="Daemon")
-            return Applied(facts=facts, version=version, config_hash="", plan=(change,))
-        runtime = intent.device.runtime
-        if intent.device.x509 is not None:
+            return ConfigurationResult(facts=facts, version=version, config_hash="", plan=(change,))
+        runtime = state.device.runtime
+        if state.device.x509 is not None:
             message = "The device was never initialised. Run 'Initialize-IoTEdge -ManualX509' on it; from then on it is kept right."
             raise Stalled("InitializationFailed", message)
         result = await session.initialize(
             Initialization(
-                connection_string=intent.connection_string,
+                connection_string=state.connection_string,
                 container_os=runtime.container_os,
                 script=runtime.initialize_script or "",
             )
@@ -215,35 +217,37 @@ class ConfigurationLink:
             )
             raise Stalled("InitializationFailed", message)
         event = ("DeviceInitialized", "The runtime was initialised with 'Initialize-IoTEdge'.")
-        return Applied(facts=facts, version=version, config_hash=_hash(facts), restarted=True, events=(event,))
+        return ConfigurationResult(
+            facts=facts, version=version, config_hash=_hash(facts), restarted=True, events=(event,)
+        )
 
 
-def _sight(intent: Intent, facts: Facts, version: config.Version, look: Look) -> _Sight:
-    found = look.found(facts)
+def _observed(state: DesiredState, facts: Facts, version: config.Version, query: Query) -> _Observation:
+    found = query.found(facts)
     odd = [path for path, found_hash in found.items() if found_hash == "other"]
     if odd:
         message = f"{odd[0]} is not a regular file. It is left alone; remove it."
         raise Stalled("ConfigUnreadable", message)
     was_ours = desired.proxy_was_ours(found)
     try:
-        want = desired.wanted(intent, version.dialect, proxy_was_ours=was_ours)
+        want = desired.configuration(state, version.dialect, proxy_was_ours=was_ours)
         edit = config.edit(_content(facts, version), want, version=version)
     except config.UneditableError as exc:
         raise Stalled("ConfigNotEditable", f"{facts.path} was left as it is: {exc}") from None
-    others = desired.other_files(intent, version.dialect, found)
-    return _Sight(intent=intent, facts=facts, version=version, edit=edit, others=others)
+    others = desired.other_files(state, version.dialect, found)
+    return _Observation(state=state, facts=facts, version=version, edit=edit, others=others)
 
 
-def _plan(sight: _Sight) -> tuple[PlannedChange, ...]:
+def _plan(observation: _Observation) -> tuple[PlannedChange, ...]:
     """Everything that differs. A change beside the daemon's file needs its restart too."""
-    restart = "Daemon" if sight.edit.restarts or sight.others else "None"
+    restart = "Daemon" if observation.edit.restarts or observation.others else "None"
     changes = [
         PlannedChange(
             path=f"device:{c.path}", action=c.action, restart=restart, before=c.before[:256], after=c.after[:256]
         )
-        for c in sight.edit.changes
+        for c in observation.edit.changes
     ]
-    for other in sight.others:
+    for other in observation.others:
         action = "Remove" if other.content is None else "Add" if other.before == ABSENT else "Change"
         changes.append(PlannedChange(path=f"device:{other.path}", action=action, restart="Daemon"))
     return tuple(changes)
@@ -253,11 +257,11 @@ def _hash(facts: Facts) -> str:
     return "" if facts.kind == "absent" else f"sha256:{facts.sha256}"
 
 
-def _require_free_hostname(sight: _Sight) -> None:
+def _require_free_hostname(observation: _Observation) -> None:
     """`iotedge config apply` would refuse (from 1.3 on): why write the file, only to put it back?"""
-    renames = any(change.path == "hostname" and change.action == "Change" for change in sight.edit.changes)
-    if sight.version.numbers >= (1, 3) and renames and sight.facts.taken and sight.facts.modules:
-        _require(Result.HOSTNAME, sight)
+    renames = any(change.path == "hostname" and change.action == "Change" for change in observation.edit.changes)
+    if observation.version.numbers >= (1, 3) and renames and observation.facts.taken and observation.facts.modules:
+        _require(Result.HOSTNAME, observation)
 
 
 def _spec_changed(device: EdgeDevice) -> bool:
@@ -312,15 +316,15 @@ def _content(facts: Facts, version: config.Version) -> bytes:
             raise Stalled("ConfigUnreadable", message)
 
 
-def _require(result: Result, sight: _Sight) -> None:
+def _require(result: Result, observation: _Observation) -> None:
     """Raises what a result that is not APPLIED means."""
     if result is Result.APPLIED:
         return
     reason, retry_after, template = _OUTCOMES[result]
-    message = template.format(path=sight.facts.path)
+    message = template.format(path=observation.facts.path)
     # A host name that is refused may be taken later, when the containers are gone: that is not remembered.
     if result is Result.REFUSED:
-        raise RejectedError(message, config.fingerprint(sight.edit.content))
+        raise RejectedError(message, config.fingerprint(observation.edit.content))
     if retry_after is None:
         raise Stalled(reason, message)
     raise Waiting(reason, message, retry_after=retry_after)
@@ -362,7 +366,7 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         None,
         (
             "A folder on the way to {path}, or to a file beside it, is a symbolic link, belongs to a user other than root "
-            "and the daemon's, or may be written to by everybody. Nothing was changed; mend the folder."
+            "and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder."
         ),
     ),
     Result.INCOMPLETE: (
@@ -371,4 +375,4 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         "The new {path} did not arrive whole; the old one is untouched. It is tried again.",
     ),
 }
-"""Reason, seconds until the next try (None: only after a mend), and message."""
+"""Reason, seconds until the next try (None: only after a fix), and message."""

@@ -9,32 +9,34 @@ from edgeherd.device.port import DeviceError, Session
 from edgeherd.errors import ReconcileError, Waiting
 from edgeherd.model import EdgeDevice, HubConnection, Secret
 from edgeherd.reconcile import desired, diagnostics
-from edgeherd.reconcile.context import Findings
-from edgeherd.reconcile.desired import Intent
-from edgeherd.reconcile.ssh_logins import Connect, Reach, as_next_step
-from edgeherd.reconcile.steps.configuration import Applied, ConfigurationLink, RejectedError
+from edgeherd.reconcile.context import Context
+from edgeherd.reconcile.desired import DesiredState
+from edgeherd.reconcile.ssh_logins import Connect, SshLogins, from_device_error
+from edgeherd.reconcile.steps.configuration import ConfigurationResult, ConfigurationStep, RejectedError
 from edgeherd.reconcile.steps.identity import Claim
 
 
-class Visit:
+class ConnectionStep:
     """Visits devices."""
 
-    def __init__(self, *, objects: Objects, reach: Reach, connect: Connect, configuration: ConfigurationLink) -> None:
+    def __init__(
+        self, *, objects: Objects, reach: SshLogins, connect: Connect, configuration: ConfigurationStep
+    ) -> None:
         self._objects = objects
         self._reach = reach
         self._connect = connect
         self._configuration = configuration
 
     async def pay(
-        self, device: EdgeDevice, connection: HubConnection, claim: Claim, connection_string: str, found: Findings
-    ) -> Applied:
+        self, device: EdgeDevice, connection: HubConnection, claim: Claim, connection_string: str, found: Context
+    ) -> ConfigurationResult:
         """Make the device look as the spec says. `found` is told what is seen, also of a visit that fails half-way.
 
         Raises:
             Waiting: the device or a Secret is not in a state to act.
-            Stalled: a human must mend something.
+            Stalled: a human must fix something.
         """
-        intent = await self._intent(device, connection, claim, connection_string)
+        state = await self._desired_state(device, connection, claim, connection_string)
         known = device.status.device
         with _device_errors(device, found):
             credentials = await self._reach.login(device, connection)
@@ -46,7 +48,7 @@ class Visit:
                 )
                 found.say("True", "Connected", f"An SSH session with {device.ssh.host} works; its host key is pinned.")
                 found.link = "ConfigApplied"
-                applied = await self._configured(session, intent, found)
+                applied = await self._configured(session, state, found)
         found.device = dataclasses.replace(
             found.device,
             runtime_version=applied.facts.version,
@@ -58,32 +60,34 @@ class Visit:
         found.plan = applied.plan
         return applied
 
-    async def _configured(self, session: Session, intent: Intent, found: Findings) -> Applied:
+    async def _configured(self, session: Session, state: DesiredState, found: Context) -> ConfigurationResult:
         """The configuration link, and `iotedge check` where it was asked for: also, or just, where the link fails."""
-        known = intent.device.status.device
+        known = state.device.status.device
         try:
             applied = await self._configuration.apply(
-                session, intent, applied_before=known.applied_generation is not None
+                session, state, applied_before=known.applied_generation is not None
             )
         except ReconcileError as exc:
             if isinstance(exc, RejectedError):
                 found.device = dataclasses.replace(found.device, rejected_hash=f"sha256:{exc.content_hash}")
-            await self._check(session, intent.device, found)
+            await self._check(session, state.device, found)
             raise
         if not applied.restarted:
-            await self._check(session, intent.device, found)
+            await self._check(session, state.device, found)
         return applied
 
-    async def _check(self, session: Session, device: EdgeDevice, found: Findings) -> None:
+    async def _check(self, session: Session, device: EdgeDevice, found: Context) -> None:
         asked = device.check_requested
         if asked and (found.check is None or found.check.handled_at != asked):
             found.check = diagnostics.report(await session.check(), handled_at=asked)
 
-    async def _intent(self, device: EdgeDevice, connection: HubConnection, claim: Claim, text: str) -> Intent:
+    async def _desired_state(
+        self, device: EdgeDevice, connection: HubConnection, claim: Claim, text: str
+    ) -> DesiredState:
         runtime = device.runtime
         proxy = await self._secret(device, runtime.proxy_secret_name, "spec.runtime.proxy.credentialsSecretRef")
         login = await self._secret(device, runtime.registry_secret_name, "spec.runtime.agent.registryAuthSecretRef")
-        return Intent(
+        return DesiredState(
             device=device,
             host_name=connection.host_name,
             connection_string=text,
@@ -103,12 +107,12 @@ class Visit:
 
 
 @contextlib.contextmanager
-def _device_errors(device: EdgeDevice, found: Findings) -> Iterator[None]:
+def _device_errors(device: EdgeDevice, found: Context) -> Iterator[None]:
     """Failures of the session, as what happens next. A connection that breaks half-way is the reach's trouble."""
     try:
         yield
     except DeviceError as exc:
-        error = as_next_step(exc, device)
+        error = from_device_error(exc, device)
         if error.reason == "DeviceUnreachable":
             found.link = "Reachable"
         raise error from exc

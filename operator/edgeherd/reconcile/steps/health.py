@@ -4,7 +4,7 @@ import dataclasses
 import time
 
 from edgeherd.device.facts import Facts, Module, Unit
-from edgeherd.device.journal import Trouble, trouble
+from edgeherd.device.journal import Diagnosis, diagnose
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 
 BAD_SETTINGS = 153
@@ -21,14 +21,14 @@ _STALE_SECONDS = 180
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class DaemonNames:
     """How the messages name the daemon."""
 
     unit: str
     logs: str
 
 
-def judge_daemon(facts: Facts, *, enabled: bool, now: float | None = None) -> None:
+def check_health(facts: Facts, *, enabled: bool, now: float | None = None) -> None:
     """Whether the daemon is healthy: its unit is active and stable, and edgeAgent runs since the daemon's start.
 
     Args:
@@ -38,30 +38,30 @@ def judge_daemon(facts: Facts, *, enabled: bool, now: float | None = None) -> No
 
     Raises:
         Waiting: not yet.
-        Stalled: only a human can mend it.
+        Stalled: only a human can fix it.
     """
-    words = _words(facts)
+    names = _names(facts)
     if facts.unit.load_state == "not-found":
-        raise Stalled("DaemonMissing", f"The device has no unit '{words.unit}'. Reinstall the runtime.")
-    agent, found = _agent(facts), trouble(facts.journal)
+        raise Stalled("DaemonMissing", f"The device has no unit '{names.unit}'. Reinstall the runtime.")
+    agent, found = _agent(facts), diagnose(facts.journal)
     # An engine that starts edgeAgent is there, whatever its unit is called; so is one that is not complained of.
-    if agent is None and found in {None, Trouble.ENGINE}:
+    if agent is None and found in {None, Diagnosis.ENGINE}:
         _require_engine(facts)
-    _judge_unit(facts, found, words)
+    _check_unit(facts, found, names)
     if not enabled:
         message = "The identity is disabled in the hub (spec.identity.status), so the device cannot connect. Enable it when it may."
         raise Stalled("IdentityDisabled", message)
     if agent is None or agent.status != "running":
-        raise _no_agent(facts, agent, found, words, time.time() if now is None else now)
+        raise _no_agent(facts, agent, found, names, time.time() if now is None else now)
     _require_fresh(facts, agent)
-    _require_services(facts, words)
+    _require_services(facts, names)
 
 
-def _words(facts: Facts) -> Words:
+def _names(facts: Facts) -> DaemonNames:
     name = facts.unit.name or "iotedge.service"
     unit = name.removesuffix(".service")
     # Windows' services have plain names.
-    return Words(
+    return DaemonNames(
         unit=unit, logs=f"'journalctl -u {unit}' on the device" if unit != name else "'Get-IoTEdgeLog' on the device"
     )
 
@@ -77,24 +77,24 @@ def _require_engine(facts: Facts) -> None:
         raise Waiting("ContainerEngineDown", message, retry_after=30)
 
 
-def _judge_unit(facts: Facts, found: Trouble | None, words: Words) -> None:
+def _check_unit(facts: Facts, found: Diagnosis | None, names: DaemonNames) -> None:
     unit: Unit = facts.unit
     if unit.active_state == "failed" and unit.exec_main_status == BAD_SETTINGS:
         message = f"The daemon cannot load its settings (exit {BAD_SETTINGS}). Run 'iotedge check' on the device."
         raise Waiting("DaemonRefusesConfig", message, retry_after=10)
     ends = unit.active_state == "activating" and unit.sub_state == "auto-restart"
     if found is not None and (ends or unit.active_state == "failed"):
-        raise _because(found, words)
+        raise _because(found, names)
     if ends:
-        message = f"The daemon ends again and again (exit {unit.exec_main_status}). See {words.logs}."
+        message = f"The daemon ends again and again (exit {unit.exec_main_status}). See {names.logs}."
         raise Waiting("DaemonCrashing", message, retry_after=10)
     if unit.active_state != "active" or unit.sub_state != "running":
         state = f"{unit.active_state or 'unknown'}/{unit.sub_state or 'unknown'}"
-        message = f"The daemon is {state} (exit {unit.exec_main_status}). See {words.logs}."
+        message = f"The daemon is {state} (exit {unit.exec_main_status}). See {names.logs}."
         raise Waiting("DaemonNotRunning", message, retry_after=5)
     age = _age(facts)
     if unit.restarts and age is not None and age < STABLE_SECONDS:
-        message = f"systemd had to start the daemon again; it is believed after {STABLE_SECONDS} s. See {words.logs}."
+        message = f"systemd had to start the daemon again; it is believed after {STABLE_SECONDS} s. See {names.logs}."
         raise Waiting("DaemonUnstable", message, retry_after=STABLE_SECONDS / 3)
 
 
@@ -105,9 +105,11 @@ def _age(facts: Facts) -> int | None:
     return facts.now - facts.started
 
 
-def _no_agent(facts: Facts, agent: Module | None, found: Trouble | None, words: Words, now: float) -> ReconcileError:
+def _no_agent(
+    facts: Facts, agent: Module | None, found: Diagnosis | None, names: DaemonNames, now: float
+) -> ReconcileError:
     skew = 0 if facts.now is None else round(facts.now - now)
-    if found in {Trouble.KEY_REFUSED, Trouble.TLS} and abs(skew) > SKEW_SECONDS:
+    if found in {Diagnosis.KEY_REFUSED, Diagnosis.TLS} and abs(skew) > SKEW_SECONDS:
         direction = "ahead" if skew > 0 else "behind"
         # No number: it would be another one at each look.
         amount = "days" if abs(skew) > 172800 else "hours" if abs(skew) > 7200 else "minutes"
@@ -117,21 +119,21 @@ def _no_agent(facts: Facts, agent: Module | None, found: Trouble | None, words: 
         )
         return Waiting("ClockSkewed", message, retry_after=30)
     if found is not None:
-        return _because(found, words)
-    _require_services(facts, words)
+        return _because(found, names)
+    _require_services(facts, names)
     if agent is not None:
         message = f"edgeAgent is '{agent.status}'. See 'iotedge logs edgeAgent' on the device."
         return Waiting("EdgeAgentNotRunning", message, retry_after=5)
-    message = f"The daemon runs, but edgeAgent has not appeared, and its log does not say why. See {words.logs}."
+    message = f"The daemon runs, but edgeAgent has not appeared, and its log does not say why. See {names.logs}."
     return Waiting("EdgeAgentMissing", message, retry_after=3)
 
 
-def _require_services(facts: Facts, words: Words) -> None:
+def _require_services(facts: Facts, names: DaemonNames) -> None:
     """Modules that run lose their tokens and certificates without the other services. An inactive one is started on demand."""
     for service in facts.services:
         if service is not facts.engine and service.active_state == "failed" and service.load_state == "loaded":
             name = service.name.removesuffix(".service")
-            message = f"The service '{name}' has failed (exit {service.exec_main_status}). See {words.logs.replace(words.unit, name)}."
+            message = f"The service '{name}' has failed (exit {service.exec_main_status}). See {names.logs.replace(names.unit, name)}."
             raise Waiting("DaemonServiceFailed", message, retry_after=10)
 
 
@@ -143,66 +145,66 @@ def _require_fresh(facts: Facts, agent: Module) -> None:
         raise Waiting("EdgeAgentStale", message, retry_after=5)
 
 
-def _because(found: Trouble, words: Words) -> ReconcileError:
+def _because(found: Diagnosis, names: DaemonNames) -> ReconcileError:
     """The next step for a human. The daemon tries again by itself, so all of it may pass."""
     reason, message = _NEXT_STEPS[found]
-    return Waiting(reason, f"{message} See {words.logs}.", retry_after=10)
+    return Waiting(reason, f"{message} See {names.logs}.", retry_after=10)
 
 
 _NEXT_STEPS = {
-    Trouble.HUB_NOT_FOUND: (
+    Diagnosis.HUB_NOT_FOUND: (
         "HubUnknownToDevice",
         "The device reached Azure, but no hub of that name is there. Compare the HubConnection's hostName.",
     ),
-    Trouble.KEY_REFUSED: (
+    Diagnosis.KEY_REFUSED: (
         "HubRefusesKey",
         (
             "The hub refuses the device's key. It is the one that the hub shows to the operator, so it was changed just now, or "
             "somebody else uses another hub under this name."
         ),
     ),
-    Trouble.NOT_REGISTERED: (
+    Diagnosis.NOT_REGISTERED: (
         "DeviceNotRegistered",
         "The hub does not know the device, or not as an edge device. It is put right at the next pass.",
     ),
-    Trouble.PROXY: (
+    Diagnosis.PROXY: (
         "ProxyRefused",
         "The proxy does not let the device through. Check spec.runtime.proxy and the login in its Secret.",
     ),
-    Trouble.NAME: (
+    Diagnosis.NAME: (
         "HubNameNotResolved",
         "The device cannot look up the hub's name (or the proxy's). Check its DNS.",
     ),
-    Trouble.TLS: (
+    Diagnosis.TLS: (
         "HubNotTrusted",
         (
             "The device does not trust the certificate that it was shown for the hub. Check its CA certificates, its clock, and "
             "whether something inspects its traffic."
         ),
     ),
-    Trouble.NETWORK: (
+    Diagnosis.NETWORK: (
         "HubUnreachableFromDevice",
         "The device cannot reach the hub (ports 443, 5671 or 8883). Check its network, or set spec.runtime.proxy.",
     ),
-    Trouble.IMAGE_MISSING: (
+    Diagnosis.IMAGE_MISSING: (
         "ImagePullFailed",
         "The registry has no such edgeAgent image for this machine. Check spec.runtime.agent.image.",
     ),
-    Trouble.IMAGE_REFUSED: (
+    Diagnosis.IMAGE_REFUSED: (
         "ImagePullFailed",
         "The registry refuses the pull of edgeAgent's image. Check spec.runtime.agent.registryAuthSecretRef.",
     ),
-    Trouble.REGISTRY_UNREACHABLE: (
+    Diagnosis.REGISTRY_UNREACHABLE: (
         "ImagePullFailed",
         (
             "The container engine cannot reach the registry of edgeAgent's image. Check the device's network; behind a proxy the "
             "engine needs it too."
         ),
     ),
-    Trouble.IMAGE: ("ImagePullFailed", "edgeAgent's image cannot be pulled."),
-    Trouble.ENGINE: (
+    Diagnosis.IMAGE: ("ImagePullFailed", "edgeAgent's image cannot be pulled."),
+    Diagnosis.ENGINE: (
         "ContainerEngineDown",
         "The daemon cannot talk to the container engine. Check the engine's service on the device.",
     ),
-    Trouble.SETTINGS: ("DaemonRefusesConfig", "The daemon cannot load its settings."),
+    Diagnosis.SETTINGS: ("DaemonRefusesConfig", "The daemon cannot load its settings."),
 }

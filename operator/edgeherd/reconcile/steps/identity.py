@@ -61,38 +61,38 @@ class Claim:
     certificate: Certificate | None = None
 
 
-def as_next_step(error: HubError) -> Waiting | Stalled:
+def from_hub_error(error: HubError) -> Waiting | Stalled:
     """What a failed call to the hub means for the pass."""
     match error:
         case RefusedError():
             message = (
                 f"The hub refuses the credential of the HubConnection ({error.code}). "
-                "Its administrator must mend the Secret; the policy needs registry read and write."
+                "Its administrator must fix the Secret; the policy needs registry read and write."
             )
-            return Waiting("HubRefusedCredential", message, retry_after=60, blind=True)
+            return Waiting("HubRefusedCredential", message, retry_after=60, observed=False)
         case QuotaExceededError():
             message = f"The hub is full or its quota for today is used up ({error.code}). Add units, or wait."
-            return Waiting("HubQuotaExceeded", message, retry_after=600, blind=True)
+            return Waiting("HubQuotaExceeded", message, retry_after=600, observed=False)
         case ThrottledError() | BusyError():
             seconds = error.retry_after or 20
             message = "The hub asks for fewer requests. It is tried again later."
             if isinstance(error, BusyError):
                 message = "The HubConnection's budget (spec.budget) is used up for the moment. It is tried again."
             reason = "HubThrottled" if isinstance(error, ThrottledError) else "HubBudgetSpent"
-            return Waiting(reason, message, retry_after=seconds, blind=True)
+            return Waiting(reason, message, retry_after=seconds, observed=False)
         case InvalidError():
-            message = f"The hub refuses the identity ({error.code}). Mend spec.identity or the hub."
+            message = f"The hub refuses the identity ({error.code}). Fix spec.identity or the hub."
             return Stalled("HubRefusedRequest", message)
         case AlreadyExistsError() | PreconditionFailedError():
             message = "The identity changed in the hub meanwhile. It is looked at again."
             return Waiting("HubChanging", message, retry_after=1)
         case _:
             message = f"The hub cannot be reached now ({error.code}). It is tried again."
-            return Waiting("HubUnavailable", message, retry_after=15, blind=True)
+            return Waiting("HubUnavailable", message, retry_after=15, observed=False)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Sight:
+class _Observation:
     """What one look at a device's identity is about. `thumbprints` are None with symmetric keys."""
 
     device: EdgeDevice
@@ -102,7 +102,7 @@ class _Sight:
     thumbprints: Thumbprints | None
 
 
-class IdentityLink:
+class IdentityStep:
     """Makes the identity exist and be ours, and keeps the Secret equal to it."""
 
     def __init__(self, objects: Objects) -> None:
@@ -117,14 +117,16 @@ class IdentityLink:
         """
         secret = await self._own_secret(device)
         thumbprints, certificate = await self._certificate(device)
-        sight = _Sight(device=device, connection=connection, hub=hub, secret=secret, thumbprints=thumbprints)
+        observation = _Observation(
+            device=device, connection=connection, hub=hub, secret=secret, thumbprints=thumbprints
+        )
         try:
-            claim = await self._at_rest(sight)
+            claim = await self._at_rest(observation)
             if claim is None:
                 identity = await hub.get(device.device_id)
-                claim = await (self._create(sight) if identity is None else self._keep(sight, identity))
+                claim = await (self._create(observation) if identity is None else self._keep(observation, identity))
         except HubError as exc:
-            raise as_next_step(exc) from exc
+            raise from_hub_error(exc) from exc
         return dataclasses.replace(claim, certificate=certificate)
 
     async def _own_secret(self, device: EdgeDevice) -> Secret | None:
@@ -154,16 +156,16 @@ class IdentityLink:
         try:
             first = keyring.thumbprint(certificate)
         except ValueError:
-            message = f"'tls.crt' of {where} is no PEM certificate. Mend it."
+            message = f"'tls.crt' of {where} is no PEM certificate. Fix it."
             raise Stalled("CertificateSecretInvalid", message) from None
         if not key.strip():
             raise Stalled("CertificateSecretInvalid", f"{where} has no key 'tls.key'. Add the private key.")
         found = Thumbprints(primary=first, secondary=x509.secondary_thumbprint)
         return found, Certificate(certificate=certificate, private_key=key)
 
-    async def _at_rest(self, sight: _Sight) -> Claim | None:
+    async def _at_rest(self, observation: _Observation) -> Claim | None:
         """The identity as it was, if nothing can have changed: its etag is that for which the Secret was written."""
-        device, secret, thumbprints = sight.device, sight.secret, sight.thumbprints
+        device, secret, thumbprints = observation.device, observation.secret, observation.thumbprints
         known = device.status.identity
         credentials = thumbprints or keyring.keys_of(secret)
         if (
@@ -172,14 +174,14 @@ class IdentityLink:
             or known.origin is None
             or not known.etag
             or device.renew_key
-            or (known.hub_host_name, known.device_id) != (sight.connection.host_name, device.device_id)
+            or (known.hub_host_name, known.device_id) != (observation.connection.host_name, device.device_id)
             or (known.status == "Enabled") != device.enabled
             or secret.annotations.get(WRITTEN_FOR) != keyring.mark(known.etag, secret.data)
             or (thumbprints is not None and secret.data.get("primaryThumbprint") != thumbprints.primary.encode())
             or (thumbprints is not None and _second(secret) != thumbprints.secondary)
         ):
             return None
-        if await sight.hub.glance(device.device_id) != known.etag:
+        if await observation.hub.twin_etag(device.device_id) != known.etag:
             return None
         identity = Identity(
             device_id=device.device_id,
@@ -192,18 +194,18 @@ class IdentityLink:
         )
         return Claim(identity=identity, origin=known.origin, credentials=credentials)
 
-    async def _create(self, sight: _Sight) -> Claim:
-        device, connection, secret = sight.device, sight.connection, sight.secret
-        credentials: Credentials | None = sight.thumbprints or keyring.keys_of(secret)
+    async def _create(self, observation: _Observation) -> Claim:
+        device, connection, secret = observation.device, observation.connection, observation.secret
+        credentials: Credentials | None = observation.thumbprints or keyring.keys_of(secret)
         recreated = bool(device.status.identity.generation_id)
-        if sight.thumbprints is not None:
+        if observation.thumbprints is not None:
             log = IdentityStatus(hub_host_name=connection.host_name, device_id=device.device_id, origin=Origin.CREATED)
             await self._objects.put_status(device, dataclasses.replace(device.status, identity=log))
         elif credentials is None:
             credentials = keyring.new_keys()
             await self._write(device, connection, credentials, Origin.CREATED, secret=secret, etag="")
         assert credentials is not None  # noqa: S101 - one of the two lines above saw to it
-        identity = await sight.hub.create(device.device_id, credentials, enabled=device.enabled)
+        identity = await observation.hub.create(device.device_id, credentials, enabled=device.enabled)
         reason = "IdentityRecreated" if recreated else "IdentityCreated"
         text = (
             "was gone from the hub and was created again with the same credentials"
@@ -214,10 +216,10 @@ class IdentityLink:
         held = identity.credentials or credentials
         return Claim(identity=identity, origin=Origin.CREATED, credentials=held, events=(event,))
 
-    async def _keep(self, sight: _Sight, identity: Identity) -> Claim:
-        device, connection, secret = sight.device, sight.connection, sight.secret
-        origin, events = _ownership(sight, identity)
-        credentials, renewed = _wanted(device, identity, sight.thumbprints)
+    async def _keep(self, observation: _Observation, identity: Identity) -> Claim:
+        device, connection, secret = observation.device, observation.connection, observation.secret
+        origin, events = _ownership(observation, identity)
+        credentials, renewed = _wanted(device, identity, observation.thumbprints)
         if credentials is None:
             if origin is Origin.ADOPTED:
                 message = (
@@ -233,7 +235,7 @@ class IdentityLink:
         if not right:
             if not device.correct_drift and not renewed:
                 raise Stalled("DriftDetected", "The identity differs from the spec, and spec.driftPolicy is 'Report'.")
-            identity = await sight.hub.update(identity, enabled=device.enabled, credentials=credentials)
+            identity = await observation.hub.update(identity, enabled=device.enabled, credentials=credentials)
             reason = "IdentityKeyRenewed" if renewed else "IdentityCorrected"
             text = f"got a new {renewed.lower()} key" if renewed else "was put right in the hub"
             events = (*events, (reason, f"The identity '{device.device_id}' {text}."))
@@ -317,13 +319,13 @@ class IdentityLink:
                 return f"The hub's device '{device.device_id}' is not this EdgeDevice's; it was left alone."
             await hub.delete(identity)
         except HubError as exc:
-            raise as_next_step(exc) from exc
+            raise from_hub_error(exc) from exc
         return f"The identity '{device.device_id}' was deleted from the hub."
 
 
-def _ownership(sight: _Sight, identity: Identity) -> tuple[Origin, Events]:
+def _ownership(observation: _Observation, identity: Identity) -> tuple[Origin, Events]:
     """Whether an identity that is there is ours: by its keys, by our log, or because it was ours before."""
-    device, connection, secret = sight.device, sight.connection, sight.secret
+    device, connection, secret = observation.device, observation.connection, observation.secret
     before = device.status.identity
     stored = keyring.keys_of(secret)
     origin = before.origin or _origin(secret)
@@ -331,7 +333,7 @@ def _ownership(sight: _Sight, identity: Identity) -> tuple[Origin, Events]:
         return origin or Origin.CREATED, ()
     ours = before.device_id == device.device_id and before.hub_host_name == connection.host_name
     logged = ours and not before.generation_id and before.origin is Origin.CREATED
-    if logged and sight.thumbprints is not None and sight.thumbprints == identity.thumbprints:
+    if logged and observation.thumbprints is not None and observation.thumbprints == identity.thumbprints:
         return Origin.CREATED, ()
     ours = ours and bool(before.generation_id)
     if ours and identity.generation_id == before.generation_id:
