@@ -3,6 +3,7 @@
 No other module sees a raw object.
 """
 
+import base64
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -22,6 +23,7 @@ from edgeherd.model import (
     Origin,
     PlannedChange,
     RuntimeSpec,
+    Secret,
     SshTarget,
     Status,
     X509Spec,
@@ -178,6 +180,21 @@ def hub_connection(body: Body) -> HubConnection:
         adoption_allowed=spec.get("adoption") == "Allowed",
         observed_generation=status.get("observedGeneration", -1),
         conditions=tuple(_condition(item) for item in status.get("conditions", ())),
+    )
+
+
+def secret(body: Body) -> Secret:
+    """A Secret from its body."""
+    meta = body["metadata"]
+    return Secret(
+        namespace=meta["namespace"],
+        name=meta["name"],
+        type=body.get("type", "Opaque"),
+        data={key: base64.b64decode(value) for key, value in (body.get("data") or {}).items()},
+        labels=meta.get("labels") or {},
+        annotations=meta.get("annotations") or {},
+        owner_uids=tuple(ref["uid"] for ref in meta.get("ownerReferences", ())),
+        resource_version=meta["resourceVersion"],
     )
 
 

@@ -5,8 +5,8 @@ import concurrent.futures
 import logging
 
 from edgeherd import __version__, logs
-from edgeherd.cluster.client import Cluster
-from edgeherd.cluster.objects import Objects
+from edgeherd.cluster.client import ApiClient
+from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.controller.controller import Controller
 from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.workqueue import WorkQueue
@@ -43,22 +43,22 @@ async def run(settings: Settings) -> None:
     """
     logs.configure(settings.log_level)
     executor = azure.pool()
-    async with await Cluster.configured(settings.kubeconfig) as cluster:
-        objects, index, queue = Objects(cluster), DeviceIndex(), WorkQueue()
-        hubs = HubClients(objects, namespace=settings.namespace, factory=_factory(executor, queue))
+    async with await ApiClient.configured(settings.kubeconfig) as api:
+        cluster, index, queue = KubernetesCluster(api), DeviceIndex(), WorkQueue()
+        hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
         connector = ssh.SshConnector()
         devices = DeviceReconciler(
-            objects=objects, hubs=hubs, connect=connector.connect, host_key=connector.host_key, index=index
+            cluster=cluster, hubs=hubs, connect=connector.connect, host_key=connector.host_key, index=index
         )
         reconcile = {
             "EdgeDevice": devices.run,
-            "HubConnection": HubConnectionReconciler(objects=objects, hubs=hubs).run,
+            "HubConnection": HubConnectionReconciler(cluster=cluster, hubs=hubs).run,
         }
         ready = asyncio.Event()
         announce = asyncio.create_task(_announce(ready, settings))
         try:
             operator = Controller(queue, reconcile, workers=settings.workers)
-            await operator.run(EventHandler(queue, index), login=cluster.connection, ready=ready)
+            await operator.run(EventHandler(queue, index), login=api.connection, ready=ready)
         finally:
             announce.cancel()
             executor.shutdown(wait=False, cancel_futures=True)

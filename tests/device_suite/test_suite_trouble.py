@@ -230,7 +230,7 @@ async def test_a_device_that_is_let_go_has_no_key_of_ours(subject: Subject, heal
     await healthy.healthy()
     cluster = _Cluster(healthy)
     deletion = Deletion(
-        objects=cluster,  # type: ignore[arg-type]
+        cluster=cluster,  # type: ignore[arg-type]
         hubs=cluster,  # type: ignore[arg-type]
         connect=healthy.connector.connect,
         reach=cluster,  # type: ignore[arg-type]

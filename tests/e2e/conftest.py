@@ -16,7 +16,7 @@ import pytest
 import pytest_asyncio
 from world import PASSWORD, World
 
-from edgeherd.cluster.client import Cluster
+from edgeherd.cluster.client import ApiClient
 from edgeherd_sim.demo import stage
 from edgeherd_sim.demo.stage import Kubectl
 from edgeherd_sim.devices.daemon import Pace
@@ -84,7 +84,7 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             )
         )
         modern = await stack.enter_async_context(_modern_fleet(folder, fleet, hub))
-        cluster = await stack.enter_async_context(await Cluster.configured(str(kubeconfig)))
+        cluster = await stack.enter_async_context(await ApiClient.configured(str(kubeconfig)))
         run = secrets.token_hex(3)
         world = World(
             kubectl=Kubectl(kubeconfig=kubeconfig),

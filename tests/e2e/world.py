@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 from edgeherd import config
-from edgeherd.cluster.client import Cluster, path
+from edgeherd.cluster.client import ApiClient, path
 from edgeherd_sim.demo import scene, stage
 from edgeherd_sim.demo.stage import Kubectl, Running
 from edgeherd_sim.devices.device import Device
@@ -64,7 +64,7 @@ class World:
     """What the tests of a session share. Each test has a namespace and devices of its own in it."""
 
     kubectl: Kubectl
-    cluster: Cluster
+    cluster: ApiClient
     hub: Hub
     fleet: Fleet
     modern: Fleet

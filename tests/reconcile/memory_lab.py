@@ -64,8 +64,8 @@ class Steps:
             raise error
 
 
-class MemoryObjects:
-    """The Secret of one device, and its status. Stands for `cluster.objects.Objects`."""
+class MemoryCluster:
+    """The Secret of one device, and its status. Stands for `cluster.port.Cluster`."""
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
@@ -74,7 +74,7 @@ class MemoryObjects:
         self.renewals_heard = 0
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
-        """See `Objects`."""
+        """See `Cluster`."""
         del namespace
         return self.secrets.get(name)
 
@@ -86,8 +86,8 @@ class MemoryObjects:
         annotations: Mapping[str, str],
         create: bool,
         obsolete: tuple[str, ...] = (),
-    ) -> None:
-        """See `Objects`."""
+    ) -> Secret:
+        """See `Cluster`."""
         self.steps.before("secret")
         old = self.secrets.get(device.secret_name)
         if create and old is not None:
@@ -104,16 +104,17 @@ class MemoryObjects:
             resource_version="1",
         )
         self.steps.done()
+        return self.secrets[device.secret_name]
 
     async def put_status(self, device: EdgeDevice, status: Status) -> None:
-        """See `Objects`."""
+        """See `Cluster`."""
         del device
         self.steps.before("status")
         self.status = status
         self.steps.done()
 
     async def forget_renewal(self, device: EdgeDevice) -> None:
-        """See `Objects`."""
+        """See `Cluster`."""
         del device
         self.renewals_heard += 1
 

@@ -125,7 +125,7 @@ def classic(connection_string: str) -> bytes:
 
 
 class Vault:
-    """The Secrets of a namespace, and Events. Stands for `cluster.objects.Objects`."""
+    """The Secrets of a namespace, and Events. Stands for `cluster.port.Cluster`."""
 
     def __init__(self, log: list[str] | None = None) -> None:
         self.log = [] if log is None else log
@@ -147,12 +147,12 @@ class Vault:
         )
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
-        """See `Objects`."""
+        """See `Cluster`."""
         assert namespace == "plant-a"
         return self.secrets.get(name)
 
     async def put_known_hosts(self, device: EdgeDevice, known_hosts: str, *, create: bool) -> None:
-        """See `Objects`."""
+        """See `Cluster`."""
         name = device.known_hosts_name
         self.log.append(f"{'create' if create else 'update'} {name}")
         if self.conflict or create == (name in self.secrets):
@@ -160,7 +160,7 @@ class Vault:
         self.put(name, type_=KNOWN_HOSTS_TYPE, owner=device.uid, known_hosts=known_hosts)
 
     async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
-        """See `Objects`."""
+        """See `Cluster`."""
         del device
         self.log.append(f"event {reason}")
         self.events.append((warning, reason, message))

@@ -645,7 +645,7 @@ class Visiting:
         self.vault.put("ssh", password="pw")
         self.network = Network([], memory)
         self.visit = ConnectionStep(
-            objects=self.vault,  # type: ignore[arg-type]
+            cluster=self.vault,  # type: ignore[arg-type]
             reach=SshLogins(self.vault, self.network.host_key),  # type: ignore[arg-type]
             connect=self.network.connect,
             configuration=ConfigurationStep(),

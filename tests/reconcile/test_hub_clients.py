@@ -60,17 +60,17 @@ class Cluster:
     labels: dict[str, str] = dataclasses.field(default_factory=dict)
 
     async def hub_connection(self, name: str) -> HubConnection | None:
-        """See `Objects`."""
+        """See `Cluster`."""
         del name
         return self.hub
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
-        """See `Objects`."""
+        """See `Cluster`."""
         assert (namespace, name) == ("edgeherd-system", "hub")
         return self.secret_
 
     async def namespace_labels(self, name: str) -> dict[str, str]:
-        """See `Objects`."""
+        """See `Cluster`."""
         assert name == "plant-a"
         return self.labels
 

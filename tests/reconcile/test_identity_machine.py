@@ -11,8 +11,8 @@ from memory_lab import (
     HOST,
     ID,
     CrashError,
+    MemoryCluster,
     MemoryHub,
-    MemoryObjects,
     Steps,
     connection,
     edge_device,
@@ -43,7 +43,7 @@ class IdentityMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.steps = Steps()
-        self.objects = MemoryObjects(self.steps)
+        self.cluster = MemoryCluster(self.steps)
         self.store = Store()
         self.hub = MemoryHub(self.store, self.steps)
         self.enabled = True
@@ -71,11 +71,11 @@ class IdentityMachine(RuleBasedStateMachine):
         self._learn(before)
 
     async def _pass(self) -> None:
-        link, hub_connection = IdentityStep(self.objects), connection()  # type: ignore[arg-type]
+        link, hub_connection = IdentityStep(self.cluster), connection()  # type: ignore[arg-type]
         device = self._device()
         claim = await link.claim(device, hub_connection, self.hub)
         await link.store(device, hub_connection, claim)
-        await self.objects.put_status(device, with_identity(self.objects.status, claim.identity, claim.origin))
+        await self.cluster.put_status(device, with_identity(self.cluster.status, claim.identity, claim.origin))
 
     def _learn(self, before: Identity | None) -> None:
         now = self._identity()
@@ -108,13 +108,13 @@ class IdentityMachine(RuleBasedStateMachine):
             assert self._identity() is None
 
     async def _release(self) -> None:
-        link, device = IdentityStep(self.objects), self._device()  # type: ignore[arg-type]
+        link, device = IdentityStep(self.cluster), self._device()  # type: ignore[arg-type]
         await link.release(device, self.hub, await link.stored(device))
 
     # ---- what others do
 
     @rule()
-    @precondition(lambda self: self._identity() is None and not self.objects.secrets and not self.deleted)
+    @precondition(lambda self: self._identity() is None and not self.cluster.secrets and not self.deleted)
     def somebody_registers_the_same_id(self) -> None:
         """Before we did anything."""
         self.store.put_device(ID, {"capabilities": {"iotEdge": True}}, None)
@@ -161,13 +161,13 @@ class IdentityMachine(RuleBasedStateMachine):
         self.hub.twins = twins
 
     @rule()
-    @precondition(lambda self: SECRET in self.objects.secrets)
+    @precondition(lambda self: SECRET in self.cluster.secrets)
     def somebody_edits_the_secret(self) -> None:
         """A key gets lost; the hub still has it."""
-        secret = self.objects.secrets[SECRET]
+        secret = self.cluster.secrets[SECRET]
         if self._ours_for_certain():
             data = {key: value for key, value in secret.data.items() if key != "connectionString"}
-            self.objects.secrets[SECRET] = dataclasses.replace(secret, data=data)
+            self.cluster.secrets[SECRET] = dataclasses.replace(secret, data=data)
 
     # ---- what must hold
 
@@ -180,12 +180,12 @@ class IdentityMachine(RuleBasedStateMachine):
         found = self._identity()
         assert found is not None
         if self.foreign:
-            assert SECRET not in self.objects.secrets
+            assert SECRET not in self.cluster.secrets
             return
         assert (found.iot_edge, found.enabled) == (True, self.enabled)
         assert found.keys is not None
         data = credentials.secret_data(HOST, ID, found.keys, key_in_use="Primary")
-        assert self.objects.secrets[SECRET].data == {key: value.encode() for key, value in data.items()}
+        assert self.cluster.secrets[SECRET].data == {key: value.encode() for key, value in data.items()}
         assert set(self.steps.taken) <= {"twin_etag", "status"} | (set() if self.hub.twins else {"get"})
 
     @invariant()
@@ -194,12 +194,12 @@ class IdentityMachine(RuleBasedStateMachine):
         found = self._identity()
         if found is None or self.foreign or self.deleted:
             return
-        stored = credentials.keys_of(self.objects.secrets.get(SECRET))
-        assert found.keys == stored or self.objects.status.identity.generation_id == found.generation_id
+        stored = credentials.keys_of(self.cluster.secrets.get(SECRET))
+        assert found.keys == stored or self.cluster.status.identity.generation_id == found.generation_id
 
     def _device(self) -> object:
         identity = {"status": "Enabled" if self.enabled else "Disabled"}
-        return edge_device(status=self.objects.status, identity=identity)
+        return edge_device(status=self.cluster.status, identity=identity)
 
     def _identity(self) -> Identity | None:
         return identity_of(self.store, ID)
@@ -207,7 +207,7 @@ class IdentityMachine(RuleBasedStateMachine):
     def _ours_for_certain(self) -> bool:
         """Whether the status knows the identity that is there: what somebody outside changes then is followed."""
         found = self._identity()
-        return found is not None and found.generation_id == self.objects.status.identity.generation_id
+        return found is not None and found.generation_id == self.cluster.status.identity.generation_id
 
 
 TestIdentity = IdentityMachine.TestCase
@@ -221,4 +221,4 @@ def test_a_conflict_stalls() -> None:
     with pytest.raises(Stalled) as caught:
         asyncio.run(machine._pass())  # noqa: SLF001 - the machine is this module's own
     assert caught.value.reason == "IdentityConflict"
-    assert machine.objects.status == Status()
+    assert machine.cluster.status == Status()

@@ -42,7 +42,7 @@ def path(group: str, version: str, plural: str, *, namespace: str = "", name: st
     return "/".join(parts)
 
 
-class Cluster:
+class ApiClient:
     """A session with the API server. Use as an async context manager."""
 
     def __init__(self, configuration: Any) -> None:

@@ -6,7 +6,7 @@ import socket
 from collections.abc import Mapping
 
 from edgeherd import resource
-from edgeherd.cluster.client import MERGE_PATCH, Body, Cluster, path
+from edgeherd.cluster.client import MERGE_PATCH, ApiClient, Body, path
 from edgeherd.cluster.errors import ApiError
 from edgeherd.model import (
     FINALIZER,
@@ -60,15 +60,15 @@ def _secret_body(
     }
 
 
-class Objects:
+class KubernetesCluster:
     """The operator's view of the cluster."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, api: ApiClient) -> None:
+        self._api = api
 
     async def edge_device(self, namespace: str, name: str) -> EdgeDevice | None:
         """The EdgeDevice as it is now; None when there is none."""
-        body = await self._cluster.find(_device_path(namespace, name))
+        body = await self._api.find(_device_path(namespace, name))
         return resource.edge_device(body) if body else None
 
     async def edge_devices(self) -> list[EdgeDevice]:
@@ -77,7 +77,7 @@ class Objects:
         token = ""
         while True:
             query = {"limit": "500", **({"continue": token} if token else {})}
-            body = await self._cluster.request("GET", path(GROUP, VERSION, "edgedevices"), query=query)
+            body = await self._api.request("GET", path(GROUP, VERSION, "edgedevices"), query=query)
             found += [resource.edge_device(item) for item in body["items"]]
             token = body["metadata"].get("continue", "")
             if not token:
@@ -85,30 +85,18 @@ class Objects:
 
     async def hub_connection(self, name: str) -> HubConnection | None:
         """The HubConnection as it is now; None when there is none."""
-        body = await self._cluster.find(path(GROUP, VERSION, "hubconnections", name=name))
+        body = await self._api.find(path(GROUP, VERSION, "hubconnections", name=name))
         return resource.hub_connection(body) if body else None
 
     async def namespace_labels(self, name: str) -> Mapping[str, str]:
         """The labels of a namespace; none when it is gone."""
-        body = await self._cluster.find(path("", "v1", "namespaces", name=name))
+        body = await self._api.find(path("", "v1", "namespaces", name=name))
         return (body or {}).get("metadata", {}).get("labels") or {}
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
         """The Secret as it is now; None when there is none."""
-        body = await self._cluster.find(_secret_path(namespace, name))
-        if body is None:
-            return None
-        meta = body["metadata"]
-        return Secret(
-            namespace=namespace,
-            name=name,
-            type=body.get("type", "Opaque"),
-            data={key: base64.b64decode(value) for key, value in (body.get("data") or {}).items()},
-            labels=meta.get("labels") or {},
-            annotations=meta.get("annotations") or {},
-            owner_uids=tuple(ref["uid"] for ref in meta.get("ownerReferences", ())),
-            resource_version=meta["resourceVersion"],
-        )
+        body = await self._api.find(_secret_path(namespace, name))
+        return resource.secret(body) if body else None
 
     async def put_connection_secret(
         self,
@@ -118,7 +106,7 @@ class Objects:
         annotations: Mapping[str, str],
         create: bool,
         obsolete: tuple[str, ...] = (),
-    ) -> None:
+    ) -> Secret:
         """Write the device's connection Secret, owned by the EdgeDevice; `obsolete` are keys of its data that go.
 
         With `create` an existing Secret is a ConflictError, so that nobody's Secret is taken over by a race.
@@ -127,26 +115,26 @@ class Objects:
         body = _secret_body(device, device.secret_name, SECRET_TYPE, data, annotations)
         if create:
             query = {"fieldManager": COMPONENT}
-            await self._cluster.request(
-                "POST", _secret_path(device.namespace), query=query, body=body, content_type="application/json"
+            where = _secret_path(device.namespace)
+            return resource.secret(
+                await self._api.request("POST", where, query=query, body=body, content_type="application/json")
             )
-            return
         where = _secret_path(device.namespace, device.secret_name)
         if obsolete:
             # Server-side apply takes away only what it put there itself, and the first write was no apply.
             gone = {"data": dict.fromkeys(obsolete)}
             query = {"fieldManager": COMPONENT}
-            await self._cluster.request("PATCH", where, query=query, body=gone, content_type=MERGE_PATCH)
-        await self._cluster.apply(where, body)
+            await self._api.request("PATCH", where, query=query, body=gone, content_type=MERGE_PATCH)
+        return resource.secret(await self._api.apply(where, body))
 
     async def put_known_hosts(self, device: EdgeDevice, known_hosts: str, *, create: bool) -> None:
         """Remember host keys in a Secret that is the EdgeDevice's; ConflictError when one is there unexpectedly."""
         body = _secret_body(device, device.known_hosts_name, KNOWN_HOSTS_TYPE, {"known_hosts": known_hosts}, {})
         if create:
             where, query = _secret_path(device.namespace), {"fieldManager": COMPONENT}
-            await self._cluster.request("POST", where, query=query, body=body, content_type="application/json")
+            await self._api.request("POST", where, query=query, body=body, content_type="application/json")
         else:
-            await self._cluster.apply(_secret_path(device.namespace, device.known_hosts_name), body)
+            await self._api.apply(_secret_path(device.namespace, device.known_hosts_name), body)
 
     async def add_finalizer(self, device: EdgeDevice) -> EdgeDevice:
         """Hold the object until the hub is cleaned up. A ConflictError means that it changed meanwhile."""
@@ -165,16 +153,16 @@ class Objects:
         where = _device_path(device.namespace, device.name)
         body = {"metadata": {"annotations": {RENEW_KEY: None}, "uid": device.uid}}
         query = {"fieldManager": COMPONENT}
-        await self._cluster.request("PATCH", where, query=query, body=body, content_type=MERGE_PATCH)
+        await self._api.request("PATCH", where, query=query, body=body, content_type=MERGE_PATCH)
 
     async def _patch(self, device: EdgeDevice, operations: list[Body]) -> EdgeDevice:
         guard = {"op": "test", "path": "/metadata/resourceVersion", "value": device.resource_version}
         at = _device_path(device.namespace, device.name)
-        return resource.edge_device(await self._cluster.json_patch(at, [guard, *operations]))
+        return resource.edge_device(await self._api.json_patch(at, [guard, *operations]))
 
     async def put_status(self, device: EdgeDevice, status: Status) -> None:
         """Write the whole computed status."""
-        await self._cluster.apply(
+        await self._api.apply(
             _device_path(device.namespace, device.name, "status"),
             {
                 "apiVersion": f"{GROUP}/{VERSION}",
@@ -187,7 +175,7 @@ class Objects:
 
     async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
         """Write the status of a HubConnection."""
-        await self._cluster.apply(
+        await self._api.apply(
             path(GROUP, VERSION, "hubconnections", name=hub.name, subresource="status"),
             {
                 "apiVersion": f"{GROUP}/{VERSION}",
@@ -224,6 +212,6 @@ class Objects:
         }
         try:
             events = path("", "v1", "events", namespace=device.namespace)
-            await self._cluster.request("POST", events, body=body, content_type="application/json")
+            await self._api.request("POST", events, body=body, content_type="application/json")
         except ApiError:
             return

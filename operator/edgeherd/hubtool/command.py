@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from edgeherd import config
-from edgeherd.cluster.client import Cluster
+from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.errors import ApiError
-from edgeherd.cluster.objects import Objects
+from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.errors import ReconcileError
 from edgeherd.hub import azure
 from edgeherd.hub.port import HubError, Listed
@@ -117,12 +117,12 @@ async def _ask(name: str, settings: Settings) -> tuple[tuple[Listed, ...], Mappi
             rate = connection.registry_operations_per_minute
             return azure.HubClient(login, port=connection.port, operations_per_minute=rate, executor=executor)
 
-        async with await Cluster.configured(settings.kubeconfig) as cluster:
-            objects = Objects(cluster)
-            hubs = HubClients(objects, namespace=settings.namespace, factory=opened)
+        async with await ApiClient.configured(settings.kubeconfig) as api:
+            cluster = KubernetesCluster(api)
+            hubs = HubClients(cluster, namespace=settings.namespace, factory=opened)
             connection = await hubs.named(name)
             listed = await (await hubs.open(connection)).on_behalf_of("").edge_devices()
-            managed = {d.device_id: f"{d.namespace}/{d.name}" for d in await objects.edge_devices() if _is_of(d, name)}
+            managed = {d.device_id: f"{d.namespace}/{d.name}" for d in await cluster.edge_devices() if _is_of(d, name)}
             hubs.forget(name)
         return listed, managed
 

@@ -7,7 +7,7 @@ import dataclasses
 
 from edgeherd import conditions, config
 from edgeherd.cluster.errors import ApiError
-from edgeherd.cluster.objects import Objects
+from edgeherd.cluster.port import Cluster
 from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import FINALIZER, Condition, EdgeDevice
@@ -26,9 +26,9 @@ class Deletion:
     """Lets an EdgeDevice go."""
 
     def __init__(
-        self, *, objects: Objects, hubs: HubClients, connect: Connect, reach: SshLogins, identity: IdentityStep
+        self, *, cluster: Cluster, hubs: HubClients, connect: Connect, reach: SshLogins, identity: IdentityStep
     ) -> None:
-        self._objects = objects
+        self._cluster = cluster
         self._hubs = hubs
         self._connect = connect
         self._reach = reach
@@ -40,15 +40,15 @@ class Deletion:
             return None
         if device.force_delete == device.uid:
             text = "The finalizer was removed by force: identity and device are left as they are."
-            await self._objects.event(device, warning=True, reason="DeletionForced", message=text)
-            await self._objects.remove_finalizer(device)
+            await self._cluster.event(device, warning=True, reason="DeletionForced", message=text)
+            await self._cluster.remove_finalizer(device)
             return None
         try:
             await self._clean_up(device)
         except ReconcileError as exc:
             await self._blocked(device, exc)
             return exc.retry_after if isinstance(exc, Waiting) else RETRY_SECONDS * 6
-        await self._objects.remove_finalizer(device)
+        await self._cluster.remove_finalizer(device)
         return None
 
     async def _clean_up(self, device: EdgeDevice) -> None:
@@ -57,7 +57,7 @@ class Deletion:
             return  # Keys are stored before anything is created, so nothing was: no credential is needed.
         if self._identity.retains(device, secret):
             text = f"The identity '{device.device_id}' stays in the hub, and the device keeps its configuration."
-            await self._objects.event(device, warning=False, reason="IdentityRetained", message=text)
+            await self._cluster.event(device, warning=False, reason="IdentityRetained", message=text)
             return
         if device.suspend:
             message = "spec.suspend is true, so nothing is deleted in the hub. Set it to false, or deletionPolicy to 'Retain'."
@@ -65,7 +65,7 @@ class Deletion:
         hub = await self._hubs.for_release(device)
         await self._forget_on_device(device)
         done = await self._identity.release(device, hub, secret)
-        await self._objects.event(device, warning=False, reason="IdentityReleased", message=done)
+        await self._cluster.event(device, warning=False, reason="IdentityReleased", message=done)
 
     async def _forget_on_device(self, device: EdgeDevice) -> None:
         """Take our connection string out of the daemon's file: best effort, bounded in time.
@@ -76,7 +76,7 @@ class Deletion:
         if device.status.device.applied_generation is None:
             return
         try:
-            connection = await self._objects.hub_connection(device.hub_name)
+            connection = await self._cluster.hub_connection(device.hub_name)
             credentials = await self._reach.login(device, connection)
             async with self._connect(credentials) as session:
                 await _retire(session, device)
@@ -92,7 +92,7 @@ class Deletion:
 
     async def _left(self, device: EdgeDevice, why: str) -> None:
         text = f"The device {device.ssh.host} still has its configuration: {why}. Its identity is deleted all the same."
-        await self._objects.event(device, warning=True, reason="DeviceCleanupSkipped", message=text)
+        await self._cluster.event(device, warning=True, reason="DeviceCleanupSkipped", message=text)
 
     async def _blocked(self, device: EdgeDevice, error: ReconcileError) -> None:
         """Say what blocks the deletion; a status that cannot be written is no reason to stop trying."""
@@ -105,9 +105,9 @@ class Deletion:
             return
         before: Condition | None = device.status.condition("Deleting")
         if before is None or before.reason != error.reason:
-            await self._objects.event(device, warning=True, reason="DeletionBlocked", message=error.message)
+            await self._cluster.event(device, warning=True, reason="DeletionBlocked", message=error.message)
         try:
-            await self._objects.put_status(device, status)
+            await self._cluster.put_status(device, status)
         except ApiError as exc:
             if exc.status != 404:
                 raise

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from edgeherd import conditions
 from edgeherd.cluster.errors import ApiError
-from edgeherd.cluster.objects import Objects
+from edgeherd.cluster.port import Cluster
 from edgeherd.config import Dialect
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import Hub
@@ -52,22 +52,22 @@ class DeviceReconciler:
     def __init__(
         self,
         *,
-        objects: Objects,
+        cluster: Cluster,
         hubs: HubClients,
         connect: Connect,
         host_key: HostKey,
         index: DeviceIndex,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._objects = objects
+        self._cluster = cluster
         self._hubs = hubs
         self._index = index
         self._clock = clock
-        self._identity = IdentityStep(objects)
+        self._identity = IdentityStep(cluster)
         self._configuration = ConfigurationStep()
-        reach = SshLogins(objects, host_key)
-        self._visit = ConnectionStep(objects=objects, reach=reach, connect=connect, configuration=self._configuration)
-        self._farewell = Deletion(objects=objects, hubs=hubs, connect=connect, reach=reach, identity=self._identity)
+        reach = SshLogins(cluster, host_key)
+        self._visit = ConnectionStep(cluster=cluster, reach=reach, connect=connect, configuration=self._configuration)
+        self._farewell = Deletion(cluster=cluster, hubs=hubs, connect=connect, reach=reach, identity=self._identity)
         self._trouble_since: dict[Key, float] = {}
 
     async def run(self, key: Key) -> float | None:
@@ -79,7 +79,7 @@ class DeviceReconciler:
         Raises:
             ApiError: the API server refused; a ConflictError among them only asks to look again.
         """
-        device = await self._objects.edge_device(key.namespace, key.name)
+        device = await self._cluster.edge_device(key.namespace, key.name)
         if device is None:
             self.forget(key)
             return None
@@ -89,7 +89,7 @@ class DeviceReconciler:
             await self._pause(device)
             return None
         if FINALIZER not in device.finalizers:
-            device = await self._objects.add_finalizer(device)
+            device = await self._cluster.add_finalizer(device)
         if not device.status.conditions:
             device = await self._init_status(device)
         found = Context(
@@ -111,7 +111,7 @@ class DeviceReconciler:
             raise
         finally:
             for reason, message in found.events:
-                await self._objects.event(device, warning=False, reason=reason, message=message)
+                await self._cluster.event(device, warning=False, reason=reason, message=message)
         return await self._update_status(device, found, ended_by)
 
     async def _record_bug(self, device: EdgeDevice, found: Context) -> None:
@@ -131,13 +131,13 @@ class DeviceReconciler:
         said = conditions.paused(device.status.conditions, device.generation, at=conditions.now())
         status = dataclasses.replace(device.status, conditions=said)
         if status != device.status:
-            await self._objects.put_status(device, status)
+            await self._cluster.put_status(device, status)
 
     async def _init_status(self, device: EdgeDevice) -> EdgeDevice:
         """The first status of a new object: every condition is there, as Unknown, before anything is done."""
         begun = conditions.begun(device.generation, at=conditions.now())
         status = dataclasses.replace(device.status, conditions=begun)
-        await self._objects.put_status(device, status)
+        await self._cluster.put_status(device, status)
         return dataclasses.replace(device, status=status)
 
     async def _links(self, device: EdgeDevice, found: Context) -> None:
@@ -165,7 +165,7 @@ class DeviceReconciler:
 
     async def _claim(self, device: EdgeDevice, found: Context) -> tuple[HubConnection, Hub, Claim]:
         first = self._index.older_claimant(device)
-        if first is not None and await self._objects.edge_device(first.namespace, first.name) is None:
+        if first is not None and await self._cluster.edge_device(first.namespace, first.name) is None:
             self._index.delete(first)  # its deletion fell into a gap of the watch
             first = self._index.older_claimant(device)
         if first is not None:
@@ -222,7 +222,7 @@ class DeviceReconciler:
             last_handled_reconcile_at=device.requested_at,
         )
         if status != device.status:
-            await self._objects.put_status(device, status)
+            await self._cluster.put_status(device, status)
             await self._emit_events(device, status, ended_by)
         return _soon(ended_by) if ended_by else device.interval_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - spreads load
 
@@ -241,10 +241,10 @@ class DeviceReconciler:
             return
         was_ready = before is not None and before.status == "True"
         if after.status == "True" and not was_ready:
-            await self._objects.event(device, warning=False, reason="Ready", message=after.message)
+            await self._cluster.event(device, warning=False, reason="Ready", message=after.message)
         worth_saying = was_ready or isinstance(ended_by, Stalled)
         if worth_saying and ended_by is not None and (before is None or before.reason != after.reason):
-            await self._objects.event(device, warning=True, reason=after.reason, message=after.message)
+            await self._cluster.event(device, warning=True, reason=after.reason, message=after.message)
 
 
 async def _require_connection(device: EdgeDevice, hub: Hub, applied: ConfigurationResult) -> None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from edgeherd.cluster.objects import Objects
+from edgeherd.cluster.port import Cluster
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.hub import credential
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
@@ -38,8 +38,8 @@ class _Open:
 class HubClients:
     """Opens hubs on demand; a rotated Secret or an edited HubConnection is picked up at the next use."""
 
-    def __init__(self, objects: Objects, *, namespace: str, factory: ClientFactory) -> None:
-        self._objects = objects
+    def __init__(self, cluster: Cluster, *, namespace: str, factory: ClientFactory) -> None:
+        self._cluster = cluster
         self._namespace = namespace
         self._factory = factory
         self._open: dict[str, _Open] = {}
@@ -70,7 +70,7 @@ class HubClients:
         Raises:
             Waiting: there is none.
         """
-        connection = await self._objects.hub_connection(name)
+        connection = await self._cluster.hub_connection(name)
         if connection is None:
             message = f"There is no HubConnection '{name}'. Ask the platform's administrator, or fix spec.hubRef."
             raise Waiting("HubNotFound", message, retry_after=60, observed=False)
@@ -84,7 +84,7 @@ class HubClients:
 
     async def _admit(self, device: EdgeDevice, connection: HubConnection) -> None:
         selector = connection.namespace_selector
-        if selector is not None and not matches(selector, await self._objects.namespace_labels(device.namespace)):
+        if selector is not None and not matches(selector, await self._cluster.namespace_labels(device.namespace)):
             message = f"HubConnection '{connection.name}' does not allow namespace '{device.namespace}' (spec.allowedNamespaces)."
             raise Stalled("HubNotAllowed", message)
         pattern = connection.device_id_pattern
@@ -118,7 +118,7 @@ class HubClients:
         where = (
             f"Secret '{connection.secret_name}' in namespace '{self._namespace}' (HubConnection '{connection.name}')"
         )
-        secret = await self._objects.secret(self._namespace, connection.secret_name)
+        secret = await self._cluster.secret(self._namespace, connection.secret_name)
         if secret is None:
             raise Waiting("HubSecretNotFound", f"There is no {where}. Create it.", retry_after=30, observed=False)
         raw = secret.data.get(connection.secret_key)

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from edgeherd.cluster.errors import ConflictError
-from edgeherd.cluster.objects import Objects
+from edgeherd.cluster.port import Cluster
 from edgeherd.device.port import (
     AddressNotAllowedError,
     CredentialError,
@@ -31,8 +31,8 @@ HostKey = Callable[[Login], Awaitable[str]]
 class SshLogins:
     """Finds the credentials of devices, and remembers host keys of first use."""
 
-    def __init__(self, objects: Objects, host_key: HostKey) -> None:
-        self._objects = objects
+    def __init__(self, cluster: Cluster, host_key: HostKey) -> None:
+        self._cluster = cluster
         self._host_key = host_key
 
     async def login(self, device: EdgeDevice, connection: HubConnection | None) -> Login:
@@ -55,7 +55,7 @@ class SshLogins:
         self, device: EdgeDevice, target: SshTarget, field: str, limits: Limits, jump: Login | None
     ) -> Login:
         where = f"Secret '{target.secret_name}' ({field}.credentialsSecretRef)"
-        secret = await self._objects.secret(device.namespace, target.secret_name)
+        secret = await self._cluster.secret(device.namespace, target.secret_name)
         if secret is None:
             message = (
                 f"There is no {where}. Create it with 'kubectl create secret generic --type=kubernetes.io/ssh-auth'."
@@ -90,7 +90,7 @@ class SshLogins:
 
     async def _remembered(self, device: EdgeDevice, login: Login) -> Login:
         """The host key of the first use is asked for and stored before anything is sent; from then on it is pinned."""
-        secret = await self._objects.secret(device.namespace, device.known_hosts_name)
+        secret = await self._cluster.secret(device.namespace, device.known_hosts_name)
         if secret is not None and (secret.type != KNOWN_HOSTS_TYPE or device.uid not in secret.owner_uids):
             message = (
                 f"Secret '{device.known_hosts_name}' exists and is not this EdgeDevice's, so no host key can be "
@@ -104,12 +104,12 @@ class SshLogins:
             keys = (await self._host_key(login),)
             text = "".join(f"{line}\n" for line in [*lines, f"{marker}{keys[0]}"])
             try:
-                await self._objects.put_known_hosts(device, text, create=secret is None)
+                await self._cluster.put_known_hosts(device, text, create=secret is None)
             except ConflictError as exc:
                 message = f"Secret '{device.known_hosts_name}' changed meanwhile. It is looked at again."
                 raise Waiting("SecretChanging", message, retry_after=1) from exc
             message = f"{login.host} showed the host key {keys[0].split()[0]}; it is trusted from now on and no other."
-            await self._objects.event(device, warning=False, reason="HostKeyRemembered", message=message)
+            await self._cluster.event(device, warning=False, reason="HostKeyRemembered", message=message)
         return _pinned(login, keys)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 from collections.abc import Iterator
 
-from edgeherd.cluster.objects import Objects
+from edgeherd.cluster.port import Cluster
 from edgeherd.device.port import DeviceError, Session
 from edgeherd.errors import ReconcileError, Waiting
 from edgeherd.model import EdgeDevice, HubConnection, Secret
@@ -20,9 +20,9 @@ class ConnectionStep:
     """Visits devices."""
 
     def __init__(
-        self, *, objects: Objects, reach: SshLogins, connect: Connect, configuration: ConfigurationStep
+        self, *, cluster: Cluster, reach: SshLogins, connect: Connect, configuration: ConfigurationStep
     ) -> None:
-        self._objects = objects
+        self._cluster = cluster
         self._reach = reach
         self._connect = connect
         self._configuration = configuration
@@ -100,7 +100,7 @@ class ConnectionStep:
         """The Secret that a field names; None where it names none."""
         if name is None:
             return None
-        secret = await self._objects.secret(device.namespace, name)
+        secret = await self._cluster.secret(device.namespace, name)
         if secret is None:
             raise Waiting("RuntimeSecretNotFound", f"There is no Secret '{name}' ({field}). Create it.", retry_after=30)
         return secret

@@ -9,7 +9,7 @@ operator may write.
 import dataclasses
 
 from edgeherd.cluster.errors import ConflictError
-from edgeherd.cluster.objects import Objects
+from edgeherd.cluster.port import Cluster
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.hub.port import (
     AlreadyExistsError,
@@ -105,8 +105,8 @@ class _Observation:
 class IdentityStep:
     """Makes the identity exist and be ours, and keeps the Secret equal to it."""
 
-    def __init__(self, objects: Objects) -> None:
-        self._objects = objects
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
 
     async def claim(self, device: EdgeDevice, connection: HubConnection, hub: Hub) -> Claim:
         """The identity: observed, created, adopted or put right.
@@ -130,7 +130,7 @@ class IdentityStep:
         return dataclasses.replace(claim, certificate=certificate)
 
     async def _own_secret(self, device: EdgeDevice) -> Secret | None:
-        secret = await self._objects.secret(device.namespace, device.secret_name)
+        secret = await self._cluster.secret(device.namespace, device.secret_name)
         if secret is None:
             return None
         if secret.type != SECRET_TYPE or (secret.owner_uids and device.uid not in secret.owner_uids):
@@ -149,7 +149,7 @@ class IdentityStep:
         if x509.secret_name is None:
             return Thumbprints(primary=x509.primary_thumbprint or "", secondary=x509.secondary_thumbprint), None
         where = f"Secret '{x509.secret_name}' (spec.identity.x509.certificateSecretRef)"
-        secret = await self._objects.secret(device.namespace, x509.secret_name)
+        secret = await self._cluster.secret(device.namespace, x509.secret_name)
         if secret is None:
             raise Waiting("CertificateSecretNotFound", f"There is no {where}. Create it.", retry_after=30)
         certificate, key = secret.data.get("tls.crt", b""), secret.data.get("tls.key", b"")
@@ -200,7 +200,7 @@ class IdentityStep:
         recreated = bool(device.status.identity.generation_id)
         if observation.thumbprints is not None:
             log = IdentityStatus(hub_host_name=connection.host_name, device_id=device.device_id, origin=Origin.CREATED)
-            await self._objects.put_status(device, dataclasses.replace(device.status, identity=log))
+            await self._cluster.put_status(device, dataclasses.replace(device.status, identity=log))
         elif credentials is None:
             credentials = keyring.new_keys()
             await self._write(device, connection, credentials, Origin.CREATED, secret=secret, etag="")
@@ -240,7 +240,7 @@ class IdentityStep:
             text = f"got a new {renewed.lower()} key" if renewed else "was put right in the hub"
             events = (*events, (reason, f"The identity '{device.device_id}' {text}."))
         if device.renew_key:
-            await self._objects.forget_renewal(device)
+            await self._cluster.forget_renewal(device)
         return Claim(identity=identity, origin=origin, credentials=credentials, events=events)
 
     async def store(self, device: EdgeDevice, connection: HubConnection, claim: Claim) -> str:
@@ -279,7 +279,7 @@ class IdentityStep:
         data = keyring.secret_data(connection.host_name, device.device_id, credentials, key_in_use=device.key_in_use)
         written_for = keyring.mark(etag, {name: value.encode() for name, value in data.items()})
         try:
-            await self._objects.put_connection_secret(
+            await self._cluster.put_connection_secret(
                 device,
                 data,
                 annotations={ORIGIN: origin.value, WRITTEN_FOR: written_for},

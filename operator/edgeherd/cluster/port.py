@@ -1,0 +1,63 @@
+"""What the operator asks of the cluster. The refusals are in `cluster.errors`; no policy here."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from edgeherd.model import Condition, EdgeDevice, HubConnection, Secret, Status
+
+
+class Cluster(Protocol):
+    """The cluster in its own words: EdgeDevices, HubConnections, Secrets, Events. Every method may raise any `ApiError`."""
+
+    async def edge_device(self, namespace: str, name: str) -> EdgeDevice | None:
+        """The EdgeDevice as it is now; None when there is none."""
+
+    async def edge_devices(self) -> list[EdgeDevice]:
+        """All EdgeDevices of all namespaces."""
+
+    async def hub_connection(self, name: str) -> HubConnection | None:
+        """The HubConnection as it is now; None when there is none."""
+
+    async def namespace_labels(self, name: str) -> Mapping[str, str]:
+        """The labels of a namespace; none when it is gone."""
+
+    async def secret(self, namespace: str, name: str) -> Secret | None:
+        """The Secret as it is now; None when there is none."""
+
+    async def put_connection_secret(
+        self,
+        device: EdgeDevice,
+        data: Mapping[str, str],
+        *,
+        annotations: Mapping[str, str],
+        create: bool,
+        obsolete: tuple[str, ...] = (),
+    ) -> Secret:
+        """Write the device's connection Secret, owned by the EdgeDevice; `obsolete` are keys of its data that go.
+
+        With `create` an existing Secret is a ConflictError, so that nobody's Secret is taken over by a race.
+
+        Returns:
+            The Secret as it is now.
+        """
+
+    async def put_known_hosts(self, device: EdgeDevice, known_hosts: str, *, create: bool) -> None:
+        """Remember host keys in a Secret that is the EdgeDevice's; ConflictError when one is there unexpectedly."""
+
+    async def add_finalizer(self, device: EdgeDevice) -> EdgeDevice:
+        """Hold the object until the hub is cleaned up; the object as it is now."""
+
+    async def remove_finalizer(self, device: EdgeDevice) -> None:
+        """Let the object go."""
+
+    async def forget_renewal(self, device: EdgeDevice) -> None:
+        """Take away the annotation that asked for a new key: it was heard."""
+
+    async def put_status(self, device: EdgeDevice, status: Status) -> None:
+        """Write the whole computed status."""
+
+    async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
+        """Write the status of a HubConnection."""
+
+    async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
+        """Record an Event on the EdgeDevice. Events are a courtesy: a refusal is no trouble of the device."""
