@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 from memory_lab import HOST, connection, edge_device
-from session_lab import FILES as SIM_FILES
-from session_lab import FINGERPRINT, TOML_PATH, WINDOWS_PATH, MemoryDevice, Network, Vault, classic, digest
 
 from edgeherd import config
 from edgeherd.device.port import (
@@ -44,11 +42,15 @@ from edgeherd.reconcile.steps.configuration import (
 )
 from edgeherd.reconcile.steps.connection import ConnectionStep
 from edgeherd.reconcile.steps.identity import Claim
+from edgeherd_sim.devices import filesystem
+from edgeherd_sim.memory import MemoryCluster, MemoryDevice, MemoryNetwork
+from edgeherd_sim.memory.device import FINGERPRINT, classic_config, digest
 
 STRING = f"HostName={HOST};DeviceId=press-01;SharedAccessKey=c2VjcmV0"
 OTHER_STRING = f"HostName={HOST};DeviceId=press-01;SharedAccessKey=b3RoZXI="
 CLASSIC, AZIOT = config.Version.parse("1.1.15"), config.Version.parse("1.5.44")
-YAML_PATH = "/etc/iotedge/config.yaml"
+YAML_PATH, TOML_PATH = "/etc/iotedge/config.yaml", "/etc/aziot/config.toml"
+WINDOWS_PATH = "C:\\ProgramData\\iotedge\\config.yaml"
 DROP_IN = "/etc/systemd/system/iotedge.service.d/50-edgeherd-proxy.conf"
 
 
@@ -65,18 +67,17 @@ class Clock:
 
 def fresh(**more: Any) -> MemoryDevice:
     """A 1.1 device as the package leaves it."""
-    return MemoryDevice(files={YAML_PATH: (SIM_FILES / "config.yaml").read_bytes()}, **more)
+    return MemoryDevice(files={YAML_PATH: filesystem.default_config()}, **more)
 
 
 def configured(**more: Any) -> MemoryDevice:
     """A 1.1 device that has what the least spec wants."""
-    return MemoryDevice(files={YAML_PATH: classic(STRING)}, **more)
+    return MemoryDevice(files={YAML_PATH: classic_config(STRING)}, **more)
 
 
 def aziot(**more: Any) -> MemoryDevice:
     """A device of 1.5 that was never configured."""
-    template = (SIM_FILES / "config.toml.edge.template").read_bytes()
-    return MemoryDevice(version="1.5.44", path=TOML_PATH, template=template, taken=False, **more)
+    return MemoryDevice(version="1.5.44", path=TOML_PATH, template=filesystem.template(), taken=False, **more)
 
 
 def known(device: EdgeDevice, **status: Any) -> EdgeDevice:
@@ -546,7 +547,7 @@ async def test_a_file_that_is_no_yaml_is_left_alone() -> None:
 
 async def test_another_path_is_asked_for() -> None:
     """The spec says where the file is."""
-    lab = Lab(MemoryDevice(path="/srv/config.yaml", files={"/srv/config.yaml": classic(STRING)}), runtime={"configPath": "/srv/config.yaml"})  # fmt: skip
+    lab = Lab(MemoryDevice(path="/srv/config.yaml", files={"/srv/config.yaml": classic_config(STRING)}), runtime={"configPath": "/srv/config.yaml"})  # fmt: skip
     assert (await lab.apply()).facts.path == "/srv/config.yaml"
 
 
@@ -641,12 +642,12 @@ class Visiting:
         annotations = {"edgeherd.io/run-check": "now"} if asked else {}
         ssh = {"host": "h", "user": "u", "hostKeys": ["ssh-ed25519 A"], "credentialsSecretRef": {"name": "ssh"}}
         self.device = edge_device(annotations=annotations, **{"ssh": ssh, **spec})
-        self.vault = Vault()
-        self.vault.put("ssh", password="pw")
-        self.network = Network([], memory)
+        cluster = MemoryCluster()
+        cluster.put_secret("plant-a", "ssh", {"password": b"pw"})
+        self.network = MemoryNetwork(memory)
         self.visit = ConnectionStep(
-            cluster=self.vault,  # type: ignore[arg-type]
-            reach=SshLogins(self.vault, self.network.host_key),  # type: ignore[arg-type]
+            cluster=cluster,
+            reach=SshLogins(cluster, self.network.host_key),
             connect=self.network.connect,
             configuration=ConfigurationStep(),
         )
@@ -676,7 +677,7 @@ async def test_a_visit_tells_what_it_saw() -> None:
     assert visiting.found.device == DeviceStatus(
         runtime_version="1.1.15",
         dialect="ConfigYaml",
-        config_hash=f"sha256:{digest(classic(STRING))}",
+        config_hash=f"sha256:{digest(classic_config(STRING))}",
         applied_generation=1,
         host_key_fingerprint=FINGERPRINT,
     )
@@ -784,4 +785,4 @@ async def test_a_secret_of_the_runtime_that_is_not_there(field: str, runtime: di
         await visiting.pay()
     message = f"There is no Secret 'login' ({field}). Create it."
     assert parts(caught.value) == (Waiting, "RuntimeSecretNotFound", message, 30)
-    assert visiting.network.log == []
+    assert visiting.network.steps.taken == []

@@ -4,29 +4,15 @@ import dataclasses
 from typing import Any
 
 import pytest
-from memory_lab import HOST, MemoryHub, Steps, connection, edge_device
+from memory_lab import HOST, connection, edge_device
 
-from edgeherd.errors import Stalled, Waiting
+from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
-from edgeherd.model import HubConnection, Secret
+from edgeherd.model import HubConnection
 from edgeherd.reconcile.hub_clients import HubClients, HubCredentials, id_matches, matches
-from edgeherd_sim.hub.store import Store
+from edgeherd_sim.memory import MemoryCluster, MemoryHubClient
 
 KEYS = ("b25lIG9uZSBvbmUgb25l", "dHdvIHR3byB0d28gdHdv")
-
-
-def secret(text: str, *, key: str = "connectionString") -> Secret:
-    """The administrator's Secret."""
-    return Secret(
-        namespace="edgeherd-system",
-        name="hub",
-        type="Opaque",
-        data={key: text.encode()},
-        labels={},
-        annotations={},
-        owner_uids=(),
-        resource_version="1",
-    )
 
 
 def policy(key: str, host: str = HOST) -> str:
@@ -34,79 +20,56 @@ def policy(key: str, host: str = HOST) -> str:
     return f"HostName={host};SharedAccessKeyName=iothubowner;SharedAccessKey={key}"
 
 
+def cluster_of(hub: HubConnection | None, secret: str | None, *, key: str = "connectionString") -> MemoryCluster:
+    """A cluster with this HubConnection, and the administrator's Secret with this in it."""
+    cluster = MemoryCluster()
+    if hub is not None:
+        cluster.put_hub(hub)
+    if secret is not None:
+        cluster.put_secret("edgeherd-system", "hub", {key: secret.encode()})
+    return cluster
+
+
 @dataclasses.dataclass
-class Client:
-    """What the factory makes."""
+class Made:
+    """A client that the factory made, and from which credential."""
 
     login: HubCredentials
-    closed: bool = False
-
-    def on_behalf_of(self, namespace: str) -> MemoryHub:
-        """See `herd.hubs.Client`."""
-        del namespace
-        return MemoryHub(Store(), Steps())
-
-    def close(self) -> None:
-        """See `herd.hubs.Client`."""
-        self.closed = True
+    client: MemoryHubClient
 
 
-@dataclasses.dataclass
-class Cluster:
-    """One HubConnection, its Secret, and a namespace."""
-
-    hub: HubConnection | None
-    secret_: Secret | None
-    labels: dict[str, str] = dataclasses.field(default_factory=dict)
-
-    async def hub_connection(self, name: str) -> HubConnection | None:
-        """See `Cluster`."""
-        del name
-        return self.hub
-
-    async def secret(self, namespace: str, name: str) -> Secret | None:
-        """See `Cluster`."""
-        assert (namespace, name) == ("edgeherd-system", "hub")
-        return self.secret_
-
-    async def namespace_labels(self, name: str) -> dict[str, str]:
-        """See `Cluster`."""
-        assert name == "plant-a"
-        return self.labels
-
-
-def opened(cluster: Cluster) -> tuple[HubClients, list[Client]]:
+def opened(cluster: MemoryCluster) -> tuple[HubClients, list[Made]]:
     """HubClients over that cluster, and the clients that they make."""
-    made: list[Client] = []
+    made: list[Made] = []
 
-    def factory(hub: HubConnection, login: HubCredentials) -> Client:
+    def factory(hub: HubConnection, login: HubCredentials) -> MemoryHubClient:
         del hub
-        made.append(Client(login))
-        return made[-1]
+        made.append(Made(login, MemoryHubClient()))
+        return made[-1].client
 
-    return HubClients(cluster, namespace="edgeherd-system", factory=factory), made  # type: ignore[arg-type]
+    return HubClients(cluster, namespace="edgeherd-system", factory=factory), made
 
 
 async def test_a_rotated_secret_is_picked_up_at_the_next_use() -> None:
     """One client for a credential; the old one is closed."""
-    cluster = Cluster(connection(), secret(policy(KEYS[0])))
+    cluster = cluster_of(connection(), policy(KEYS[0]))
     hubs, made = opened(cluster)
     for _ in range(3):
         await hubs.for_device(edge_device())
     assert len(made) == 1
-    cluster.secret_ = secret(policy(KEYS[1]))
+    cluster.put_secret("edgeherd-system", "hub", {"connectionString": policy(KEYS[1]).encode()})
     await hubs.for_device(edge_device())
-    keys = [client.login.key for client in made if isinstance(client.login, HubCredential)]
-    assert (keys, [client.closed for client in made]) == (list(KEYS), [True, False])
+    keys = [each.login.key for each in made if isinstance(each.login, HubCredential)]
+    assert (keys, [each.client.closed for each in made]) == (list(KEYS), [True, False])
 
 
 async def test_a_workload_identity_needs_no_secret() -> None:
     """What is left out comes from the Pod's environment."""
     client_id = "00000000-0000-0000-0000-000000000001"
     hub = connection(auth={"workloadIdentity": {"clientId": client_id}})
-    hubs, made = opened(Cluster(hub, None))
+    hubs, made = opened(cluster_of(hub, None))
     await hubs.for_device(edge_device())
-    assert [client.login for client in made] == [WorkloadIdentity(host_name=HOST, client_id=client_id, tenant_id=None)]
+    assert [each.login for each in made] == [WorkloadIdentity(host_name=HOST, client_id=client_id, tenant_id=None)]
 
 
 SELECTOR = {"from": "Selector", "selector": {"matchLabels": {"plant": "a"}}}
@@ -115,13 +78,13 @@ SELECTOR = {"from": "Selector", "selector": {"matchLabels": {"plant": "a"}}}
 @pytest.mark.parametrize(
     ("cluster", "kind", "reason"),
     [
-        (Cluster(None, None), Waiting, "HubNotFound"),
-        (Cluster(connection(), None), Waiting, "HubSecretNotFound"),
-        (Cluster(connection(), secret("x", key="other")), Stalled, "HubSecretInvalid"),
-        (Cluster(connection(), secret("HostName=x")), Stalled, "HubSecretInvalid"),
-        (Cluster(connection(), secret(policy(KEYS[0], "other.azure-devices.net"))), Stalled, "HubSecretInvalid"),
-        (Cluster(connection(allowedNamespaces=SELECTOR), secret(policy(KEYS[0]))), Stalled, "HubNotAllowed"),
-        (Cluster(connection(deviceIdPattern="other-*"), secret(policy(KEYS[0]))), Stalled, "DeviceIdNotAllowed"),
+        (cluster_of(None, None), Waiting, "HubNotFound"),
+        (cluster_of(connection(), None), Waiting, "HubSecretNotFound"),
+        (cluster_of(connection(), "x", key="other"), Stalled, "HubSecretInvalid"),
+        (cluster_of(connection(), "HostName=x"), Stalled, "HubSecretInvalid"),
+        (cluster_of(connection(), policy(KEYS[0], "other.azure-devices.net")), Stalled, "HubSecretInvalid"),
+        (cluster_of(connection(allowedNamespaces=SELECTOR), policy(KEYS[0])), Stalled, "HubNotAllowed"),
+        (cluster_of(connection(deviceIdPattern="other-*"), policy(KEYS[0])), Stalled, "DeviceIdNotAllowed"),
     ],
     ids=[
         "no HubConnection",
@@ -133,12 +96,12 @@ SELECTOR = {"from": "Selector", "selector": {"matchLabels": {"plant": "a"}}}
         "another device id",
     ],
 )
-async def test_a_hub_that_cannot_be_used(cluster: Cluster, kind: type[Exception], reason: str) -> None:
+async def test_a_hub_that_cannot_be_used(cluster: MemoryCluster, kind: type[ReconcileError], reason: str) -> None:
     """It is said what is wrong, and no client is made."""
     hubs, made = opened(cluster)
     with pytest.raises(kind) as caught:
         await hubs.for_device(edge_device())
-    assert (caught.value.reason, made) == (reason, [])  # type: ignore[attr-defined]
+    assert (caught.value.reason, made) == (reason, [])
     assert KEYS[0] not in str(caught.value)
 
 

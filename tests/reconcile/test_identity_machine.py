@@ -1,32 +1,22 @@
 """Passes, outside changes, failures and crashes in any order: what must hold for an identity always does."""
 
 import asyncio
-import dataclasses
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from memory_lab import (
-    HOST,
-    ID,
-    CrashError,
-    MemoryCluster,
-    MemoryHub,
-    Steps,
-    connection,
-    edge_device,
-    identity_of,
-    with_identity,
-)
+from memory_lab import HOST, ID, connection, edge_device, with_identity
 
 from edgeherd.cluster.errors import ApiError
 from edgeherd.errors import ReconcileError, Stalled
 from edgeherd.hub.port import Identity, RefusedError, ThrottledError, UnavailableError
-from edgeherd.model import Keys, Status
+from edgeherd.model import EdgeDevice, Keys, Status
 from edgeherd.reconcile import credentials
 from edgeherd.reconcile.steps.identity import IdentityStep
 from edgeherd_sim.hub.store import Store
+from edgeherd_sim.memory import CrashError, MemoryCluster, MemoryHub, Steps
+from edgeherd_sim.memory.hub import identity_of
 
 FAILURES = {
     "crash": CrashError,
@@ -34,7 +24,8 @@ FAILURES = {
     "throttled": lambda: ThrottledError("ThrottlingException", ""),
     "refused": lambda: RefusedError("IotHubUnauthorizedAccess", ""),
 }
-SECRET = f"{ID}-connection"
+DEVICE = ("plant-a", ID)
+SECRET = ("plant-a", f"{ID}-connection")
 
 
 class IdentityMachine(RuleBasedStateMachine):
@@ -44,6 +35,7 @@ class IdentityMachine(RuleBasedStateMachine):
         super().__init__()
         self.steps = Steps()
         self.cluster = MemoryCluster(self.steps)
+        self.cluster.put_device(edge_device())
         self.store = Store()
         self.hub = MemoryHub(self.store, self.steps)
         self.enabled = True
@@ -60,7 +52,7 @@ class IdentityMachine(RuleBasedStateMachine):
     def a_pass(self, at: int | None, after: bool, failure: str) -> None:
         """One pass of the first two links, in which one step may go wrong."""
         error = FAILURES[failure]() if at is not None else None
-        self.steps.at, self.steps.after, self.steps.error, self.steps.taken = at, after, error, []
+        self.steps.begin(at, error, after=after)
         before = self._identity()
         try:
             asyncio.run(self._pass())
@@ -71,11 +63,11 @@ class IdentityMachine(RuleBasedStateMachine):
         self._learn(before)
 
     async def _pass(self) -> None:
-        link, hub_connection = IdentityStep(self.cluster), connection()  # type: ignore[arg-type]
+        link, hub_connection = IdentityStep(self.cluster), connection()
         device = self._device()
         claim = await link.claim(device, hub_connection, self.hub)
         await link.store(device, hub_connection, claim)
-        await self.cluster.put_status(device, with_identity(self.cluster.status, claim.identity, claim.origin))
+        await self.cluster.put_status(device, with_identity(device.status, claim.identity, claim.origin))
 
     def _learn(self, before: Identity | None) -> None:
         now = self._identity()
@@ -92,8 +84,7 @@ class IdentityMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.deleted)
     def a_deletion(self, at: int | None, after: bool, failure: str) -> None:
         """The EdgeDevice goes; its identity too, if it is ours."""
-        self.steps.at, self.steps.after, self.steps.taken = at, after, []
-        self.steps.error = FAILURES[failure]() if at is not None else None
+        self.steps.begin(at, FAILURES[failure]() if at is not None else None, after=after)
         before = self._identity()
         try:
             asyncio.run(self._release())
@@ -108,7 +99,7 @@ class IdentityMachine(RuleBasedStateMachine):
             assert self._identity() is None
 
     async def _release(self) -> None:
-        link, device = IdentityStep(self.cluster), self._device()  # type: ignore[arg-type]
+        link, device = IdentityStep(self.cluster), self._device()
         await link.release(device, self.hub, await link.stored(device))
 
     # ---- what others do
@@ -154,6 +145,7 @@ class IdentityMachine(RuleBasedStateMachine):
     def the_user_switches_the_status(self) -> None:
         """In the manifest."""
         self.enabled = not self.enabled
+        self.cluster.edit_device(*DEVICE, enabled=self.enabled)
 
     @rule(twins=st.booleans())
     def the_credential_may_read_twins_or_not(self, twins: bool) -> None:
@@ -167,7 +159,9 @@ class IdentityMachine(RuleBasedStateMachine):
         secret = self.cluster.secrets[SECRET]
         if self._ours_for_certain():
             data = {key: value for key, value in secret.data.items() if key != "connectionString"}
-            self.cluster.secrets[SECRET] = dataclasses.replace(secret, data=data)
+            self.cluster.put_secret(
+                *SECRET, data, type_=secret.type, owner_uids=secret.owner_uids, annotations=secret.annotations
+            )
 
     # ---- what must hold
 
@@ -186,7 +180,7 @@ class IdentityMachine(RuleBasedStateMachine):
         assert found.keys is not None
         data = credentials.secret_data(HOST, ID, found.keys, key_in_use="Primary")
         assert self.cluster.secrets[SECRET].data == {key: value.encode() for key, value in data.items()}
-        assert set(self.steps.taken) <= {"twin_etag", "status"} | (set() if self.hub.twins else {"get"})
+        assert set(self.steps.taken) <= {"get twin", "status"} | (set() if self.hub.twins else {"get identity"})
 
     @invariant()
     def keys_are_in_the_cluster_before_they_are_in_the_hub(self) -> None:
@@ -195,11 +189,10 @@ class IdentityMachine(RuleBasedStateMachine):
         if found is None or self.foreign or self.deleted:
             return
         stored = credentials.keys_of(self.cluster.secrets.get(SECRET))
-        assert found.keys == stored or self.cluster.status.identity.generation_id == found.generation_id
+        assert found.keys == stored or self._device().status.identity.generation_id == found.generation_id
 
-    def _device(self) -> object:
-        identity = {"status": "Enabled" if self.enabled else "Disabled"}
-        return edge_device(status=self.cluster.status, identity=identity)
+    def _device(self) -> EdgeDevice:
+        return self.cluster.devices[DEVICE]
 
     def _identity(self) -> Identity | None:
         return identity_of(self.store, ID)
@@ -207,7 +200,7 @@ class IdentityMachine(RuleBasedStateMachine):
     def _ours_for_certain(self) -> bool:
         """Whether the status knows the identity that is there: what somebody outside changes then is followed."""
         found = self._identity()
-        return found is not None and found.generation_id == self.cluster.status.identity.generation_id
+        return found is not None and found.generation_id == self._device().status.identity.generation_id
 
 
 TestIdentity = IdentityMachine.TestCase
@@ -221,4 +214,4 @@ def test_a_conflict_stalls() -> None:
     with pytest.raises(Stalled) as caught:
         asyncio.run(machine._pass())  # noqa: SLF001 - the machine is this module's own
     assert caught.value.reason == "IdentityConflict"
-    assert machine.cluster.status == Status()
+    assert machine.cluster.devices[DEVICE].status == Status()

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from memory_lab import connection, edge_device
-from session_lab import Network, Vault
 
+from edgeherd.cluster.errors import ConflictError
 from edgeherd.device.port import (
     AddressNotAllowedError,
     CredentialError,
@@ -22,8 +22,9 @@ from edgeherd.device.port import (
     UnreachableError,
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.model import KNOWN_HOSTS_TYPE
+from edgeherd.model import KNOWN_HOSTS_TYPE, Secret
 from edgeherd.reconcile.ssh_logins import SshLogins, from_device_error
+from edgeherd_sim.memory import Event, MemoryCluster, MemoryNetwork, Steps
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
 KNOWN = "press-01-known-hosts"
@@ -38,30 +39,41 @@ LOGIN = Login(host="h", port=22, user="u", private_key=b"PRIVATE", host_keys=(KE
 class Lab:
     """One cluster, one network, one SshLogins; what happens to them is in one list."""
 
-    log: list[str]
-    vault: Vault
-    network: Network
+    steps: Steps
+    cluster: MemoryCluster
+    network: MemoryNetwork
     reach: SshLogins
 
     async def login(self, **ssh: Any) -> Login:
         """As the link asks for it."""
         return await self.reach.login(edge_device(ssh=ssh), connection())
 
+    @property
+    def log(self) -> list[str]:
+        """What happened."""
+        return self.steps.taken
+
+    @property
+    def remembered(self) -> Secret | None:
+        """The Secret with the host keys."""
+        return self.cluster.secrets.get(("plant-a", KNOWN))
+
+    def secret(self, name: str, **more: Any) -> None:
+        """Somebody creates a Secret; `data` is text here."""
+        data = {key: value.encode() for key, value in more.pop("data").items()}
+        self.cluster.put_secret("plant-a", name, data, **more)
+
 
 @pytest.fixture
 def lab() -> Lab:
     """With a Secret for the device and one for the jump host."""
-    log: list[str] = []
-    vault, network = Vault(log), Network(log)
-    vault.secrets |= _secret(vault, "ssh", {"ssh-privatekey": "PRIVATE"})
-    vault.secrets |= _secret(vault, "jump", {"password": "pw"})
+    steps = Steps()
+    cluster, network = MemoryCluster(steps), MemoryNetwork(steps=steps)
     network.keys = {"h": KEY, "j": OTHER_KEY}
-    return Lab(log, vault, network, SshLogins(vault, network.host_key))  # type: ignore[arg-type]
-
-
-def _secret(vault: Vault, name: str, data: dict[str, str | bytes]) -> dict[str, Any]:
-    vault.put(name, **data)
-    return vault.secrets
+    lab = Lab(steps, cluster, network, SshLogins(cluster, network.host_key))
+    lab.secret("ssh", data={"ssh-privatekey": "PRIVATE"})
+    lab.secret("jump", data={"password": "pw"})
+    return lab
 
 
 @pytest.mark.parametrize(
@@ -90,7 +102,7 @@ def _secret(vault: Vault, name: str, data: dict[str, str | bytes]) -> dict[str, 
 )
 async def test_credentials_come_from_the_secret(lab: Lab, data: dict[str, str], expected: Login) -> None:
     """Nothing of them shows in a repr."""
-    lab.vault.put("ssh", **data)
+    lab.secret("ssh", data=data)
     found = await lab.login(**PINNED)
     assert found == expected
     assert not any(value in repr(found) for value in ("PRIVATE", "'pp'", "'pw'"))
@@ -166,9 +178,9 @@ async def test_what_is_missing(
     lab: Lab, ssh: dict[str, Any], name: str, data: dict[str, str] | None, expected: ReconcileError
 ) -> None:
     """It is said where to put it, and nobody is asked for anything."""
-    lab.vault.secrets.pop(name)
+    lab.cluster.delete_secret("plant-a", name)
     if data is not None:
-        lab.vault.put(name, **data)
+        lab.secret(name, data=data)
     with pytest.raises(type(expected)) as caught:
         await lab.login(**ssh)
     assert vars(caught.value) == vars(expected)
@@ -185,19 +197,20 @@ async def test_a_key_of_first_use_is_remembered_before_anything_is_sent(lab: Lab
         pass
     assert lab.log == ["ask h", f"create {KNOWN}", "event HostKeyRemembered", "connect h"]
     assert found == LOGIN
-    secret = lab.vault.secrets[KNOWN]
+    secret = lab.remembered
+    assert secret is not None
     assert (secret.type, secret.owner_uids, secret.data) == (
         KNOWN_HOSTS_TYPE,
         ("u1",),
         {"known_hosts": f"[h]:22 {KEY}\n".encode()},
     )
     message = "h showed the host key ssh-ed25519; it is trusted from now on and no other."
-    assert lab.vault.events == [(False, "HostKeyRemembered", message)]
+    assert lab.cluster.events == [Event(device="press-01", warning=False, reason="HostKeyRemembered", message=message)]
 
 
 async def test_the_remembered_key_is_pinned(lab: Lab) -> None:
     """Nobody is asked again, whatever the host would show; the Secret's own known_hosts does not count."""
-    lab.vault.put("ssh", password="pw", known_hosts="h ssh-ed25519 X")
+    lab.secret("ssh", data={"password": "pw", "known_hosts": "h ssh-ed25519 X"})
     first = await lab.login(**TRUSTING)
     lab.network.keys["h"] = OTHER_KEY
     lab.log.clear()
@@ -209,7 +222,7 @@ async def test_deleting_the_secret_trusts_anew(lab: Lab) -> None:
     """That is how a re-imaged device is let in."""
     await lab.login(**TRUSTING)
     lab.network.keys["h"] = OTHER_KEY
-    del lab.vault.secrets[KNOWN]
+    lab.cluster.delete_secret("plant-a", KNOWN)
     assert (await lab.login(**TRUSTING)).host_keys == (OTHER_KEY,)
 
 
@@ -220,7 +233,8 @@ async def test_another_address_is_another_first_use(lab: Lab) -> None:
     await lab.login(**{**TRUSTING, "port": 2222})
     found = await lab.login(**{**TRUSTING, "host": "fd00::1"})
     assert found.host_keys == (OTHER_KEY,)
-    text = lab.vault.secrets[KNOWN].data["known_hosts"].decode()
+    assert lab.remembered is not None
+    text = lab.remembered.data["known_hosts"].decode()
     assert text == f"[h]:22 {KEY}\n[h]:2222 {KEY}\n[fd00::1]:22 {OTHER_KEY}\n"
 
 
@@ -237,7 +251,8 @@ async def test_both_hops_on_first_use(lab: Lab) -> None:
     ]
     assert found.jump is not None
     assert (found.host_keys, found.jump.host_keys) == ((KEY,), (OTHER_KEY,))
-    assert lab.vault.secrets[KNOWN].data["known_hosts"].decode() == f"[j]:2222 {OTHER_KEY}\n[h]:22 {KEY}\n"
+    assert lab.remembered is not None
+    assert lab.remembered.data["known_hosts"].decode() == f"[j]:2222 {OTHER_KEY}\n[h]:22 {KEY}\n"
 
 
 async def test_a_host_that_shows_no_key_is_not_remembered(lab: Lab) -> None:
@@ -245,12 +260,12 @@ async def test_a_host_that_shows_no_key_is_not_remembered(lab: Lab) -> None:
     lab.network.error = UnreachableError("refused")
     with pytest.raises(UnreachableError):
         await lab.login(**TRUSTING)
-    assert (lab.log, KNOWN in lab.vault.secrets) == (["ask h"], False)
+    assert (lab.log, lab.remembered) == (["ask h"], None)
 
 
 async def test_a_secret_that_changes_meanwhile(lab: Lab) -> None:
     """Nobody is trusted; it is looked at again."""
-    lab.vault.conflict = True
+    lab.steps.begin(2, ConflictError(409, "it is there"))
     with pytest.raises(Waiting) as caught:
         await lab.login(**TRUSTING)
     message = f"Secret '{KNOWN}' changed meanwhile. It is looked at again."
@@ -259,11 +274,11 @@ async def test_a_secret_that_changes_meanwhile(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize(
-    ("type_", "owner"), [("Opaque", "u1"), (KNOWN_HOSTS_TYPE, ""), (KNOWN_HOSTS_TYPE, "u2"), ("Opaque", "")]
+    ("type_", "owners"), [("Opaque", ("u1",)), (KNOWN_HOSTS_TYPE, ()), (KNOWN_HOSTS_TYPE, ("u2",)), ("Opaque", ())]
 )
-async def test_somebody_elses_secret_is_no_memory(lab: Lab, type_: str, owner: str) -> None:
+async def test_somebody_elses_secret_is_no_memory(lab: Lab, type_: str, owners: tuple[str, ...]) -> None:
     """Whoever may create Secrets could plant a key in it."""
-    lab.vault.put(KNOWN, type_=type_, owner=owner, known_hosts=f"[h]:22 {OTHER_KEY}\n")
+    lab.secret(KNOWN, type_=type_, owner_uids=owners, data={"known_hosts": f"[h]:22 {OTHER_KEY}\n"})
     with pytest.raises(Stalled) as caught:
         await lab.login(**TRUSTING)
     message = (
