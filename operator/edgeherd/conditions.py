@@ -1,30 +1,14 @@
 """Status, computed once at the end of a pass by pure functions (kstatus, api-conventions; Flux's rules for conditions).
 
-Links report their own condition; nobody but `summarise` says `Ready`, `Reconciling` or `Stalled`.
+Each step has a condition of its own; nobody but `summarise` says `Ready`, `Reconciling` or `Stalled`. `steps` are the
+types of the steps' conditions, in the order of the steps.
 """
 
 import dataclasses
-import datetime as dt
 from collections.abc import Mapping
 
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import Condition
-
-STEPS = ("IdentityReady", "SecretReady", "Reachable", "ConfigApplied", "DaemonHealthy")
-"""The links of the chain in their order; each link owns one condition."""
-
-
-def now() -> str:
-    """The present time as metav1.Time writes it: UTC, whole seconds."""
-    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def seconds_since(then: str, at: str) -> float:
-    """Seconds from one metav1.Time to another; 0 where either cannot be read."""
-    try:
-        return max(0.0, (dt.datetime.fromisoformat(at) - dt.datetime.fromisoformat(then)).total_seconds())
-    except (ValueError, TypeError):
-        return 0.0
 
 
 def summarise(
@@ -34,20 +18,20 @@ def summarise(
     generation: int,
     ended_by: ReconcileError | None,
     at: str,
-    links: tuple[str, ...] = STEPS,
+    steps: tuple[str, ...],
 ) -> tuple[Condition, ...]:
     """All conditions of an object after a pass.
 
     Args:
-        reported: what the links said in this pass, by type. A link that was not reached is Unknown, because what it
-            said earlier need not hold any more.
+        reported: what came of the steps in this pass, by type. A step that was not reached is Unknown, because what
+            was said of it earlier need not hold any more.
         old: the conditions that are stored now; they give the transition times.
         generation: the generation that the pass computed everything from.
-        ended_by: what ended the pass early; None when every link was passed.
+        ended_by: what ended the pass early; None when every step was done.
         at: the present time.
-        links: the types of the chain's links.
+        steps: the types of the steps' conditions.
     """
-    said = [reported.get(type_) or _pending(type_) for type_ in links]
+    said = [reported.get(type_) or pending(type_) for type_ in steps]
     everything = [_summary(ended_by), *_abnormal(ended_by), *said, _PAUSED[False]]
     return _stamped(everything, old, generation, at)
 
@@ -62,19 +46,19 @@ def of_hub(
     return _stamped([ready, *_abnormal(ended_by)], old, generation, at)
 
 
-def begun(generation: int, *, at: str) -> tuple[Condition, ...]:
+def begun(generation: int, *, at: str, steps: tuple[str, ...]) -> tuple[Condition, ...]:
     """The conditions of an object at the first visit: all there, none known (api-conventions, Typical status properties)."""
     message = "The first pass has begun."
     summary = Condition(type="Ready", status="Unknown", reason="Progressing", message=message)
     progress = Condition(type="Reconciling", status="True", reason="Progressing", message=message)
-    everything = [summary, progress, *(_pending(type_) for type_ in STEPS), _PAUSED[False]]
+    everything = [summary, progress, *(pending(type_) for type_ in steps), _PAUSED[False]]
     return _stamped(everything, (), generation, at)
 
 
-def paused(old: tuple[Condition, ...], generation: int, *, at: str) -> tuple[Condition, ...]:
+def paused(old: tuple[Condition, ...], generation: int, *, at: str, steps: tuple[str, ...]) -> tuple[Condition, ...]:
     """The conditions of a suspended object: as they were, but for `Paused`."""
     kept = tuple(c for c in old if c.type != "Paused") or _stamped(
-        [_PAUSED_SUMMARY, *(_pending(type_) for type_ in STEPS)], (), generation, at
+        [_PAUSED_SUMMARY, *(pending(type_) for type_ in steps)], (), generation, at
     )
     return (*kept, *_stamped([_PAUSED[True]], old, generation, at))
 
@@ -98,12 +82,13 @@ _PAUSED = {
 _PAUSED_SUMMARY = Condition(type="Ready", status="Unknown", reason="Suspended", message=_PAUSED[True].message)
 
 
-def _pending(type_: str) -> Condition:
-    return Condition(type=type_, status="Unknown", reason="Pending", message="Waits for the links before it.")
+def pending(type_: str, of: str = "the steps before it") -> Condition:
+    """The condition of a step that nothing can be said of yet, because it waits for something else."""
+    return Condition(type=type_, status="Unknown", reason="Pending", message=f"Waits for {of}.")
 
 
 def _summary(ended_by: ReconcileError | None) -> Condition:
-    """`Ready`: True only when every link was passed; otherwise with the reason that a user shall see first."""
+    """`Ready`: True only when every step was done; otherwise with the reason that a user shall see first."""
     if ended_by is None:
         return Condition(type="Ready", status="True", reason="Ready", message="Everything is as the spec says.")
     return Condition(type="Ready", status="False", reason=ended_by.reason, message=ended_by.message)

@@ -28,6 +28,14 @@ class Key(NamedTuple):
     name: str
 
 
+class Priority(enum.IntEnum):
+    """What goes first in the work queue: deletions, then what a user changed, then looking for drift."""
+
+    DELETE = 0
+    CHANGE = 1
+    DRIFT = 2
+
+
 class Origin(enum.StrEnum):
     """Where an identity came from: it decides what deletion does by default."""
 

@@ -5,10 +5,12 @@ import concurrent.futures
 import logging
 
 from edgeherd import __version__, logs
+from edgeherd.clock import Clock
 from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.objects import KubernetesCluster
-from edgeherd.controller.controller import Controller
+from edgeherd.controller.controller import Controller, Kind
 from edgeherd.controller.event_handler import EventHandler
+from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.hub import azure
@@ -16,7 +18,8 @@ from edgeherd.model import HubConnection
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import ClientFactory, HubClients, HubCredentials
 from edgeherd.reconcile.hub_connection import HubConnectionReconciler
-from edgeherd.reconcile.index import DeviceIndex
+from edgeherd.reconcile.ssh_logins import SshLogins
+from edgeherd.reconcile.step import Dependencies
 from edgeherd.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -44,23 +47,25 @@ async def run(settings: Settings) -> None:
     logs.configure(settings.log_level)
     executor = azure.pool()
     async with await ApiClient.configured(settings.kubeconfig) as api:
-        cluster, index, queue = KubernetesCluster(api), DeviceIndex(), WorkQueue()
+        clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(), ssh.SshConnector()
+        cluster = KubernetesCluster(api, clock=clock)
         hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
-        connector = ssh.SshConnector()
-        devices = DeviceReconciler(
-            cluster=cluster, hubs=hubs, connect=connector.connect, host_key=connector.host_key, index=index
-        )
-        reconcile = {
-            "EdgeDevice": devices.run,
-            "HubConnection": HubConnectionReconciler(cluster=cluster, hubs=hubs).run,
+        logins = SshLogins(cluster, connect=connector.connect, host_key=connector.host_key)
+        devices = DeviceReconciler(Dependencies(cluster=cluster, hubs=hubs, ssh=logins, claimants=index, clock=clock))
+        hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
+        handler = EventHandler(queue, index)
+        kinds = {
+            "EdgeDevice": Kind(plural="edgedevices", on_event=handler.on_device, reconcile=devices.reconcile),
+            "HubConnection": Kind(
+                plural="hubconnections", on_event=handler.on_hub, reconcile=hub_connections.reconcile
+            ),
         }
         ready = asyncio.Event()
-        announce = asyncio.create_task(_announce(ready, settings))
+        announcement = asyncio.create_task(_announce(ready, settings))
         try:
-            operator = Controller(queue, reconcile, workers=settings.workers)
-            await operator.run(EventHandler(queue, index), login=api.connection, ready=ready)
+            await Controller(queue, kinds, workers=settings.workers).run(login=api.connection, ready=ready)
         finally:
-            announce.cancel()
+            announcement.cancel()
             executor.shutdown(wait=False, cancel_futures=True)
 
 

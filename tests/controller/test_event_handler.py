@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
+from edgeherd import resource
 from edgeherd.controller.event_handler import EventHandler
-from edgeherd.controller.workqueue import Priority, WorkQueue
-from edgeherd.model import Key
-from edgeherd.reconcile.index import DeviceIndex
+from edgeherd.controller.index import DeviceIndex
+from edgeherd.controller.workqueue import WorkQueue
+from edgeherd.model import Key, Priority
 
 Body = dict[str, Any]
 
@@ -149,3 +150,21 @@ def test_the_second_of_two_rivals_is_looked_at_when_the_first_is_gone() -> None:
     handler.on_device("DELETED", changed(DEVICE, name="first"))
     first_key = DEVICE_KEY._replace(name="first")
     assert queue.now == [(first_key._replace(name="second"), Priority.CHANGE), (first_key, Priority.DELETE)]
+
+
+def test_a_hub_connection_that_is_gone_is_forgotten() -> None:
+    """Two names for one hub are one claim; when the second name is gone, so is what it stood for."""
+    index = DeviceIndex()
+    handler = EventHandler(Recorder(), index)
+    younger = changed(DEVICE, name="younger", uid="u2", creationTimestamp="2026-01-02T00:00:00Z")
+    younger["spec"]["hubRef"] = {"name": "second-name"}
+    younger["spec"]["deviceId"] = "press-01"
+    second = changed(HUB, name="second-name", uid="h2")
+    for body in (DEVICE, younger):
+        handler.on_device("", body)
+    for body in (HUB, second):
+        handler.on_hub("", body)
+    device = resource.edge_device(younger)
+    assert index.older_claimant(device) == DEVICE_KEY
+    handler.on_hub("DELETED", second)
+    assert index.older_claimant(device) is None

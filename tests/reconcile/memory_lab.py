@@ -1,19 +1,34 @@
-"""Objects of the cluster, for the tests of a reconcile: the usual ones, and what a test says of them."""
+"""A cluster, a hub, a device and the reconciler between them, in memory; and the usual objects."""
 
 import dataclasses
 from typing import Any
 
 from edgeherd import resource
-from edgeherd.hub.port import Identity
-from edgeherd.model import EdgeDevice, HubConnection, IdentityStatus, Status
+from edgeherd.clock import Clock
+from edgeherd.controller.index import DeviceIndex
+from edgeherd.errors import ReconcileError
+from edgeherd.model import Condition, EdgeDevice, HubConnection, Key, Status
+from edgeherd.reconcile.device import DeviceReconciler
+from edgeherd.reconcile.hub_clients import HubClients
+from edgeherd.reconcile.requeue import Requeue
+from edgeherd.reconcile.ssh_logins import SshLogins
+from edgeherd.reconcile.step import Dependencies
+from edgeherd_sim.devices import filesystem
+from edgeherd_sim.hub.store import Store
+from edgeherd_sim.memory import MemoryCluster, MemoryDevice, MemoryHub, MemoryHubClient, MemoryNetwork, Steps
 
 HOST = "contoso.azure-devices.net"
 ID = "press-01"
+KEY = Key("EdgeDevice", "plant-a", ID)
+NAMESPACE = "edgeherd-system"
+YAML_PATH = "/etc/iotedge/config.yaml"
+SSH = {"host": "h", "user": "u", "hostKeys": ["ssh-ed25519 A"], "credentialsSecretRef": {"name": "ssh"}}
+START = 1_767_225_600.0
+"""2026-01-01T00:00:00Z"""
 
 
 def edge_device(*, uid: str = "u1", status: Status | None = None, annotations: dict[str, str] | None = None, **spec: Any) -> EdgeDevice:  # fmt: skip
     """An EdgeDevice; `spec` goes over the usual one."""
-    ssh = {"host": "h", "user": "u", "credentialsSecretRef": {"name": "ssh"}}
     body = {
         "metadata": {
             "name": ID,
@@ -24,7 +39,7 @@ def edge_device(*, uid: str = "u1", status: Status | None = None, annotations: d
             "creationTimestamp": "2026-01-01T00:00:00Z",
             "annotations": annotations or {},
         },
-        "spec": {"hubRef": {"name": "contoso"}, "ssh": ssh, **spec},
+        "spec": {"hubRef": {"name": "contoso"}, "ssh": SSH, **spec},
     }
     device = resource.edge_device(body)
     return dataclasses.replace(device, status=status or Status())
@@ -39,14 +54,101 @@ def connection(**spec: Any) -> HubConnection:
     )
 
 
-def with_identity(status: Status, identity: Identity, origin: Any) -> Status:
-    """The status after a pass that got this far."""
-    said = IdentityStatus(
-        hub_host_name=HOST,
-        device_id=identity.device_id,
-        generation_id=identity.generation_id,
-        etag=identity.etag,
-        origin=origin,
-        status="Enabled" if identity.enabled else "Disabled",
-    )
-    return dataclasses.replace(status, identity=said)
+def fresh(**more: Any) -> MemoryDevice:
+    """A 1.1 device as the package leaves it."""
+    return MemoryDevice(files={YAML_PATH: filesystem.default_config()}, **more)
+
+
+class Time:
+    """What the clock says; a test moves it."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @property
+    def clock(self) -> Clock:
+        """The clock."""
+        return Clock(wall=lambda: START + self.seconds, monotonic=lambda: self.seconds)
+
+
+class Lab:
+    """One EdgeDevice and its world. All side effects are in `steps`."""
+
+    def __init__(
+        self, memory: MemoryDevice | None = None, *, annotations: dict[str, str] | None = None, **spec: Any
+    ) -> None:
+        self.steps = Steps()
+        self.time = Time()
+        self.cluster = MemoryCluster(self.steps)
+        self.store = Store()
+        self.hub = MemoryHub(self.store, self.steps)
+        self.memory = memory or fresh()
+        self.memory.steps = self.steps
+        self.network = MemoryNetwork(self.memory, self.steps)
+        self.index = DeviceIndex()
+        self.restart_operator()
+        self.cluster.put_hub(connection())
+        key = f"HostName={HOST};SharedAccessKeyName=iothubowner;SharedAccessKey=c2VjcmV0"
+        self.cluster.put_secret(NAMESPACE, "hub", {"connectionString": key.encode()})
+        self.cluster.put_secret("plant-a", "ssh", {"password": b"pw"})
+        self.cluster.put_device(edge_device(annotations=annotations, **spec))
+
+    def restart_operator(self) -> None:
+        """All that is held in memory is gone."""
+        self.dependencies = Dependencies(
+            cluster=self.cluster,
+            hubs=HubClients(self.cluster, namespace=NAMESPACE, factory=lambda _, __: MemoryHubClient(self.hub)),
+            ssh=SshLogins(self.cluster, connect=self.network.connect, host_key=self.network.host_key),
+            claimants=self.index,
+            clock=self.time.clock,
+        )
+        self.reconciler = DeviceReconciler(self.dependencies)
+
+    async def reconcile(self, *, after: float = 0.0) -> Requeue | None:
+        """One pass, so many seconds later; `steps.taken` is what it did."""
+        self.time.seconds += after
+        self.memory.now = int(START + self.time.seconds)
+        self.steps.taken.clear()
+        return await self.reconciler.reconcile(KEY)
+
+    async def until_ready(self) -> None:
+        """Pass after pass, until all is well."""
+        for _ in range(5):
+            await self.reconcile(after=1)
+            if self.condition("Ready").status == "True":
+                return
+        raise AssertionError(self.device.status)
+
+    def edit(self, **changes: Any) -> None:
+        """Somebody changes the object."""
+        self.cluster.edit_device("plant-a", ID, **changes)
+
+    def delete(self) -> None:
+        """Somebody deletes it."""
+        self.edit(deleted_at=self.time.clock.now())
+
+    @property
+    def device(self) -> EdgeDevice:
+        """The object as the cluster has it."""
+        return self.cluster.devices["plant-a", ID]
+
+    def condition(self, type_: str) -> Condition:
+        """A condition of it."""
+        found = self.device.status.condition(type_)
+        assert found is not None, type_
+        return found
+
+    @property
+    def told(self) -> dict[str, str]:
+        """All conditions: status and reason by type."""
+        return {c.type: f"{c.status} {c.reason}" for c in self.device.status.conditions}
+
+    @property
+    def events(self) -> list[str]:
+        """The reasons of all Events so far."""
+        return [event.reason for event in self.cluster.events]
+
+
+def parts(error: ReconcileError) -> tuple[object, ...]:
+    """All that there is to an error, but for where it shows."""
+    return (type(error), error.reason, error.message, getattr(error, "retry_after", None))

@@ -1,614 +1,16 @@
-"""The link that makes a device look as the spec says, and a whole visit: with a device in memory."""
+"""The step that makes the device look as the spec says: what it puts into the status, and `iotedge check`."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import pytest
-from memory_lab import HOST, connection, edge_device
+from memory_lab import SSH, YAML_PATH, Lab, fresh
 
-from edgeherd import config
-from edgeherd.device.port import (
-    Action,
-    Change,
-    Initialization,
-    JumpHostError,
-    OddAnswerError,
-    Result,
-    SudoRefusedError,
-    UnreachableError,
-)
-from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.hub.port import Identity
-from edgeherd.model import (
-    CheckReport,
-    DeviceStatus,
-    EdgeDevice,
-    Finding,
-    IdentityStatus,
-    Keys,
-    Origin,
-    PlannedChange,
-    Status,
-)
-from edgeherd.reconcile.context import Context
-from edgeherd.reconcile.desired import DesiredState
-from edgeherd.reconcile.ssh_logins import SshLogins
-from edgeherd.reconcile.steps.configuration import (
-    CONTESTED_SECONDS,
-    ConfigurationResult,
-    ConfigurationStep,
-    RejectedError,
-)
-from edgeherd.reconcile.steps.connection import ConnectionStep
-from edgeherd.reconcile.steps.identity import Claim
+from edgeherd.device.port import Result
+from edgeherd.model import CheckReport, DeviceStatus, Finding
 from edgeherd_sim.devices import filesystem
-from edgeherd_sim.memory import MemoryCluster, MemoryDevice, MemoryNetwork
-from edgeherd_sim.memory.device import FINGERPRINT, classic_config, digest
-
-STRING = f"HostName={HOST};DeviceId=press-01;SharedAccessKey=c2VjcmV0"
-OTHER_STRING = f"HostName={HOST};DeviceId=press-01;SharedAccessKey=b3RoZXI="
-CLASSIC, AZIOT = config.Version.parse("1.1.15"), config.Version.parse("1.5.44")
-YAML_PATH, TOML_PATH = "/etc/iotedge/config.yaml", "/etc/aziot/config.toml"
-WINDOWS_PATH = "C:\\ProgramData\\iotedge\\config.yaml"
-DROP_IN = "/etc/systemd/system/iotedge.service.d/50-edgeherd-proxy.conf"
-
-
-class Clock:
-    """Stands still until it is told."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """The time."""
-        return self.now
-
-
-def fresh(**more: Any) -> MemoryDevice:
-    """A 1.1 device as the package leaves it."""
-    return MemoryDevice(files={YAML_PATH: filesystem.default_config()}, **more)
-
-
-def configured(**more: Any) -> MemoryDevice:
-    """A 1.1 device that has what the least spec wants."""
-    return MemoryDevice(files={YAML_PATH: classic_config(STRING)}, **more)
-
-
-def aziot(**more: Any) -> MemoryDevice:
-    """A device of 1.5 that was never configured."""
-    return MemoryDevice(version="1.5.44", path=TOML_PATH, template=filesystem.template(), taken=False, **more)
-
-
-def known(device: EdgeDevice, **status: Any) -> EdgeDevice:
-    """The device with this in its status."""
-    return dataclasses.replace(device, status=Status(device=DeviceStatus(**status)))
-
-
-class Lab:
-    """One link, one device, one spec."""
-
-    def __init__(self, memory: MemoryDevice, **spec: Any) -> None:
-        self.memory = memory
-        self.clock = Clock()
-        self.link = ConfigurationStep(self.clock)
-        self.device = edge_device(**spec)
-        self.string = STRING
-        self.more: dict[str, Any] = {}
-
-    async def apply(self, *, applied_before: bool = False) -> ConfigurationResult:
-        """As a visit does it."""
-        self.memory.said.clear()
-        state = DesiredState(device=self.device, host_name=HOST, connection_string=self.string, **self.more)
-        return await self.link.apply(self.memory, state, applied_before=applied_before)
-
-    async def refusal(self, *, applied_before: bool = False) -> ReconcileError:
-        """What stops it."""
-        with pytest.raises(ReconcileError) as caught:
-            await self.apply(applied_before=applied_before)
-        return caught.value
-
-    def seen(self, **status: Any) -> None:
-        """The status says so from now on."""
-        self.device = known(self.device, **status)
-
-    @property
-    def content(self) -> bytes:
-        """The daemon's file."""
-        return self.memory.files[self.memory.path]
-
-
-def parts(error: ReconcileError) -> tuple[object, ...]:
-    """All that there is to an error."""
-    return (type(error), error.reason, error.message, getattr(error, "retry_after", None))
-
-
-# ---- the ordinary way
-
-
-async def test_a_fresh_device_gets_its_connection_string() -> None:
-    """One look, one write with one restart; what it leads to is for the next pass to see."""
-    lab = Lab(fresh())
-    before = lab.content
-    applied = await lab.apply()
-    assert config.load(lab.content, version=CLASSIC).connection_string == STRING
-    assert (lab.memory.said, lab.memory.changes) == (
-        ["observe", "restart"],
-        [
-            Change(
-                path=YAML_PATH,
-                before=digest(before),
-                content=lab.content,
-                unit="iotedge.service",
-                action=Action.RESTART,
-            )
-        ],
-    )
-    message = f"{YAML_PATH} was changed (provisioning.device_connection_string) and the daemon restarted."
-    assert applied == ConfigurationResult(
-        facts=applied.facts,
-        version=CLASSIC,
-        config_hash=f"sha256:{digest(before)}",
-        restarted=True,
-        events=(("ConfigApplied", message),),
-    )
-
-
-async def test_a_fresh_device_of_1_5_gets_its_super_config() -> None:
-    """From the package's template, by `iotedge config apply`."""
-    lab = Lab(aziot(), runtime={"hostname": "press"})
-    applied = await lab.apply()
-    assert config.load(lab.content, version=AZIOT).connection_string == STRING
-    assert (lab.memory.said, lab.memory.changes) == (
-        ["observe", "config-apply"],
-        [
-            Change(
-                path=TOML_PATH,
-                before="absent",
-                content=lab.content,
-                unit="aziot-edged.service",
-                action=Action.CONFIG_APPLY,
-            )
-        ],
-    )
-    assert (applied.restarted, applied.plan, [reason for reason, _ in applied.events]) == (True, (), ["ConfigApplied"])
-
-
-@pytest.mark.parametrize("made", [fresh, aziot])
-async def test_a_second_look_does_nothing(made: Callable[[], MemoryDevice]) -> None:
-    """Not even after the operator was started anew."""
-    lab = Lab(made(), runtime={"hostname": "press", "proxy": {"httpsProxy": "http://proxy:3128"}})
-    lab.more = {"proxy": "http://proxy:3128"}
-    await lab.apply()
-    lab.memory.now += 100
-    for _ in range(2):
-        applied = await lab.apply(applied_before=True)
-        assert lab.memory.said == ["observe"]
-        assert applied == ConfigurationResult(
-            facts=applied.facts, version=applied.version, config_hash=f"sha256:{digest(lab.content)}"
-        )
-        lab.link = ConfigurationStep(lab.clock)
-
-
-async def test_a_changed_spec_is_no_drift() -> None:
-    """Its event says that the spec was applied."""
-    lab = Lab(configured(), runtime={"hostname": "press"})
-    lab.seen(applied_generation=0)
-    applied = await lab.apply(applied_before=True)
-    message = f"{YAML_PATH} was changed (hostname) and the daemon restarted."
-    assert applied.events == (("ConfigApplied", message),)
-
-
-async def test_drift_is_corrected_with_the_files_beside_it() -> None:
-    """One restart for all of it."""
-    lab = Lab(configured(), runtime={"hostname": "press", "proxy": {"httpsProxy": "http://proxy:3128"}})
-    lab.more = {"proxy": "http://proxy:3128"}
-    lab.seen(applied_generation=1)
-    applied = await lab.apply(applied_before=True)
-    assert lab.memory.said == ["observe", "restart"]
-    assert lab.memory.files[DROP_IN].startswith(b"# Written by edgeherd.")
-    message = f"{YAML_PATH} was changed (hostname, agent.env.https_proxy, {DROP_IN}) and the daemon restarted."
-    assert applied.events == (("ConfigDriftCorrected", message),)
-
-
-# ---- drift that is only reported
-
-
-@pytest.mark.parametrize("changed_spec", [False, True])
-async def test_report_changes_nothing_that_was_applied_before(changed_spec: bool) -> None:
-    """The plan says what would be done, with secrets masked."""
-    runtime = {"hostname": "press", "proxy": {"httpsProxy": "http://proxy:3128"}}
-    lab = Lab(configured(), driftPolicy="Report", runtime=runtime)
-    lab.more = {"proxy": "http://proxy:3128"}
-    lab.seen(applied_generation=0 if changed_spec else 1)
-    lab.string = OTHER_STRING
-    applied = await lab.apply(applied_before=True)
-    assert (lab.memory.said, applied.restarted, applied.events) == (["observe"], False, ())
-    by_path = {change.path: change for change in applied.plan}
-    assert by_path["device:hostname"] == PlannedChange(
-        path="device:hostname", action="Change", restart="Daemon", before="<ADD HOSTNAME HERE>", after="press"
-    )
-    assert by_path[f"device:{DROP_IN}"] == PlannedChange(path=f"device:{DROP_IN}", action="Add", restart="Daemon")
-    assert set(by_path) == {
-        "device:provisioning.device_connection_string",
-        "device:hostname",
-        "device:agent.env.https_proxy",
-        f"device:{DROP_IN}",
-    }
-    assert "c2VjcmV0" not in repr(applied.plan)
-    assert "b3RoZXI" not in repr(applied.plan)
-
-
-async def test_report_still_sets_up_a_fresh_device() -> None:
-    """Otherwise nothing would ever begin."""
-    lab = Lab(fresh(), driftPolicy="Report")
-    assert (await lab.apply()).restarted
-
-
-@pytest.mark.parametrize(
-    "memory", [configured(state="failed/failed"), configured(modified=1_700_000_100, now=1_700_000_200)]
-)
-async def test_report_restarts_nothing(memory: MemoryDevice) -> None:
-    """Nor does it start what has failed."""
-    lab = Lab(memory, driftPolicy="Report")
-    await lab.apply(applied_before=True)
-    assert memory.said == ["observe"]
-
-
-# ---- what the daemon refuses
-
-
-async def test_what_was_refused_is_not_tried_again() -> None:
-    """Also not by a new process: the status remembers. Another spec is tried."""
-    lab = Lab(fresh(answers=[Result.REFUSED]))
-    refused = await lab.refusal()
-    assert isinstance(refused, RejectedError)
-    message = (
-        f"The daemon refuses the new configuration; {YAML_PATH} was put back as it was, and this is not tried again. "
-        "Change the spec or the file."
-    )
-    assert parts(refused) == (RejectedError, "ConfigRejected", message, None)
-    sent = lab.memory.changes[0].content
-    assert sent is not None
-    assert refused.content_hash == digest(sent)
-    lab.seen(rejected_hash=f"sha256:{refused.content_hash}")
-    lab.link = ConfigurationStep(lab.clock)
-    again = await lab.refusal()
-    assert parts(again) == (RejectedError, "ConfigRejected", message, None)
-    assert isinstance(again, RejectedError)
-    assert (again.content_hash, lab.memory.said) == (refused.content_hash, ["observe"])
-    lab.device = dataclasses.replace(lab.device, runtime=dataclasses.replace(lab.device.runtime, hostname="press"))
-    assert (await lab.apply()).restarted
-
-
-async def test_a_host_name_that_is_refused_is_tried_again() -> None:
-    """The containers may be gone by then; nothing tells."""
-    lab = Lab(aziot(answers=[Result.HOSTNAME]), runtime={"hostname": "press"})
-    message = (
-        f"'iotedge config apply' refuses another host name while there are containers; {TOML_PATH} is as it was. Remove "
-        "the containers on the device, or take spec.runtime.hostname back."
-    )
-    assert parts(await lab.refusal()) == (Stalled, "HostNameInUse", message, None)
-    assert (await lab.apply()).restarted
-
-
-OUTCOMES = {
-    Result.CHANGED: Waiting(
-        "ConfigChanging", f"{YAML_PATH} was changed by somebody else meanwhile. It is looked at again.", retry_after=2
-    ),
-    Result.FULL: Waiting(
-        "ConfigUnwritable",
-        f"{YAML_PATH} cannot be replaced: the device's file system is full. Make room.",
-        retry_after=60,
-    ),
-    Result.READ_ONLY: Waiting(
-        "ConfigUnwritable",
-        f"{YAML_PATH} cannot be replaced: the device's file system is read-only. Remount it, or look for a broken disk.",
-        retry_after=60,
-    ),
-    Result.UNWRITABLE: Waiting(
-        "ConfigUnwritable",
-        f"{YAML_PATH} cannot be replaced. Look at its file system and at what sudo allows.",
-        retry_after=60,
-    ),
-    Result.OWNER: Stalled(
-        "ConfigUnwritable",
-        (
-            f"Owner, mode or SELinux context of {YAML_PATH} cannot be kept on a new file. Nothing was changed; check "
-            "sudo's rights."
-        ),
-    ),
-    Result.PARENT: Stalled(
-        "ConfigPathUnsafe",
-        (
-            f"A folder on the way to {YAML_PATH}, or to a file beside it, is a symbolic link, belongs to a user other than "
-            "root and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder."
-        ),
-    ),
-    Result.INCOMPLETE: Waiting(
-        "ConfigIncomplete",
-        f"The new {YAML_PATH} did not arrive whole; the old one is untouched. It is tried again.",
-        retry_after=5,
-    ),
-}
-
-
-@pytest.mark.parametrize(("result", "expected"), OUTCOMES.items(), ids=[result.value for result in OUTCOMES])
-async def test_a_change_that_did_not_work_out(result: Result, expected: ReconcileError) -> None:
-    """Each with its next step; the next pass tries again, and it counts for nothing."""
-    lab = Lab(fresh(answers=[result]))
-    assert parts(await lab.refusal()) == parts(expected)
-    assert (await lab.apply()).restarted
-
-
-def test_every_result_has_its_meaning() -> None:
-    """None was forgotten."""
-    assert {*OUTCOMES, Result.APPLIED, Result.REFUSED, Result.HOSTNAME} == set(Result)
-
-
-# ---- somebody else writes
-
-
-async def drifts(lab: Lab, times: int, seconds: float = 1.0) -> None:
-    """Somebody undoes our work, and it is put right."""
-    for _ in range(times):
-        lab.memory.files[YAML_PATH] = lab.content.replace(b'\nhostname: "press"', b'\nhostname: "other"')
-        assert (await lab.apply(applied_before=True)).restarted
-        lab.clock.now += seconds
-
-
-def undone() -> Lab:
-    """A device that has what the spec wants."""
-    lab = Lab(configured(), runtime={"hostname": "press"})
-    lab.memory.files[YAML_PATH] = lab.content.replace(b'\nhostname: "<ADD HOSTNAME HERE>"', b'\nhostname: "press"')
-    lab.seen(applied_generation=1)
-    return lab
-
-
-async def test_a_contested_file_is_left_alone() -> None:
-    """After three corrections; until there was peace for a while."""
-    lab = undone()
-    await drifts(lab, 3)
-    lab.memory.files[YAML_PATH] = contested = lab.content.replace(b'"press"', b'"other"')
-    message = (
-        f"{YAML_PATH} was put right 3 times within 30 minutes and somebody keeps changing it: a person, a script or "
-        "another operator. Every round stops the device's modules, so it is left alone for now. Find the other writer, "
-        "or set spec.driftPolicy to 'Report'."
-    )
-    assert parts(await lab.refusal(applied_before=True)) == (Stalled, "ConfigContested", message, None)
-    assert (lab.memory.said, lab.content) == (["observe"], contested)
-    lab.clock.now += CONTESTED_SECONDS
-    assert (await lab.apply(applied_before=True)).restarted
-
-
-@pytest.mark.parametrize("kind", ["slowly", "by the spec", "forgotten"])
-async def test_what_is_no_contest(kind: str) -> None:
-    """Rare drift, changes of the spec, and a device that was deleted and came back."""
-    lab = undone()
-    if kind == "by the spec":
-        lab.seen(applied_generation=0)
-    await drifts(lab, 3, seconds=CONTESTED_SECONDS / 2 if kind == "slowly" else 1.0)
-    if kind == "forgotten":
-        lab.link.forget(lab.device.key)
-    await drifts(lab, 2, seconds=CONTESTED_SECONDS / 2 if kind == "slowly" else 1.0)
-
-
-async def test_a_correction_that_failed_does_not_count() -> None:
-    """Nothing was stopped by it."""
-    lab = undone()
-    await drifts(lab, 2)
-    lab.memory.files[YAML_PATH] = lab.content.replace(b'"press"', b'"other"')
-    lab.memory.answers = [Result.FULL] * 3
-    for _ in range(3):
-        assert (await lab.refusal(applied_before=True)).reason == "ConfigUnwritable"
-    assert (await lab.apply(applied_before=True)).restarted
-
-
-# ---- the files are right, but is it what the daemon runs with?
-
-T0 = 1_700_000_000
-OUTDATED = f"{YAML_PATH} is newer than the daemon's start; it was restarted."
-REVIVED = "The daemon had failed while its file is right; it was started again."
-
-
-@pytest.mark.parametrize(
-    ("memory", "confirmed", "event"),
-    [
-        pytest.param({"modified": T0 + 3, "now": T0 + 9}, False, OUTDATED, id="written after the start"),
-        pytest.param({"modified": T0 + 2, "now": T0 + 9}, False, None, id="within the slack of the clocks"),
-        pytest.param({"modified": T0 - 9, "now": T0 + 9}, False, None, id="written before the start"),
-        pytest.param({"modified": T0 + 9, "now": T0 + 9}, False, OUTDATED, id="written just now"),
-        pytest.param({"modified": T0 + 99, "now": T0 + 9}, False, None, id="a stamp from the future"),
-        pytest.param({"modified": T0 + 3, "now": T0 + 9}, True, None, id="touched only: the content is known"),
-        pytest.param({"modified": None, "now": T0 + 9}, False, None, id="no stamp"),
-        pytest.param({"modified": T0 + 3, "now": T0 + 9, "started": None}, False, None, id="no start"),
-        pytest.param({"state": "failed/failed"}, False, REVIVED, id="it has failed"),
-        pytest.param({"state": "failed/failed"}, True, REVIVED, id="it has failed with what it had taken before"),
-        pytest.param({"state": "activating/auto-restart"}, False, None, id="systemd is at it"),
-        pytest.param({"state": "inactive/dead"}, False, None, id="somebody stopped it"),
-    ],
-)
-async def test_a_daemon_that_needs_a_start(memory: dict[str, Any], confirmed: bool, event: str | None) -> None:
-    """Once for a content, and not again before it was seen healthy."""
-    lab = Lab(configured(**memory))
-    if confirmed:
-        lab.seen(config_hash=f"sha256:{digest(lab.content)}")
-    applied = await lab.apply(applied_before=True)
-    expected = () if event is None else (("DaemonRestarted", event),)
-    assert (applied.events, applied.restarted, lab.memory.said) == (
-        expected,
-        event is not None,
-        ["observe"] if event is None else ["observe", "restart"],
-    )
-    assert [change.content for change in lab.memory.changes] == [None] * len(expected)
-
-
-async def test_a_daemon_is_revived_once() -> None:
-    """A daemon that fails again needs a human; when it was healthy in between, it gets another try."""
-    lab = Lab(configured(state="failed/failed"))
-    revived = []
-    for healthy in (False, False, True, False, False):
-        lab.memory.state = "failed/failed"
-        if healthy:
-            lab.link.healthy(lab.device.key)
-        revived.append((await lab.apply(applied_before=True)).restarted)
-    assert revived == [True, False, True, False, False]
-
-
-async def test_a_daemon_whose_start_is_in_the_way_of_the_disk() -> None:
-    """A start can fail like any change."""
-    lab = Lab(configured(state="failed/failed", answers=[Result.CHANGED]))
-    assert (await lab.refusal(applied_before=True)).reason == "ConfigChanging"
-
-
-async def test_a_file_that_was_not_taken_is_applied() -> None:
-    """`iotedge config apply` is run once for it."""
-    lab = Lab(aziot(), runtime={"hostname": "press"})
-    await lab.apply()
-    lab.memory.taken = False
-    applied = await lab.apply(applied_before=True)
-    message = f"{TOML_PATH} was right, but 'iotedge config apply' had not been run; it was."
-    assert (applied.events, lab.memory.said) == ((("ConfigApplied", message),), ["observe", "config-apply"])
-    assert lab.memory.changes[-1].content is None
-    lab.memory.taken = False
-    assert not (await lab.apply(applied_before=True)).restarted
-
-
-# ---- what cannot be edited
-
-CANNOT = {
-    "no runtime": (
-        fresh(version=""),
-        {},
-        Waiting(
-            "RuntimeNotFound",
-            "The device has no IoT Edge runtime ('iotedge version' fails). Install it.",
-            retry_after=60,
-        ),
-    ),
-    "another runtime than the spec says": (
-        fresh(),
-        {"dialect": "ConfigToml"},
-        Stalled(
-            "RuntimeDiffers",
-            (
-                "The device runs IoT Edge 1.1.15, whose file is a ConfigYaml; spec.runtime.dialect is 'ConfigToml'. "
-                "Change one of them."
-            ),
-        ),
-    ),
-    "no file": (
-        MemoryDevice(),
-        {},
-        Stalled("ConfigMissing", f"{YAML_PATH} does not exist. Reinstall the runtime, or set spec.runtime.configPath."),
-    ),
-    "a file that cannot be read": (
-        fresh(odd={"content": None}),
-        {},
-        Stalled(
-            "ConfigUnreadable", f"{YAML_PATH} cannot be read, not even as root. Look at its mode and its file system."
-        ),
-    ),
-    "a symbolic link": (
-        fresh(odd={"kind": "symlink", "content": None}),
-        {},
-        Stalled("ConfigUnreadable", f"{YAML_PATH} is not a regular file. It is left alone; put a regular file there."),
-    ),
-    "a folder in place of a file of ours": (
-        fresh(odd={"hashes": ("absent", "other", "absent", "absent")}),
-        {},
-        Stalled(
-            "ConfigUnreadable",
-            (
-                "/etc/systemd/system/aziot-edged.service.d/50-edgeherd-proxy.conf is not a regular file. It is left "
-                "alone; remove it."
-            ),
-        ),
-    ),
-}
-
-
-@pytest.mark.parametrize(("memory", "runtime", "expected"), CANNOT.values(), ids=CANNOT.keys())
-async def test_what_cannot_be_edited(memory: MemoryDevice, runtime: dict[str, Any], expected: ReconcileError) -> None:
-    """The device is left as it is."""
-    lab = Lab(memory, runtime=runtime)
-    assert parts(await lab.refusal()) == parts(expected)
-    assert memory.said == ["observe"]
-
-
-async def test_a_file_that_is_no_yaml_is_left_alone() -> None:
-    """The message says where, and quotes nothing."""
-    lab = Lab(MemoryDevice(files={YAML_PATH: b"provisioning: [hush\n"}))
-    found = await lab.refusal()
-    assert (type(found), found.reason) == (Stalled, "ConfigNotEditable")
-    assert found.message.startswith(f"{YAML_PATH} was left as it is: line ")
-    assert "hush" not in found.message
-
-
-async def test_another_path_is_asked_for() -> None:
-    """The spec says where the file is."""
-    lab = Lab(MemoryDevice(path="/srv/config.yaml", files={"/srv/config.yaml": classic_config(STRING)}), runtime={"configPath": "/srv/config.yaml"})  # fmt: skip
-    assert (await lab.apply()).facts.path == "/srv/config.yaml"
-
-
-# ---- Windows
-
-
-def windows(**more: Any) -> MemoryDevice:
-    """A Windows device whose runtime was never initialised."""
-    return MemoryDevice(path=WINDOWS_PATH, **more)
-
-
-WINDOWS = {"operatingSystem": "Windows", "windows": {"containerOS": "Linux", "securityDaemonScriptPath": "C:\\a.ps1"}}
-
-
-async def test_a_fresh_windows_device_is_initialised_once() -> None:
-    """Afterwards its file is edited like any other, and its service has Windows' name."""
-    lab = Lab(windows(), runtime=WINDOWS)
-    applied = await lab.apply()
-    assert lab.memory.initializations == [
-        Initialization(connection_string=STRING, container_os="Linux", script="C:\\a.ps1")
-    ]
-    assert (applied.restarted, applied.events) == (
-        True,
-        (("DeviceInitialized", "The runtime was initialised with 'Initialize-IoTEdge'."),),
-    )
-    await lab.apply(applied_before=True)
-    assert (lab.memory.said, lab.memory.changes) == (["observe"], [])
-    lab.string = OTHER_STRING
-    assert (await lab.apply(applied_before=True)).restarted
-    assert (len(lab.memory.initializations), [change.unit for change in lab.memory.changes]) == (1, ["iotedge"])
-
-
-@pytest.mark.parametrize(
-    ("result", "expected"),
-    [
-        (
-            Result.CHANGED,
-            Waiting("ConfigChanging", "The device was initialised meanwhile. It is looked at again.", retry_after=2),
-        ),
-        *(
-            (
-                result,
-                Stalled(
-                    "InitializationFailed",
-                    (
-                        "'Initialize-IoTEdge' failed on the device. Run it there by hand to see why; the IoTEdge module or "
-                        "spec.runtime.windows.securityDaemonScriptPath must be there."
-                    ),
-                ),
-            )
-            for result in Result
-            if result not in {Result.APPLIED, Result.CHANGED}
-        ),
-    ],
-)
-async def test_an_initialisation_that_failed(result: Result, expected: ReconcileError) -> None:
-    """It says what to do."""
-    assert parts(await Lab(windows(answers=[result]), runtime=WINDOWS).refusal()) == parts(expected)
-
-
-# ---- a whole visit
+from edgeherd_sim.memory import MemoryDevice
+from edgeherd_sim.memory.device import FINGERPRINT, digest
 
 CHECK = '{"checks":{"hostname":{"result":{"result":"error","details":["hush"]}}}}'
 REPORT = CheckReport(
@@ -618,154 +20,104 @@ REPORT = CheckReport(
         Finding(id="hostname", message="The host name in the daemon's file is not the machine's. Set spec.runtime.hostname."),
     ),
 )  # fmt: skip
-CLAIM = Claim(
-    identity=Identity(
-        device_id="press-01",
-        generation_id="g",
-        etag="e",
-        enabled=True,
-        iot_edge=True,
-        authentication="sas",
-        credentials=Keys(primary="a", secondary="b"),
-        device_scope="",
-        parent_scopes=(),
-    ),
-    origin=Origin.CREATED,
-    credentials=Keys(primary="a", secondary="b"),
-)
+
+TOML_PATH = "/etc/aziot/config.toml"
+WINDOWS_PATH = "C:\\ProgramData\\iotedge\\config.yaml"
 
 
-class Visiting:
-    """One visit of one device."""
-
-    def __init__(self, memory: MemoryDevice, *, asked: bool = False, **spec: Any) -> None:
-        annotations = {"edgeherd.io/run-check": "now"} if asked else {}
-        ssh = {"host": "h", "user": "u", "hostKeys": ["ssh-ed25519 A"], "credentialsSecretRef": {"name": "ssh"}}
-        self.device = edge_device(annotations=annotations, **{"ssh": ssh, **spec})
-        cluster = MemoryCluster()
-        cluster.put_secret("plant-a", "ssh", {"password": b"pw"})
-        self.network = MemoryNetwork(memory)
-        self.visit = ConnectionStep(
-            cluster=cluster,
-            reach=SshLogins(cluster, self.network.host_key),
-            connect=self.network.connect,
-            configuration=ConfigurationStep(),
-        )
-        self.found = self.findings()
-
-    def findings(self) -> Context:
-        """As a pass begins."""
-        said = self.device.status
-        return Context(
-            link="Reachable", identity=IdentityStatus(), secret_name="", device=said.device, check=said.check
-        )
-
-    async def pay(self) -> ConfigurationResult:
-        """The visit; what it found is the status afterwards."""
-        self.found = self.findings()
-        try:
-            return await self.visit.pay(self.device, connection(), CLAIM, STRING, self.found)
-        finally:
-            status = Status(device=self.found.device, check=self.found.check)
-            self.device = dataclasses.replace(self.device, status=status)
+def asking(memory: MemoryDevice, **spec: Any) -> Lab:
+    """Somebody asked for a check before the first pass."""
+    return Lab(memory, annotations={"edgeherd.io/run-check": "now"}, **spec)
 
 
-async def test_a_visit_tells_what_it_saw() -> None:
-    """Which is what the status says of the device."""
-    visiting = Visiting(configured())
-    await visiting.pay()
-    assert visiting.found.device == DeviceStatus(
+def aziot() -> MemoryDevice:
+    """A device of 1.5 that was never configured."""
+    return MemoryDevice(version="1.5.44", path=TOML_PATH, template=filesystem.template(), taken=False)
+
+
+def windows() -> MemoryDevice:
+    """A Windows device that was never initialised."""
+    return MemoryDevice(version="1.1.15", path=WINDOWS_PATH)
+
+
+async def test_the_status_says_what_is_on_the_device() -> None:
+    """The hash is that of the file which a look saw, not of the one that was written."""
+    lab = Lab(ssh={**SSH, "host": "press"})
+    before = digest(lab.memory.files[YAML_PATH])
+    said = DeviceStatus(
         runtime_version="1.1.15",
         dialect="ConfigYaml",
-        config_hash=f"sha256:{digest(classic_config(STRING))}",
+        config_hash=f"sha256:{before}",
         applied_generation=1,
         host_key_fingerprint=FINGERPRINT,
     )
-    assert (visiting.found.link, visiting.found.plan, visiting.found.check) == ("ConfigApplied", (), None)
-    said = visiting.found.conditions["Reachable"]
-    message = "An SSH session with h works; its host key is pinned."
-    assert (said.status, said.reason, said.message) == ("True", "Connected", message)
+    await lab.reconcile()
+    assert lab.device.status.device == said
+    await lab.reconcile(after=1)
+    after = digest(lab.memory.files[YAML_PATH])
+    assert lab.device.status.device == dataclasses.replace(said, config_hash=f"sha256:{after}")
 
 
 @pytest.mark.parametrize(
     ("memory", "runtime"), [(aziot(), {"hostname": "press"}), (windows(), {"operatingSystem": "Windows"})]
 )
 async def test_a_file_that_was_not_there_has_no_hash(memory: MemoryDevice, runtime: dict[str, Any]) -> None:
-    """The API server takes nothing but a hash; the next visit sees one."""
-    visiting = Visiting(memory, runtime=runtime)
-    await visiting.pay()
-    assert visiting.found.device.config_hash == ""
-    await visiting.pay()
-    assert visiting.found.device.config_hash == f"sha256:{digest(memory.files[memory.path])}"
+    """The API server takes nothing but a hash; the next pass sees one."""
+    lab = Lab(memory, runtime=runtime)
+    await lab.reconcile()
+    assert lab.device.status.device.config_hash == ""
+    await lab.reconcile(after=1)
+    assert lab.device.status.device.config_hash == f"sha256:{digest(memory.files[memory.path])}"
 
 
-async def test_a_visit_remembers_what_was_refused() -> None:
-    """And forgets it when something else was taken."""
-    visiting = Visiting(fresh(answers=[Result.REFUSED]))
+async def test_what_was_refused_is_remembered() -> None:
+    """And forgotten when something else was taken."""
+    lab = Lab(fresh(answers=[Result.REFUSED]))
     for _ in range(2):
-        with pytest.raises(RejectedError):
-            await visiting.pay()
-    sent = visiting.network.device.changes[0].content
+        await lab.reconcile()
+    sent = lab.memory.changes[0].content
     assert sent is not None
-    assert len(visiting.network.device.changes) == 1
-    assert visiting.found.device.rejected_hash == f"sha256:{digest(sent)}"
-    visiting.device = dataclasses.replace(
-        visiting.device, runtime=dataclasses.replace(visiting.device.runtime, hostname="press")
-    )
-    await visiting.pay()
-    assert visiting.found.device.rejected_hash == ""
+    assert len(lab.memory.changes) == 1
+    assert lab.device.status.device.rejected_hash == f"sha256:{digest(sent)}"
+    assert lab.told["ConfigApplied"] == "False ConfigRejected"
+    lab.edit(runtime=dataclasses.replace(lab.device.runtime, hostname="press"))
+    await lab.reconcile()
+    assert lab.device.status.device.rejected_hash == ""
 
 
 async def test_a_plan_leaves_the_generation() -> None:
-    """What is held back was not applied."""
-    visiting = Visiting(configured(), driftPolicy="Report", runtime={"hostname": "press"})
-    visiting.device = known(visiting.device, applied_generation=0)
-    applied = await visiting.pay()
-    assert (visiting.found.plan, visiting.found.device.applied_generation) == (applied.plan, 0)
-    assert applied.plan
+    """What is held back was not applied; the plan goes when there is nothing to hold back any more."""
+    lab = Lab(driftPolicy="Report")
+    await lab.until_ready()
+    lab.edit(runtime=dataclasses.replace(lab.device.runtime, hostname="press"))
+    await lab.reconcile()
+    status = lab.device.status
+    assert ([change.path for change in status.plan], status.device.applied_generation) == (["device:hostname"], 1)
+    assert lab.told["ConfigApplied"] == "False DriftDetected"
+    lab.edit(runtime=dataclasses.replace(lab.device.runtime, hostname=None))
+    await lab.reconcile()
+    assert (lab.device.status.plan, lab.told["Ready"]) == ((), "True Ready")
 
 
 async def test_a_check_is_run_once_for_a_wish() -> None:
-    """Another value of the annotation is another wish."""
-    visiting = Visiting(configured(check_text=CHECK), asked=True)
-    for _ in range(2):
-        await visiting.pay()
-    assert (visiting.found.check, visiting.network.device.said) == (REPORT, ["observe", "check", "observe"])
-    visiting.device = dataclasses.replace(visiting.device, check_requested="later")
-    await visiting.pay()
-    assert visiting.found.check == dataclasses.replace(REPORT, handled_at="later")
+    """It waits for a restart, which would make it fail; another value of the annotation is another wish."""
+    lab = asking(fresh(check_text=CHECK))
+    await lab.reconcile()
+    assert (lab.device.status.check, "check" in lab.steps.taken) == (None, False)
+    await lab.reconcile(after=1)
+    assert (lab.device.status.check, lab.steps.taken.count("check")) == (REPORT, 1)
+    await lab.reconcile(after=1)
+    assert "check" not in lab.steps.taken
+    lab.edit(check_requested="later")
+    await lab.reconcile()
+    assert lab.device.status.check == dataclasses.replace(REPORT, handled_at="later")
 
 
-async def test_a_check_waits_for_a_restart() -> None:
-    """A daemon that comes up would fail it."""
-    visiting = Visiting(fresh(check_text=CHECK), asked=True)
-    await visiting.pay()
-    assert (visiting.found.check, visiting.network.device.said) == (None, ["observe", "restart"])
-
-
-async def test_a_check_helps_where_the_link_fails() -> None:
+async def test_a_check_helps_where_the_configuration_fails() -> None:
     """That is when somebody asks for it."""
-    visiting = Visiting(MemoryDevice(check_text=CHECK), asked=True)
-    with pytest.raises(Stalled, match="ConfigMissing"):
-        await visiting.pay()
-    assert visiting.found.check == REPORT
-
-
-@pytest.mark.parametrize(
-    ("error", "reason", "link"),
-    [
-        (UnreachableError("it broke"), "DeviceUnreachable", "Reachable"),
-        (JumpHostError(UnreachableError("it broke")), "DeviceUnreachable", "Reachable"),
-        (OddAnswerError("x"), "DeviceAnswerInvalid", "ConfigApplied"),
-        (SudoRefusedError("x"), "SudoRefused", "ConfigApplied"),
-    ],
-)
-async def test_a_session_that_fails_halfway(error: Any, reason: str, link: str) -> None:
-    """A connection that breaks is the reach's trouble; the rest is the configuration's."""
-    visiting = Visiting(fresh(answers=[error]))
-    with pytest.raises(ReconcileError) as caught:
-        await visiting.pay()
-    assert (caught.value.reason, visiting.found.link) == (reason, link)
+    lab = asking(MemoryDevice(check_text=CHECK))
+    await lab.reconcile()
+    assert (lab.told["ConfigApplied"], lab.device.status.check) == ("False ConfigMissing", REPORT)
 
 
 @pytest.mark.parametrize(
@@ -779,10 +131,26 @@ async def test_a_session_that_fails_halfway(error: Any, reason: str, link: str) 
     ],
 )
 async def test_a_secret_of_the_runtime_that_is_not_there(field: str, runtime: dict[str, Any]) -> None:
-    """Nobody is connected to before it is."""
-    visiting = Visiting(fresh(), runtime=runtime)
-    with pytest.raises(Waiting) as caught:
-        await visiting.pay()
+    """Nothing is asked of the device before it is; the connection was tried and works."""
+    lab = Lab(runtime=runtime)
+    await lab.reconcile()
     message = f"There is no Secret 'login' ({field}). Create it."
-    assert parts(caught.value) == (Waiting, "RuntimeSecretNotFound", message, 30)
-    assert visiting.network.steps.taken == []
+    assert (lab.told["Reachable"], lab.condition("ConfigApplied").message) == ("True Connected", message)
+    assert "observe" not in lab.steps.taken
+
+
+async def test_a_daemon_that_was_seen_healthy_may_be_started_again() -> None:
+    """One that fails again at once is left alone for some minutes."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.memory.state = "failed/failed"
+    await lab.reconcile(after=1)
+    assert "restart" in lab.steps.taken
+    lab.memory.state = "failed/failed"
+    await lab.reconcile(after=1)
+    assert "restart" not in lab.steps.taken
+    lab.memory.state = "active/running"
+    await lab.until_ready()
+    lab.memory.state = "failed/failed"
+    await lab.reconcile(after=1)
+    assert "restart" in lab.steps.taken

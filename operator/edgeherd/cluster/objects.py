@@ -1,11 +1,11 @@
 """Reads and writes of the operator in the cluster's own words: EdgeDevices, HubConnections, Secrets, Events."""
 
 import base64
-import datetime as dt
 import socket
 from collections.abc import Mapping
 
 from edgeherd import resource
+from edgeherd.clock import Clock
 from edgeherd.cluster.client import MERGE_PATCH, ApiClient, Body, path
 from edgeherd.cluster.errors import ApiError
 from edgeherd.model import (
@@ -63,8 +63,9 @@ def _secret_body(
 class KubernetesCluster:
     """The operator's view of the cluster."""
 
-    def __init__(self, api: ApiClient) -> None:
+    def __init__(self, api: ApiClient, *, clock: Clock) -> None:
         self._api = api
+        self._clock = clock
 
     async def edge_device(self, namespace: str, name: str) -> EdgeDevice | None:
         """The EdgeDevice as it is now; None when there is none."""
@@ -187,7 +188,7 @@ class KubernetesCluster:
 
     async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
         """Record an Event on the EdgeDevice. Events are a courtesy: a refusal is no trouble of the device."""
-        stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        stamp = self._clock.now()
         body = {
             "apiVersion": "v1",
             "kind": "Event",

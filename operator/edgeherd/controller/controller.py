@@ -2,19 +2,19 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from edgeherd.cluster.errors import ApiError, ConflictError
 from edgeherd.controller import watch
-from edgeherd.controller.event_handler import EventHandler
-from edgeherd.controller.workqueue import Priority, WorkQueue
-from edgeherd.model import Key
+from edgeherd.controller.workqueue import WorkQueue
+from edgeherd.model import Key, Priority
+from edgeherd.reconcile.requeue import Requeue
 
 _log = logging.getLogger(__name__)
 
-Reconcile = Callable[[Key], Awaitable[float | None]]
+Reconcile = Callable[[Key], Awaitable[Requeue | None]]
 
 PASS_SECONDS = 600.0
 """No pass may take longer: every wait in it is bounded, and this bounds their sum."""
@@ -22,22 +22,26 @@ PASS_SECONDS = 600.0
 STOP_SECONDS = 20.0
 """How long passes at work may go on after SIGTERM; below the Pod's grace period of 30 s."""
 
-_AT_ONCE_SECONDS = 60.0
-"""What is due sooner than this is somebody waiting, not a look for drift."""
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind that is looked after: what hears of its objects, and what makes one of them true."""
+
+    plural: str
+    on_event: watch.OnEvent
+    reconcile: Reconcile
 
 
 class Controller:
-    """Queue and workers around one reconcile function per kind."""
+    """Queue and workers around the kinds, which are looked up by their names."""
 
-    def __init__(self, queue: WorkQueue, reconcile: Mapping[str, Reconcile], *, workers: int) -> None:
+    def __init__(self, queue: WorkQueue, kinds: Mapping[str, Kind], *, workers: int) -> None:
         self._queue = queue
-        self._reconcile = reconcile
+        self._kinds = kinds
         self._workers = workers
         self._stopping = False
 
-    async def run(
-        self, handler: EventHandler, *, login: Callable[[], Awaitable[Mapping[str, Any]]], ready: asyncio.Event
-    ) -> None:
+    async def run(self, *, login: watch.Login, ready: asyncio.Event) -> None:
         """Run until SIGTERM or SIGINT (kopf takes the signals), or until the watch fails.
 
         The workers start first: kopf cancels every task that was created after it.
@@ -45,7 +49,8 @@ class Controller:
         workers = [asyncio.create_task(self._work(), name=f"worker-{number}") for number in range(self._workers)]
         stop = asyncio.Event()
         try:
-            await watch.watch(on_device=handler.on_device, on_hub=handler.on_hub, login=login, ready=ready, stop=stop)
+            on_event = {kind.plural: kind.on_event for kind in self._kinds.values()}
+            await watch.watch(on_event, login=login, ready=ready, stop=stop)
         finally:
             await self._finish(workers)
 
@@ -72,7 +77,7 @@ class Controller:
         """One pass, and when the next one is due."""
         try:
             async with asyncio.timeout(PASS_SECONDS):
-                after = await self._reconcile[key.kind](key)
+                requeue = await self._kinds[key.kind].reconcile(key)
         except ConflictError:
             self._queue.add_after(key, 0.2, Priority.CHANGE)
         except ApiError as exc:
@@ -83,9 +88,8 @@ class Controller:
             _log.exception("%s: a bug ended the pass, retry in %.0f s", _name(key), delay)
         else:
             self._queue.forget(key)
-            if after is not None:
-                priority = Priority.CHANGE if after < _AT_ONCE_SECONDS else Priority.DRIFT
-                self._queue.add_after(key, after, priority)
+            if requeue is not None:
+                self._queue.add_after(key, requeue.after, requeue.priority)
 
 
 def _name(key: Key) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeherd import resource
-from edgeherd.controller.workqueue import Priority, WorkQueue
-from edgeherd.model import EdgeDevice, HubConnection, Key
-from edgeherd.reconcile.index import DeviceIndex
+from edgeherd.controller.index import DeviceIndex
+from edgeherd.controller.workqueue import WorkQueue
+from edgeherd.model import EdgeDevice, HubConnection, Key, Priority
 
 _log = logging.getLogger(__name__)
 
@@ -64,10 +64,12 @@ class EventHandler:
         except (KeyError, TypeError, ValueError):
             _log.exception("a HubConnection cannot be read; is the CRD of this version installed?")
             return
-        self._index.update_hub(hub)
         before = self._seen.get(hub.key)
         predicate = (hub.uid, hub.generation, _is_ready(hub))
+        if event != "DELETED":
+            self._index.update_hub(hub)
         if event == "DELETED":
+            self._index.delete(hub.key)
             self._seen.pop(hub.key, None)
             self._queue.add(hub.key)
         elif before == predicate:

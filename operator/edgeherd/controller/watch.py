@@ -12,7 +12,8 @@ import kopf
 
 from edgeherd.model import GROUP, VERSION
 
-Feed = Callable[[str, Mapping[str, Any]], None]
+OnEvent = Callable[[str, Mapping[str, Any]], None]
+"""Takes the type of a watch event ('' for what was listed) and the object."""
 Login = Callable[[], Awaitable[Mapping[str, Any]]]
 
 _RELOGIN_SECONDS = 5.0
@@ -65,8 +66,8 @@ def settings() -> kopf.OperatorSettings:
     return chosen
 
 
-def registry(*, on_device: Feed, on_hub: Feed, login: Login) -> kopf.OperatorRegistry:
-    """Handlers that hand every event to the feeds. `login` gives the fields of `kopf.ConnectionInfo`."""
+def registry(on_event: Mapping[str, OnEvent], *, login: Login) -> kopf.OperatorRegistry:
+    """Handlers that pass every event on, by the plural names of the kinds. `login` gives fields of `kopf.ConnectionInfo`."""
     chosen = kopf.OperatorRegistry()
     last_login = 0.0
 
@@ -80,21 +81,20 @@ def registry(*, on_device: Feed, on_hub: Feed, login: Login) -> kopf.OperatorReg
         last_login = asyncio.get_running_loop().time()
         return kopf.ConnectionInfo(**await login())
 
-    @kopf.on.event(GROUP, VERSION, "edgedevices", registry=chosen)
-    async def edge_device(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's names
-        on_device(type or "", body)
+    def register(plural: str, passed_on: OnEvent) -> None:
+        @kopf.on.event(GROUP, VERSION, plural, registry=chosen)
+        async def event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's names
+            passed_on(type or "", body)
 
-    @kopf.on.event(GROUP, VERSION, "hubconnections", registry=chosen)
-    async def hub_connection(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's names
-        on_hub(type or "", body)
-
+    for plural, passed_on in on_event.items():
+        register(plural, passed_on)
     return chosen
 
 
-async def watch(*, on_device: Feed, on_hub: Feed, login: Login, ready: asyncio.Event, stop: asyncio.Event) -> None:
+async def watch(on_event: Mapping[str, OnEvent], *, login: Login, ready: asyncio.Event, stop: asyncio.Event) -> None:
     """Watch until `stop` is set or the watch ends for good (which raises, or returns)."""
     await kopf.operator(
-        registry=registry(on_device=on_device, on_hub=on_hub, login=login),
+        registry=registry(on_event, login=login),
         settings=settings(),
         clusterwide=True,
         standalone=True,

@@ -6,21 +6,11 @@ dirty, and one more pass follows. Failures back off per key, with jitter.
 
 import asyncio
 import dataclasses
-import enum
 import heapq
 import itertools
 import random
 
-from edgeherd.model import Key
-
-
-class Priority(enum.IntEnum):
-    """What goes first: deletions, then what a user changed, then looking for drift."""
-
-    DELETE = 0
-    CHANGE = 1
-    DRIFT = 2
-
+from edgeherd.model import Key, Priority
 
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from edgeherd import config
+from edgeherd.clock import Clock
 from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.errors import ApiError
 from edgeherd.cluster.objects import KubernetesCluster
@@ -18,8 +19,8 @@ from edgeherd.hub import azure
 from edgeherd.hub.port import HubError, Listed
 from edgeherd.hubtool import manifests
 from edgeherd.model import EdgeDevice, HubConnection
+from edgeherd.reconcile.errors import from_hub_error
 from edgeherd.reconcile.hub_clients import HubClients, HubCredentials
-from edgeherd.reconcile.steps.identity import from_hub_error
 from edgeherd.settings import Settings
 
 _HUB = click.option("--hub", required=True, help="A HubConnection of the cluster that KUBECONFIG names.")
@@ -118,7 +119,7 @@ async def _ask(name: str, settings: Settings) -> tuple[tuple[Listed, ...], Mappi
             return azure.HubClient(login, port=connection.port, operations_per_minute=rate, executor=executor)
 
         async with await ApiClient.configured(settings.kubeconfig) as api:
-            cluster = KubernetesCluster(api)
+            cluster = KubernetesCluster(api, clock=Clock())
             hubs = HubClients(cluster, namespace=settings.namespace, factory=opened)
             connection = await hubs.named(name)
             listed = await (await hubs.open(connection)).on_behalf_of("").edge_devices()

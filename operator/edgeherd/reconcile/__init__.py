@@ -1,1 +1,1 @@
-"""The work itself: one pass over one EdgeDevice, link by link."""
+"""What a reconcile does: the list of steps in `device.py`, each in `steps/`."""

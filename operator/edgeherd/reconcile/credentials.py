@@ -1,6 +1,7 @@
 """What a device proves itself with, and how the connection Secret holds it. Pure."""
 
 import base64
+import dataclasses
 import hashlib
 import json
 import secrets
@@ -27,6 +28,14 @@ _OURS = frozenset(
         "deviceId",
     }
 )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """A certificate and its private key for the device, in PEM. The key never shows in a repr."""
+
+    certificate: bytes
+    private_key: bytes = dataclasses.field(repr=False)
 
 
 def new_keys() -> Keys:

@@ -10,7 +10,7 @@ from edgeherd import config
 from edgeherd.device.port import ABSENT, OtherFile, Owner, Query
 from edgeherd.errors import Stalled
 from edgeherd.model import EdgeDevice, Secret
-from edgeherd.reconcile.steps.identity import Certificate
+from edgeherd.reconcile.credentials import Certificate
 
 _FOLDERS = {config.Dialect.YAML: "/etc/iotedge/edgeherd", config.Dialect.TOML: "/etc/aziot/edgeherd"}
 """Where a certificate from a Secret is placed, unless the spec says where."""

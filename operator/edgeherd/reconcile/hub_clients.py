@@ -35,6 +35,14 @@ class _Open:
     client: Client
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class HubAccess:
+    """A hub as one device uses it, with the HubConnection that says so."""
+
+    connection: HubConnection
+    hub: Hub
+
+
 class HubClients:
     """Opens hubs on demand; a rotated Secret or an edited HubConnection is picked up at the next use."""
 
@@ -44,7 +52,7 @@ class HubClients:
         self._factory = factory
         self._open: dict[str, _Open] = {}
 
-    async def for_device(self, device: EdgeDevice) -> tuple[HubConnection, Hub]:
+    async def for_device(self, device: EdgeDevice) -> HubAccess:
         """The hub that the device names, if the device may use it.
 
         Raises:
@@ -53,16 +61,19 @@ class HubClients:
         """
         connection = await self.named(device.hub_name)
         await self._admit(device, connection)
-        return connection, (await self.open(connection)).on_behalf_of(device.namespace)
+        return await self._access(device, connection)
 
-    async def for_release(self, device: EdgeDevice) -> Hub:
+    async def for_release(self, device: EdgeDevice) -> HubAccess:
         """The hub that the device names, to leave it: whether it may still be used does not matter.
 
         Raises:
             Waiting: the HubConnection or its Secret is not there.
             Stalled: the credential cannot be used.
         """
-        return (await self.open(await self.named(device.hub_name))).on_behalf_of(device.namespace)
+        return await self._access(device, await self.named(device.hub_name))
+
+    async def _access(self, device: EdgeDevice, connection: HubConnection) -> HubAccess:
+        return HubAccess(connection, (await self.open(connection)).on_behalf_of(device.namespace))
 
     async def named(self, name: str) -> HubConnection:
         """The HubConnection of that name.

@@ -1,26 +1,19 @@
-"""The third link: how a device is reached, and what a session that failed means."""
+"""How a device is logged in at: the credentials in its Secrets, and the host keys that are remembered."""
 
+import contextlib
 import dataclasses
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 
 from edgeherd.cluster.errors import ConflictError
 from edgeherd.cluster.port import Cluster
 from edgeherd.device.port import (
-    AddressNotAllowedError,
-    CredentialError,
-    DeviceError,
-    HostKeyMismatchError,
-    JumpHostError,
     Limits,
     Login,
-    LoginRefusedError,
-    OddAnswerError,
     Platform,
     Session,
-    SudoRefusedError,
 )
-from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, HubConnection, Secret, SshTarget
 
 Connect = Callable[[Login], AbstractAsyncContextManager[Session]]
@@ -29,23 +22,28 @@ HostKey = Callable[[Login], Awaitable[str]]
 
 
 class SshLogins:
-    """Finds the credentials of devices, and remembers host keys of first use."""
+    """Finds the credentials of devices, opens sessions with them, and remembers host keys of first use."""
 
-    def __init__(self, cluster: Cluster, host_key: HostKey) -> None:
+    def __init__(self, cluster: Cluster, *, connect: Connect, host_key: HostKey) -> None:
         self._cluster = cluster
+        self._connect = connect
         self._host_key = host_key
 
-    async def login(self, device: EdgeDevice, connection: HubConnection | None) -> Login:
-        """How to log in at the device, from its Secrets; without a HubConnection nothing but the default limits hold.
+    @contextlib.asynccontextmanager
+    async def session(self, device: EdgeDevice, connection: HubConnection) -> AsyncIterator[Session]:
+        """A session with the device. Raises what `login` raises, and any DeviceError."""
+        async with self._connect(await self.login(device, connection)) as session:
+            yield session
+
+    async def login(self, device: EdgeDevice, connection: HubConnection) -> Login:
+        """How to log in at the device, from its Secrets, within the limits of the HubConnection.
 
         Raises:
             Waiting: a Secret is not there yet.
             Stalled: a Secret's content, or the spec's host keys, cannot be used.
             DeviceError: a host that shall be trusted on first use did not show its key.
         """
-        limits = Limits()
-        if connection is not None:
-            limits = Limits(networks=connection.allowed_cidrs, ports=connection.allowed_ports)
+        limits = Limits(networks=connection.allowed_cidrs, ports=connection.allowed_ports)
         jump = None
         if device.ssh.jump is not None:
             jump = await self._hop(device, device.ssh.jump, "spec.ssh.jumpHost", limits, None)
@@ -119,51 +117,3 @@ def _pinned(login: Login, keys: tuple[str, ...]) -> Login:
 
 def _text(secret: Secret, key: str) -> str:
     return secret.data.get(key, b"").decode("utf-8", "replace")
-
-
-def from_device_error(error: DeviceError, device: EdgeDevice) -> ReconcileError:
-    """What a failed session means for the pass."""
-    if isinstance(error, JumpHostError) and device.ssh.jump is not None:
-        return _next_step(
-            error.error, device, device.ssh.jump, f"Jump host {device.ssh.jump.host}", "spec.ssh.jumpHost"
-        )
-    return _next_step(error, device, device.ssh, device.ssh.host, "spec.ssh")
-
-
-def _next_step(  # noqa: PLR0911 - one for each kind
-    error: DeviceError, device: EdgeDevice, target: SshTarget, host: str, field: str
-) -> ReconcileError:
-    match error:
-        case HostKeyMismatchError() if target.trust_on_first_use:
-            message = (
-                f"{host} presented {error.presented}, expected {' or '.join(error.expected)} as on first use. Nothing was "
-                f"sent. If it was re-imaged, delete Secret '{device.known_hosts_name}'; otherwise somebody is in between."
-            )
-            return Stalled("HostKeyMismatch", message)
-        case HostKeyMismatchError():
-            message = (
-                f"{host} presented {error.presented}, expected {' or '.join(error.expected) or 'none of its kind'}. Nothing was "
-                f"sent. If the device was re-imaged, put its new key in {field}.hostKeys; otherwise somebody is in between."
-            )
-            return Stalled("HostKeyMismatch", message)
-        case LoginRefusedError():
-            message = (
-                f"{host} refuses the login of user '{target.user}' with Secret '{target.secret_name}': {error}. "
-                "Add the public key to the user's authorized_keys, or fix the Secret."
-            )
-            return Stalled("SshLoginRefused", message)
-        case CredentialError():
-            message = f"Secret '{target.secret_name}' or {field}.hostKeys cannot be used: {error}. Fix it."
-            return Stalled("SshSecretInvalid", message)
-        case AddressNotAllowedError():
-            message = f"{host} may not be connected to: {error} (HubConnection '{device.hub_name}')."
-            return Stalled("AddressNotAllowed", message)
-        case SudoRefusedError():
-            message = f"User '{target.user}' on {host} may not become root: {error}. Add a NOPASSWD rule to sudoers."
-            return Stalled("SudoRefused", message)
-        case OddAnswerError():
-            message = f"{host} gave an answer that makes no sense: {error}. It is tried again."
-            return Waiting("DeviceAnswerInvalid", message, retry_after=60)
-        case _:
-            message = f"{host} port {target.port} cannot be reached: {error}. It is tried again."
-            return Waiting("DeviceUnreachable", message, retry_after=30)

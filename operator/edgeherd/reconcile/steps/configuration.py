@@ -1,378 +1,153 @@
-"""The fourth link: make the device look as the spec says.
-
-One look, at most one transaction with one restart. What it leads to is seen by the next pass: only an observation says
-True. The device itself undoes what its daemon refuses, so a connection that breaks leaves nothing half done.
-"""
-
-import collections
-import dataclasses
-import time
-from collections.abc import Callable
+"""The daemon's file, and the files beside it: they say what the spec says, and the daemon runs with them."""
 
 from edgeherd import config
-from edgeherd.device.facts import Facts
-from edgeherd.device.port import ABSENT, Action, Change, Initialization, OtherFile, Query, Result, Session
-from edgeherd.errors import Stalled, Waiting
-from edgeherd.model import EdgeDevice, Key, PlannedChange
-from edgeherd.reconcile import desired
+from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
+from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.model import EdgeDevice, Key, Secret
+from edgeherd.reconcile import desired, diagnostics
+from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
+from edgeherd.reconcile.requeue import UNREACHABLE
+from edgeherd.reconcile.step import ConfigurationResult, Context, Dependencies, Done, Step
 
-SLACK_SECONDS = 2
-"""The device's clocks are read in whole seconds, one after the other."""
+CLEANUP_SECONDS = 60.0
+"""How long after the request to delete an unreachable device is tried."""
 
-REVIVAL_SECONDS = 300.0
-"""A daemon that gave up is started again so often, unless somebody asks for it: what it missed may be fixed by now."""
-
-CONTESTED_TIMES = 3
-CONTESTED_SECONDS = 1800.0
-"""Somebody who undoes our work so often within this time does it on purpose; every round stops the device's modules."""
+RETRY_SECONDS = 10.0
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigurationResult:
-    """The outcome of the configuration link."""
+class ConfigurationStep(Step):
+    """Makes the device look as the spec says, and runs `iotedge check` when somebody asks for it."""
 
-    facts: Facts
-    version: config.Version
-    config_hash: str
-    """As the status has it, 'sha256:...'; empty where there is no file yet."""
-    plan: tuple[PlannedChange, ...] = ()
-    restarted: bool = False
-    events: tuple[tuple[str, str], ...] = ()
+    condition = "ConfigApplied"
 
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies)
+        self._configurator = Configurator(dependencies.clock)
 
-class RejectedError(Stalled):
-    """The daemon refuses what the spec leads to; `content_hash` is of the file that it refused."""
-
-    def __init__(self, message: str, content_hash: str) -> None:
-        super().__init__("ConfigRejected", message)
-        self.content_hash = content_hash
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Observation:
-    """One device as it was found, and what follows from it."""
-
-    state: DesiredState
-    facts: Facts
-    version: config.Version
-    edit: config.Edit
-    others: tuple[OtherFile, ...]
-
-    @property
-    def device(self) -> EdgeDevice:
-        return self.state.device
-
-    @property
-    def action(self) -> Action:
-        """What makes the daemon read its file."""
-        return Action.CONFIG_APPLY if self.version.dialect is config.Dialect.TOML else Action.RESTART
-
-    def change(self, *, content: bytes | None, others: tuple[OtherFile, ...] = ()) -> Change:
-        return Change(
-            path=self.facts.path,
-            before=self.facts.sha256,
-            content=content,
-            others=others,
-            unit=desired.daemon_unit(self.device, self.version.dialect),
-            action=self.action,
+    async def reconcile(self, context: Context) -> Done:
+        """The device has what the spec says."""
+        device = context.device
+        state = await self._desired_state(context)
+        before = device.status.condition("DaemonHealthy")
+        if before is not None and before.status == "True":
+            self._configurator.healthy(device.key)
+        context.result = result = await self._configured(context, state)
+        known = device.status.device
+        context.update(plan=result.plan)
+        context.update_device(
+            runtime_version=result.facts.version,
+            dialect=result.version.dialect.value,
+            config_hash=result.config_hash,
+            applied_generation=known.applied_generation if result.plan else device.generation,
+            rejected_hash="",
         )
+        context.events.extend(result.events)
+        if result.plan:
+            paths = ", ".join(change.path for change in result.plan)
+            message = f"The device differs from the spec ({paths}), and spec.driftPolicy is 'Report'. See status.plan."
+            raise Stalled("DriftDetected", message)
+        return Done("Applied", "The daemon's file says what the spec says.")
 
-    def applied(self, *events: tuple[str, str], restarted: bool = False) -> ConfigurationResult:
-        return ConfigurationResult(
-            facts=self.facts,
-            version=self.version,
-            config_hash=_hash(self.facts),
-            restarted=restarted,
-            events=events,
-        )
-
-
-class ConfigurationStep:
-    """Makes the device look as the spec says. What it remembers only saves restarts; it may be forgotten."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._revived: dict[Key, float] = {}
-        self._corrected: dict[Key, collections.deque[float]] = {}
-
-    def forget(self, key: Key) -> None:
-        """The device is gone."""
-        self._revived.pop(key, None)
-        self._corrected.pop(key, None)
-
-    def healthy(self, key: Key) -> None:
-        """The daemon was seen healthy: should it fail again, it may be started again."""
-        self._revived.pop(key, None)
-
-    async def apply(self, session: Session, state: DesiredState, *, applied_before: bool) -> ConfigurationResult:
-        """Look at the device; write and restart once if the meaning of something must change.
+    async def delete(self, context: Context) -> None:
+        """Take our connection string out of the daemon's file: best effort, bounded in time.
 
         Raises:
-            Waiting: something changed meanwhile, or no runtime is installed yet.
-            Stalled: the file, the runtime or another writer needs a human.
+            Waiting: the device cannot be reached, and there is time left.
         """
-        device = state.device
-        if state.certificate is not None and device.runtime.on_windows:
-            message = (
-                "A certificate from a Secret is not placed on Windows devices. Put it there, and give its thumbprint and "
-                "paths in spec.identity.x509."
-            )
-            raise Stalled("CertificateNotPlaced", message)
-        query = desired.query(device)
-        facts = await session.observe(query)
-        version = _version(device, facts)
-        only_reports = applied_before and not device.correct_drift
-        if facts.kind == "absent" and device.runtime.on_windows:
-            return await self._initialize(session, state, facts, version, only_reports=only_reports)
-        observation = _observed(state, facts, version, query)
-        if not observation.edit.changes and not observation.others:
-            return await self._awake(session, observation, only_reports=only_reports)
-        plan = _plan(observation)
-        if only_reports:
-            return dataclasses.replace(observation.applied(), plan=plan)
-        _require_free_hostname(observation)
-        is_drift = applied_before and not _spec_changed(device)
-        await self._carry_out(session, observation, is_drift=is_drift)
-        reason = "ConfigDriftCorrected" if is_drift else "ConfigApplied"
-        what = ", ".join(change.path.removeprefix("device:") for change in plan)
-        return observation.applied(
-            (reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True
+        device = context.device
+        if device.status.device.applied_generation is None:
+            return
+        try:
+            async with self.dependencies.ssh.session(device, context.hub.connection) as session:
+                await _retire(session, device)
+        except UnreachableError as exc:
+            if self.dependencies.clock.seconds_since(device.deleted_at) < CLEANUP_SECONDS:
+                message = (
+                    f"{device.ssh.host} cannot be reached to remove its configuration: {exc}. It is tried for a minute."
+                )
+                raise Waiting(UNREACHABLE, message, retry_after=RETRY_SECONDS) from exc
+            _left(context, "it cannot be reached")
+        except (DeviceError, ReconcileError, config.UneditableError, config.InvalidConfigError, ValueError):
+            _left(context, "its file or its login cannot be used")
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self._configurator.forget(key)
+
+    async def _configured(self, context: Context, state: DesiredState) -> ConfigurationResult:
+        """What was asked for, and `iotedge check` where it was asked for: also, or just, where that fails."""
+        session, device = context.session, context.device
+        applied_before = device.status.device.applied_generation is not None
+        try:
+            result = await self._configurator.apply(session, state, applied_before=applied_before)
+        except ReconcileError as exc:
+            if isinstance(exc, RejectedError):
+                context.update_device(rejected_hash=f"sha256:{exc.content_hash}")
+            await _check(context, session)
+            raise
+        if not result.restarted:
+            await _check(context, session)
+        return result
+
+    async def _desired_state(self, context: Context) -> DesiredState:
+        device, runtime = context.device, context.device.runtime
+        proxy = await self._secret(device, runtime.proxy_secret_name, "spec.runtime.proxy.credentialsSecretRef")
+        login = await self._secret(device, runtime.registry_secret_name, "spec.runtime.agent.registryAuthSecretRef")
+        return DesiredState(
+            device=device,
+            host_name=context.hub.connection.host_name,
+            connection_string=context.connection_string,
+            certificate=context.claim.certificate,
+            registry=desired.registry_auth(device, login) if login is not None else None,
+            proxy=desired.proxy_url(device, proxy),
         )
 
-    async def _awake(self, session: Session, observation: _Observation, *, only_reports: bool) -> ConfigurationResult:
-        """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""
-        device, facts = observation.device, observation.facts
-        last = self._revived.get(device.key)
-        asked = device.requested_at != device.status.last_handled_reconcile_at
-        too_soon = last is not None and self._clock() - last < REVIVAL_SECONDS and not asked
-        if only_reports and not facts.taken:
-            change = PlannedChange(path="device:iotedge config apply", action="Change", restart="Daemon")
-            return dataclasses.replace(observation.applied(), plan=(change,))
-        if only_reports or too_soon:
-            return observation.applied()
-        if not facts.taken:
-            event = ("ConfigApplied", f"{facts.path} was right, but 'iotedge config apply' had not been run; it was.")
-        elif facts.unit.active_state == "failed":
-            event = ("DaemonRestarted", "The daemon had failed while its file is right; it was started again.")
-        elif _is_outdated(device, facts):
-            event = ("DaemonRestarted", f"{facts.path} is newer than the daemon's start; it was restarted.")
-        else:
-            return observation.applied()
-        self._revived[device.key] = self._clock()
-        _require(await session.apply(observation.change(content=None)), observation)
-        return observation.applied(event, restarted=True)
-
-    async def _carry_out(self, session: Session, observation: _Observation, *, is_drift: bool) -> None:
-        device = observation.device
-        content = observation.edit.content if observation.edit.changes else None
-        content_hash = config.fingerprint(observation.edit.content)
-        if content is not None and device.status.device.rejected_hash == f"sha256:{content_hash}":
-            before = device.status.condition("ConfigApplied")
-            told = before is not None and before.reason == "ConfigRejected"
-            message = before.message if before is not None and told else _REFUSED.format(path=observation.facts.path)
-            raise RejectedError(message, content_hash)
-        if is_drift:
-            self._require_peace(device, observation.facts.path)
-        _require(await session.apply(observation.change(content=content, others=observation.others)), observation)
-        if is_drift:
-            self._corrected.setdefault(device.key, collections.deque(maxlen=CONTESTED_TIMES)).append(self._clock())
-
-    def _require_peace(self, device: EdgeDevice, path: str) -> None:
-        times = self._corrected.get(device.key) or collections.deque[float]()
-        if len(times) == CONTESTED_TIMES and self._clock() - times[0] < CONTESTED_SECONDS:
-            message = (
-                f"{path} was put right {CONTESTED_TIMES} times within {CONTESTED_SECONDS / 60:.0f} minutes and somebody "
-                "keeps changing it: a person, a script or another operator. Every round stops the device's modules, so "
-                "it is left alone for now. Find the other writer, or set spec.driftPolicy to 'Report'."
-            )
-            raise Stalled("ConfigContested", message)
-
-    async def _initialize(
-        self, session: Session, state: DesiredState, facts: Facts, version: config.Version, *, only_reports: bool
-    ) -> ConfigurationResult:
-        """A Windows device whose runtime was installed and never initialised. It can be done once only."""
-        if only_reports:
-            change = PlannedChange(path=f"device:{facts.path}", action="Add", restart="Daemon")
-            return ConfigurationResult(facts=facts, version=version, config_hash="", plan=(change,))
-        runtime = state.device.runtime
-        if state.device.x509 is not None:
-            message = "The device was never initialised. Run 'Initialize-IoTEdge -ManualX509' on it; from then on it is kept right."
-            raise Stalled("InitializationFailed", message)
-        result = await session.initialize(
-            Initialization(
-                connection_string=state.connection_string,
-                container_os=runtime.container_os,
-                script=runtime.initialize_script or "",
-            )
-        )
-        if result is Result.CHANGED:
-            raise Waiting(
-                "ConfigChanging", "The device was initialised meanwhile. It is looked at again.", retry_after=2
-            )
-        if result is not Result.APPLIED:
-            message = (
-                "'Initialize-IoTEdge' failed on the device. Run it there by hand to see why; the IoTEdge module or "
-                "spec.runtime.windows.securityDaemonScriptPath must be there."
-            )
-            raise Stalled("InitializationFailed", message)
-        event = ("DeviceInitialized", "The runtime was initialised with 'Initialize-IoTEdge'.")
-        return ConfigurationResult(
-            facts=facts, version=version, config_hash=_hash(facts), restarted=True, events=(event,)
-        )
+    async def _secret(self, device: EdgeDevice, name: str | None, field: str) -> Secret | None:
+        """The Secret that a field names; None where it names none."""
+        if name is None:
+            return None
+        secret = await self.dependencies.cluster.secret(device.namespace, name)
+        if secret is None:
+            raise Waiting("RuntimeSecretNotFound", f"There is no Secret '{name}' ({field}). Create it.", retry_after=30)
+        return secret
 
 
-def _observed(state: DesiredState, facts: Facts, version: config.Version, query: Query) -> _Observation:
-    found = query.found(facts)
-    odd = [path for path, found_hash in found.items() if found_hash == "other"]
-    if odd:
-        message = f"{odd[0]} is not a regular file. It is left alone; remove it."
-        raise Stalled("ConfigUnreadable", message)
-    was_ours = desired.proxy_was_ours(found)
-    try:
-        want = desired.configuration(state, version.dialect, proxy_was_ours=was_ours)
-        edit = config.edit(_content(facts, version), want, version=version)
-    except config.UneditableError as exc:
-        raise Stalled("ConfigNotEditable", f"{facts.path} was left as it is: {exc}") from None
-    others = desired.other_files(state, version.dialect, found)
-    return _Observation(state=state, facts=facts, version=version, edit=edit, others=others)
+async def _check(context: Context, session: Session) -> None:
+    asked, last = context.device.check_requested, context.status.check
+    if asked and (last is None or last.handled_at != asked):
+        context.update(check=diagnostics.report(await session.check(), handled_at=asked))
 
 
-def _plan(observation: _Observation) -> tuple[PlannedChange, ...]:
-    """Everything that differs. A change beside the daemon's file needs its restart too."""
-    restart = "Daemon" if observation.edit.restarts or observation.others else "None"
-    changes = [
-        PlannedChange(
-            path=f"device:{c.path}", action=c.action, restart=restart, before=c.before[:256], after=c.after[:256]
-        )
-        for c in observation.edit.changes
-    ]
-    for other in observation.others:
-        action = "Remove" if other.content is None else "Add" if other.before == ABSENT else "Change"
-        changes.append(PlannedChange(path=f"device:{other.path}", action=action, restart="Daemon"))
-    return tuple(changes)
+def _left(context: Context, why: str) -> None:
+    text = f"The device {context.device.ssh.host} still has its configuration: {why}. Its identity is deleted all the same."
+    context.event("DeviceCleanupSkipped", text, warning=True)
 
 
-def _hash(facts: Facts) -> str:
-    return "" if facts.kind == "absent" else f"sha256:{facts.sha256}"
-
-
-def _require_free_hostname(observation: _Observation) -> None:
-    """`iotedge config apply` would refuse (from 1.3 on): why write the file, only to put it back?"""
-    renames = any(change.path == "hostname" and change.action == "Change" for change in observation.edit.changes)
-    if observation.version.numbers >= (1, 3) and renames and observation.facts.taken and observation.facts.modules:
-        _require(Result.HOSTNAME, observation)
-
-
-def _spec_changed(device: EdgeDevice) -> bool:
-    return device.status.device.applied_generation != device.generation
-
-
-def _is_outdated(device: EdgeDevice, facts: Facts) -> bool:
-    """Whether the daemon was started before its file became what it is, and nobody has confirmed that content since.
-
-    A time stamp alone proves nothing: a backup or a package script may touch the file. One in the future comes from a
-    clock that was wrong.
-    """
-    if facts.modified is None or facts.started is None or facts.now is None:
-        return False
-    if device.status.device.config_hash == _hash(facts):
-        return False
-    return facts.started + SLACK_SECONDS < facts.modified <= facts.now
-
-
-def _version(device: EdgeDevice, facts: Facts) -> config.Version:
-    if not facts.version:
-        message = "The device has no IoT Edge runtime ('iotedge version' fails). Install it."
-        raise Waiting("RuntimeNotFound", message, retry_after=60)
+async def _retire(session: Session, device: EdgeDevice) -> None:
+    query = desired.query(device)
+    facts = await session.observe(query)
     version = config.Version.parse(facts.version)
-    insisted, found = device.runtime.dialect, version.dialect.value
-    if device.runtime.on_windows and version.dialect is config.Dialect.TOML:
-        message = f"The device runs IoT Edge {facts.version}, which is not for Windows. Set spec.runtime.operatingSystem to 'Linux'."
-        raise Stalled("RuntimeDiffers", message)
-    if insisted not in {"Auto", found}:
-        message = (
-            f"The device runs IoT Edge {facts.version}, whose file is a {found}; spec.runtime.dialect is '{insisted}'."
-        )
-        raise Stalled("RuntimeDiffers", f"{message} Change one of them.")
-    return version
-
-
-def _content(facts: Facts, version: config.Version) -> bytes:
-    """What is edited: the file, or what the package has for a device that was never configured."""
-    match facts.kind:
-        case "file" if facts.content is not None:
-            return facts.content
-        case "file":
-            message = f"{facts.path} cannot be read, not even as root. Look at its mode and its file system."
-            raise Stalled("ConfigUnreadable", message)
-        case "absent" if version.dialect is config.Dialect.TOML:
-            return facts.template or b""
-        case "absent":
-            message = f"{facts.path} does not exist. Reinstall the runtime, or set spec.runtime.configPath."
-            raise Stalled("ConfigMissing", message)
-        case _:
-            message = f"{facts.path} is not a regular file. It is left alone; put a regular file there."
-            raise Stalled("ConfigUnreadable", message)
-
-
-def _require(result: Result, observation: _Observation) -> None:
-    """Raises what a result that is not APPLIED means."""
-    if result is Result.APPLIED:
+    content = facts.content or b""
+    if _provisioned_as(config.load(content, version=version)) != device.device_id:
         return
-    reason, retry_after, template = _OUTCOMES[result]
-    message = template.format(path=observation.facts.path)
-    # A host name that is refused may be taken later, when the containers are gone: that is not remembered.
-    if result is Result.REFUSED:
-        raise RejectedError(message, config.fingerprint(observation.edit.content))
-    if retry_after is None:
-        raise Stalled(reason, message)
-    raise Waiting(reason, message, retry_after=retry_after)
+    edit = config.deprovision(content, version=version)
+    # The services of 1.2 and later refuse to be without provisioning; what they hold is worth nothing from now on.
+    is_yaml = version.dialect is config.Dialect.YAML
+    change = Change(
+        path=facts.path,
+        before=facts.sha256,
+        content=edit.content if edit.changes else None,
+        others=desired.leftovers(device, query.found(facts)),
+        unit=desired.daemon_unit(device, version.dialect),
+        action=Action.RETIRE if is_yaml else Action.NONE,
+    )
+    await session.apply(change)
 
 
-_REFUSED = (
-    "The daemon refuses the new configuration; {path} was put back as it was, and this is not tried again. "
-    "Change the spec or the file."
-)
-_OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
-    Result.REFUSED: ("ConfigRejected", None, _REFUSED),
-    Result.HOSTNAME: (
-        "HostNameInUse",
-        None,
-        (
-            "'iotedge config apply' refuses another host name while there are containers; {path} is as it was. "
-            "Remove the containers on the device, or take spec.runtime.hostname back."
-        ),
-    ),
-    Result.CHANGED: ("ConfigChanging", 2, "{path} was changed by somebody else meanwhile. It is looked at again."),
-    Result.FULL: ("ConfigUnwritable", 60, "{path} cannot be replaced: the device's file system is full. Make room."),
-    Result.READ_ONLY: (
-        "ConfigUnwritable",
-        60,
-        "{path} cannot be replaced: the device's file system is read-only. Remount it, or look for a broken disk.",
-    ),
-    Result.UNWRITABLE: (
-        "ConfigUnwritable",
-        60,
-        "{path} cannot be replaced. Look at its file system and at what sudo allows.",
-    ),
-    Result.OWNER: (
-        "ConfigUnwritable",
-        None,
-        "Owner, mode or SELinux context of {path} cannot be kept on a new file. Nothing was changed; check sudo's rights.",
-    ),
-    Result.PARENT: (
-        "ConfigPathUnsafe",
-        None,
-        (
-            "A folder on the way to {path}, or to a file beside it, is a symbolic link, belongs to a user other than root "
-            "and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder."
-        ),
-    ),
-    Result.INCOMPLETE: (
-        "ConfigIncomplete",
-        5,
-        "The new {path} did not arrive whole; the old one is untouched. It is tried again.",
-    ),
-}
-"""Reason, seconds until the next try (None: only after a fix), and message."""
+def _provisioned_as(settings: config.Settings) -> str:
+    """The device id in the daemon's file; empty for none."""
+    if settings.x509 is not None:
+        return settings.x509.device_id
+    text = settings.connection_string
+    return config.parse_connection_string(text).device_id if text else ""

@@ -1,11 +1,13 @@
-"""The last link: whether the daemon is healthy, and what is in the way if not. Pure."""
+"""The daemon's health: whether it runs and edgeAgent with it, and what is in the way if not."""
 
 import dataclasses
-import time
 
+from edgeherd.config import Dialect
 from edgeherd.device.facts import Facts, Module, Unit
 from edgeherd.device.journal import Diagnosis, diagnose
 from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.reconcile import requeue
+from edgeherd.reconcile.step import Context, Done, Step
 
 BAD_SETTINGS = 153
 """The daemon's exit status for settings that it cannot load (iotedged/src/error.rs, 1.0.10 and later)."""
@@ -28,7 +30,50 @@ class DaemonNames:
     logs: str
 
 
-def check_health(facts: Facts, *, enabled: bool, now: float | None = None) -> None:
+class HealthStep(Step):
+    """Sees whether all of it works. It changes nothing."""
+
+    condition = "DaemonHealthy"
+
+    async def reconcile(self, context: Context) -> Done:
+        """The daemon is active and edgeAgent runs."""
+        before = context.device.status.condition(self.condition)
+        is_coming = before is not None and before.status == "False"
+        waited = self.dependencies.clock.seconds_since(before.last_transition_time) if before and is_coming else 0.0
+        try:
+            await self._require_health(context)
+        except Waiting as exc:
+            raise requeue.with_patience(exc, waited) from exc
+        return Done("Running", "The daemon is active and edgeAgent is running.")
+
+    async def _require_health(self, context: Context) -> None:
+        result = context.result
+        if result.restarted:
+            raise Waiting("DaemonRestarted", "The daemon was restarted. It is looked at again.")
+        check_health(result.facts, enabled=context.device.enabled, now=self.dependencies.clock.wall())
+        await self._require_connection(context)
+
+    async def _require_connection(self, context: Context) -> None:
+        """From 1.2 on containers outlive another key, so an edgeAgent that runs does not prove that the hub takes it.
+
+        The hub is asked once for a content of the file, where its credential allows it.
+        """
+        result, device = context.result, context.device
+        before = device.status.condition(self.condition)
+        known = device.status.device.config_hash == result.config_hash
+        proved = known and before is not None and before.status == "True"
+        if result.version.dialect is not Dialect.TOML or proved:
+            return
+        if await context.hub.hub.agent_connected(device.device_id) is not False:
+            return
+        message = (
+            "edgeAgent runs, but the hub has not seen it connected since the change. See 'iotedge logs edgeAgent' and "
+            "'iotedge check' on the device."
+        )
+        raise Waiting("EdgeAgentNotConnected", message)
+
+
+def check_health(facts: Facts, *, enabled: bool, now: float) -> None:
     """Whether the daemon is healthy: its unit is active and stable, and edgeAgent runs since the daemon's start.
 
     Args:
@@ -52,7 +97,7 @@ def check_health(facts: Facts, *, enabled: bool, now: float | None = None) -> No
         message = "The identity is disabled in the hub (spec.identity.status), so the device cannot connect. Enable it when it may."
         raise Stalled("IdentityDisabled", message)
     if agent is None or agent.status != "running":
-        raise _no_agent(facts, agent, found, names, time.time() if now is None else now)
+        raise _no_agent(facts, agent, found, names, now)
     _require_fresh(facts, agent)
     _require_services(facts, names)
 

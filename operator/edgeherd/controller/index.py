@@ -40,7 +40,9 @@ class DeviceIndex:
         self._hosts[connection.name] = connection.host_name.lower()
 
     def delete(self, key: Key) -> tuple[Key, ...]:
-        """A device is gone; returns those that waited behind it."""
+        """An object is gone; returns the devices that waited behind it."""
+        if key.kind == HubConnection.__name__:
+            self._hosts.pop(key.name, None)
         claimant = self._claimants.pop(key, None)
         if claimant is None:
             return ()
