@@ -7,7 +7,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-_LINKS = ("IdentityReady", "SecretReady", "Reachable", "ConfigApplied", "DaemonHealthy")
+from edgeherd.conditions import STEPS
+
 _MARKS = {"True": Text("✔", "bold green"), "False": Text("✘", "bold red"), "Unknown": Text("·", "dim")}
 
 
@@ -33,7 +34,7 @@ def fleet(devices: Sequence[Mapping[str, Any]], *, title: str, seconds: float) -
     for device in devices:
         found = conditions_of(device)
         ready = found.get("Ready", {})
-        marks = [_MARKS[found.get(link, {}).get("status", "Unknown")] for link in _LINKS]
+        marks = [_MARKS[found.get(link, {}).get("status", "Unknown")] for link in STEPS]
         state = Text("True", "bold green") if is_ready(device) else Text(ready.get("status", "Unknown"), "yellow")
         table.add_row(device["metadata"]["name"], *marks, state, ready.get("reason", ""))
     return table
