@@ -2,8 +2,12 @@
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./
-COPY operator ./operator
-RUN python -m venv /opt/edgeherd && /opt/edgeherd/bin/pip install --no-cache-dir --constraint constraints.txt .
+# The operator alone, without its stand-ins. A folder that is not there is left out of the package without a word:
+# the last command sees whether the operator is in it.
+COPY operator/edgeherd ./operator/edgeherd
+RUN python -m venv /opt/edgeherd && \
+  /opt/edgeherd/bin/pip install --no-cache-dir --constraint constraints.txt . && \
+  /opt/edgeherd/bin/edgeherd --version
 
 FROM python:3.11-slim
 COPY --from=build /opt/edgeherd /opt/edgeherd

@@ -1,70 +1,72 @@
-"""The command line: the operator itself, its file editor without a cluster, and the stand-ins."""
+"""The command line: the operator itself, its file editor without a cluster, and what installed packages add."""
 
 import asyncio
 import importlib
+import importlib.metadata
 import sys
 
 import click
 
 from edgeherd import __version__
 
+ENTRY_POINTS = "edgeherd.commands"
+"""The entry-point group by which a package adds a command. It names a `click.Command`, which is loaded whenever the
+commands are listed: what it needs should be imported only when it is run."""
+
 _COMMANDS = {
     "run": ("edgeherd.cli", "run", "Run the operator."),
     "config": ("edgeherd.config.command", "group", "Check and edit the daemon's file without a cluster."),
     "hub": ("edgeherd.hubtool.command", "group", "See a hub's devices, and import them."),
-    "demo": ("edgeherd_sim.demo.command", "command", "Show the whole product on this machine."),
-    "sim": ("edgeherd.cli", "sim", "Stand-ins for hub, devices and API server."),
-}
-_STAND_INS = {
-    "hub": ("edgeherd_sim.hub.command", "command", "An IoT Hub registry emulator."),
-    "devices": ("edgeherd_sim.devices.command", "command", "IoT Edge devices behind SSH."),
-    "kube": ("edgeherd_sim.kube.command", "command", "A Kubernetes API simulator."),
 }
 
 
-class _Lazy(click.Group):
-    """Imports a command's module when the command is asked for: nobody pays for the stand-ins but who uses them."""
-
-    def __init__(self, *args: object, commands_in: dict[str, tuple[str, str, str]], **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
-        self._where = commands_in
+class _Commands(click.Group):
+    """The operator's own commands, each imported when it is asked for, and after them those of other packages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """See `click.Group`."""
         del ctx
-        return list(self._where)
+        return [*_COMMANDS, *_added()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """See `click.Group`."""
         del ctx
-        if cmd_name not in self._where:
-            return None
-        module, attribute, _ = self._where[cmd_name]
-        try:
-            command = getattr(importlib.import_module(module), attribute)
-        except ModuleNotFoundError as exc:
-            if (exc.name or "").startswith("edgeherd"):
-                raise
-            raise click.ClickException(f"'{cmd_name}' needs more packages: pip install 'edgeherd[sim]'") from exc
-        assert isinstance(command, click.Command)  # noqa: S101 - the tables above name commands only
+        if cmd_name not in _COMMANDS:
+            return _added().get(cmd_name)
+        module, attribute, _ = _COMMANDS[cmd_name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 - the table above names commands only
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list of commands, without importing any."""
+        """The list of commands, without importing the operator's own."""
         del ctx
+        own = [(name, help_) for name, (_, _, help_) in _COMMANDS.items()]
+        added = [(name, command.get_short_help_str()) for name, command in _added().items()]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, help_) for name, (_, _, help_) in self._where.items()])
+            formatter.write_dl([*own, *added])
 
 
-@click.group(cls=_Lazy, commands_in=_COMMANDS)
+def _added() -> dict[str, click.Command]:
+    """The commands of other packages, by name.
+
+    An installation may name a package that it does not have: the image is built from the same `pyproject.toml` as
+    everything, but from the operator's folder alone. Such a command is not there.
+    """
+    added = {}
+    for entry in sorted(importlib.metadata.entry_points(group=ENTRY_POINTS)):
+        try:
+            added[entry.name] = entry.load()
+        except ModuleNotFoundError as exc:
+            if not f"{entry.module}.".startswith(f"{exc.name}."):
+                raise
+    return added
+
+
+@click.group(cls=_Commands)
 @click.version_option(__version__)
 def main() -> None:
     """Set up Azure IoT Edge devices from one manifest."""
-
-
-@click.group(cls=_Lazy, commands_in=_STAND_INS)
-def sim() -> None:
-    """Stand-ins that speak the real protocols, for demos, tests and drills."""
 
 
 @click.command()

@@ -7,7 +7,8 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-_LINKS = ("IdentityReady", "SecretReady", "Reachable", "ConfigApplied", "DaemonHealthy")
+from edgeherd.reconcile.device import CONDITIONS
+
 _MARKS = {"True": Text("✔", "bold green"), "False": Text("✘", "bold red"), "Unknown": Text("·", "dim")}
 
 
@@ -23,17 +24,17 @@ def is_ready(device: Mapping[str, Any]) -> bool:
 
 
 def fleet(devices: Sequence[Mapping[str, Any]], *, title: str, seconds: float) -> Table:
-    """One row for each device: the links of the chain, and what it waits for."""
+    """One row for each device: what came of its steps, and what it waits for."""
     table = Table(box=box.SIMPLE_HEAD, title=f"{title} ({seconds:.1f} s)", title_justify="left", pad_edge=False)
     table.add_column("device")
-    for link in ("identity", "secret", "reach", "config", "daemon"):
-        table.add_column(link, justify="center")
+    for step in ("identity", "secret", "reach", "config", "daemon"):
+        table.add_column(step, justify="center")
     table.add_column("ready")
     table.add_column("reason", no_wrap=True)
     for device in devices:
         found = conditions_of(device)
         ready = found.get("Ready", {})
-        marks = [_MARKS[found.get(link, {}).get("status", "Unknown")] for link in _LINKS]
+        marks = [_MARKS[found.get(type_, {}).get("status", "Unknown")] for type_ in CONDITIONS]
         state = Text("True", "bold green") if is_ready(device) else Text(ready.get("status", "Unknown"), "yellow")
         table.add_row(device["metadata"]["name"], *marks, state, ready.get("reason", ""))
     return table

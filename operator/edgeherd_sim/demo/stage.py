@@ -12,6 +12,8 @@ from typing import Any
 
 START_SECONDS = 60.0
 STOP_SECONDS = 15.0
+FACTS_BYTES = 64 * 1024 * 1024
+"""The longest line of facts. A device has about 250 bytes in it; asyncio's own limit of 64 KiB ends at 280 devices."""
 
 
 class StageError(Exception):
@@ -61,7 +63,9 @@ async def stand_in(name: str, *arguments: str, folder: pathlib.Path) -> AsyncIte
     log = folder / f"{name}.log"
     with log.open("wb") as stream:
         command = [sys.executable, "-m", "edgeherd", "sim", name, "--output", "json", *arguments]
-        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE, stderr=stream)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=asyncio.subprocess.PIPE, stderr=stream, limit=FACTS_BYTES
+        )
     running = Running(name=name, process=process, log=log, facts={})
     try:
         assert process.stdout is not None  # noqa: S101 - it was asked for above
