@@ -168,25 +168,32 @@ class MemoryCluster:
         """See `Cluster`."""
         with self._step("add finalizer"):
             found = self._unchanged(device)
-            if found.deleting:
+            if found.deleting and FINALIZER not in found.finalizers:
                 raise ConflictError(422, "no new finalizers can be added if the object is being deleted")
             return self._write_device(found, finalizers=(*found.finalizers, FINALIZER))
 
     async def remove_finalizer(self, device: EdgeDevice) -> None:
         """See `Cluster`."""
         with self._step("remove finalizer"):
-            found = self._unchanged(device)
-            self._write_device(found, finalizers=tuple(name for name in found.finalizers if name != FINALIZER))
+            left = list(self._unchanged(device).finalizers)
+            left.remove(FINALIZER)
+            self._write_device(self._unchanged(device), finalizers=tuple(left))
 
     async def forget_renewal(self, device: EdgeDevice) -> None:
         """See `Cluster`."""
         with self._step("forget renewal"):
-            self._write_device(self._namesake(device), renew_key="")
+            found = self._found(device)
+            if found.uid != device.uid:
+                raise ApiError(422, f"EdgeDevice '{device.name}' is invalid: metadata.uid: field is immutable")
+            self._write_device(found, renew_key="")
 
     async def put_status(self, device: EdgeDevice, status: Status) -> None:
         """See `Cluster`."""
         with self._step("status"):
-            self._write_device(self._namesake(device), status=status)
+            found = self._found(device)
+            if found.uid != device.uid:
+                raise ConflictError(409, f"EdgeDevice '{device.name}' has another uid by now")
+            self._write_device(found, status=status)
 
     async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
         """See `Cluster`."""
@@ -214,20 +221,16 @@ class MemoryCluster:
         self._version += 1
         return str(self._version)
 
-    def _namesake(self, device: EdgeDevice) -> EdgeDevice:
-        """The object of that name, which must be the same: a write that names a uid is a precondition."""
+    def _found(self, device: EdgeDevice) -> EdgeDevice:
+        """The object of that name as it is now."""
         found = self.devices.get((device.namespace, device.name))
         if found is None:
             raise _not_found("EdgeDevice", device.name)
-        if found.uid != device.uid:
-            raise ConflictError(409, f"EdgeDevice '{device.name}' has another uid by now.")
         return found
 
     def _unchanged(self, device: EdgeDevice) -> EdgeDevice:
         """The object as it was read: a JSON patch tests the resourceVersion."""
-        found = self.devices.get((device.namespace, device.name))
-        if found is None:
-            raise _not_found("EdgeDevice", device.name)
+        found = self._found(device)
         if found.resource_version != device.resource_version:
             raise ConflictError(422, f"EdgeDevice '{device.name}' was changed meanwhile.")
         return found
