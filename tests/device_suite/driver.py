@@ -1,4 +1,4 @@
-"""The operator without its cluster: from a manifest to what the product does to a device, pass by pass."""
+"""The operator with cluster and hub in memory, and a device at the end of a real SSH connection: pass by pass."""
 
 import asyncio
 import contextlib
@@ -9,141 +9,108 @@ import socket
 import struct
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from subject import SUPER, Stat, Subject, folder, is_toml, settings
 
 from edgeherd import resource
+from edgeherd.clock import Clock
+from edgeherd.controller.index import DeviceIndex
 from edgeherd.device import scripts
 from edgeherd.device.facts import Facts
-from edgeherd.device.port import Change, DeviceError, Initialization, Limits, Login, Query, Result, Session
+from edgeherd.device.port import Change, Initialization, Login, Query, Result, Session
 from edgeherd.device.ssh import SshConnector
-from edgeherd.errors import ReconcileError, Stalled
-from edgeherd.model import FINALIZER, EdgeDevice, PlannedChange, Secret, Status
-from edgeherd.reconcile import desired, ssh_logins
-from edgeherd.reconcile.desired import DesiredState
-from edgeherd.reconcile.steps.configuration import ConfigurationResult, ConfigurationStep, RejectedError
-from edgeherd.reconcile.steps.health import check_health
-
-if TYPE_CHECKING:
-    from edgeherd.reconcile.steps.identity import Certificate
+from edgeherd.model import SECRET_TYPE, EdgeDevice, HubConnection, Key, PlannedChange
+from edgeherd.reconcile import desired
+from edgeherd.reconcile.device import DeviceReconciler
+from edgeherd.reconcile.hub_clients import HubClients
+from edgeherd.reconcile.requeue import Requeue
+from edgeherd.reconcile.ssh_logins import SshLogins
+from edgeherd.reconcile.step import Dependencies
+from edgeherd_sim.memory import MemoryCluster, MemoryHub, MemoryHubClient
 
 HUB = "contoso.azure-devices.net"
+NAMESPACE = "plant-a"
 ID = "press-01"
-KEY = "cHJlc3Mta2V5"
+KEY = "dGhlIGtleSBvZiBwcmVzcy0wMQ=="
 STRING = f"HostName={HUB};DeviceId={ID};SharedAccessKey={KEY}"
-RUNNING = "Running"
+READY = "Ready"
 TEMPORARY = ".edgeherd."
+
+_SECOND_KEY = "dGhlIG90aGVyIGtleSBvZiBwcmVzcy0wMQ=="
 
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """What a pass ended with."""
+    """What a pass ended with, as the EdgeDevice's status and its Events say it."""
 
     reason: str
-    message: str = ""
-    stalled: bool = False
-    events: tuple[str, ...] = ()
-    plan: tuple[PlannedChange, ...] = ()
+    """Of the condition Ready."""
+    message: str
+    stalled: bool
+    events: tuple[str, ...]
+    """As 'Normal ConfigApplied': those of this pass."""
+    plan: tuple[PlannedChange, ...]
 
 
 class Operator:
-    """Looks after one device. It holds what the status of an EdgeDevice holds, and counts what it did."""
+    """Looks after one device. What is applied on it is counted, and can be cut off."""
 
     def __init__(self, subject: Subject) -> None:
         self.subject = subject
         self.applies = 0
-        self.certificate: Certificate | None = None
-        self.secrets: dict[str, Secret] = {}
         self.wire: Wire | None = None
+        # The devices do not tell this hub that they are connected, so its credential must not see it either.
+        self.cluster, self.hub = MemoryCluster(), MemoryHub(twins=False)
         self._spec: dict[str, Any] = {}
-        self._generation = 1
-        self._status = Status()
-        self._link = ConfigurationStep()
-        self.connector = SshConnector()
+        self._connector = SshConnector()
+        self._reconciler = DeviceReconciler(
+            Dependencies(
+                cluster=self.cluster,
+                hubs=HubClients(
+                    self.cluster, namespace="edgeherd-system", factory=lambda *_: MemoryHubClient(self.hub)
+                ),
+                ssh=SshLogins(self.cluster, connect=self._connect, host_key=self._connector.host_key),
+                claimants=DeviceIndex(),
+                clock=Clock(),
+            )
+        )
+        self.cluster.put_hub(_hub_connection(subject.login))
+        # The keys are on record before there is an identity, so it gets these, and tests can name them.
+        keys = {"primaryKey": KEY.encode(), "secondaryKey": _SECOND_KEY.encode()}
+        self.cluster.put_secret(NAMESPACE, f"{ID}-connection", keys, type_=SECRET_TYPE)
 
     def wants(self, **spec: Any) -> None:
-        """The user changes the manifest; what is not said again is not in it any more."""
+        """The user changes the manifest; what is not said again is not in it any more.
+
+        What is said of `ssh` goes over how the device is reached.
+        """
         self._spec = spec
-        self._generation += 1
 
     def secret(self, name: str, data: dict[str, bytes]) -> None:
         """There is such a Secret."""
-        self.secrets[name] = Secret(
-            namespace="plant-a",
-            name=name,
-            type="Opaque",
-            data=data,
-            labels={},
-            annotations={},
-            owner_uids=(),
-            resource_version="1",
-        )
-
-    @property
-    def device(self) -> EdgeDevice:
-        """The EdgeDevice as the cluster has it now."""
-        login = self.login
-        ssh = {"host": login.host, "port": login.port, "user": login.user, "hostKeys": list(login.host_keys)}
-        metadata = {"name": ID, "namespace": "plant-a", "uid": "u1", "generation": self._generation}
-        more = {"resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
-        spec = {"hubRef": {"name": "contoso"}, "ssh": {**ssh, "credentialsSecretRef": {"name": "ssh"}}, **self._spec}
-        return dataclasses.replace(
-            resource.edge_device({"metadata": metadata | more, "spec": spec}), status=self._status
-        )
-
-    @property
-    def login(self) -> Login:
-        """How the device is reached: straight, or by a wire that can be cut."""
-        straight = self.subject.login
-        if self.wire is None:
-            return straight
-        limits = Limits(networks=("127.0.0.0/8",))
-        return dataclasses.replace(straight, host="127.0.0.1", port=self.wire.port, limits=limits)
-
-    @contextlib.asynccontextmanager
-    async def session(self) -> AsyncIterator[Session]:
-        """A session; what is applied in it is counted, and can be cut off."""
-        async with self.connector.connect(self.login) as session:
-            yield _Watched(session, self)
+        self.cluster.put_secret(NAMESPACE, name, data)
 
     async def facts(self) -> Facts:
         """One look, and nothing else."""
-        async with self.session() as session:
-            return await session.observe(Query(others=desired.queried_files(self.device)))
+        async with self._connector.connect(self.subject.login) as session:
+            return await session.observe(desired.query(self._manifest()))
 
     async def turn(self) -> Turn:
-        """One pass."""
-        device = self.device
-        try:
-            state = self._desired_state(device)
-            async with self.session() as session:
-                applied = await self._link.apply(
-                    session, state, applied_before=device.status.device.applied_generation is not None
-                )
-        except DeviceError as exc:
-            return _ended(ssh_logins.from_device_error(exc, device))
-        except ReconcileError as exc:
-            if isinstance(exc, RejectedError):
-                self._remember(rejected_hash=f"sha256:{exc.content_hash}")
-            return _ended(exc)
-        return self._judged(device, applied)
-
-    def _judged(self, device: EdgeDevice, applied: ConfigurationResult) -> Turn:
-        """What the rest of a pass makes of it."""
-        events = tuple(reason for reason, _ in applied.events)
-        if applied.plan:
-            return Turn("DriftDetected", plan=applied.plan)
-        content = f"sha256:{applied.config_hash}"
-        self._remember(config_hash=content, applied_generation=device.generation, rejected_hash="")
-        if applied.restarted:
-            return Turn("Restarted", events=events)
-        try:
-            check_health(applied.facts, enabled=device.enabled)
-        except ReconcileError as exc:
-            return _ended(exc)
-        self._link.healthy(device.key)
-        return Turn(RUNNING, events=events)
+        """One pass, with the manifest as it is now."""
+        self.secret("ssh", {"ssh-privatekey": self.subject.login.private_key})
+        self.cluster.put_device(self._manifest())
+        _, events = await self._pass()
+        status = self.cluster.devices[NAMESPACE, ID].status
+        ready = status.condition("Ready")
+        assert ready is not None
+        return Turn(
+            reason=ready.reason,
+            message=ready.message,
+            stalled=status.condition("Stalled") is not None,
+            events=events,
+            plan=status.plan,
+        )
 
     async def until(self, *reasons: str, seconds: float = 40) -> Turn:
         """Pass after pass, until one ends so."""
@@ -156,32 +123,51 @@ class Operator:
             assert time.monotonic() < deadline, f"still {turn}"
             await asyncio.sleep(0.05)
 
-    def leaving(self) -> EdgeDevice:
-        """The EdgeDevice after somebody asked for its deletion."""
-        return dataclasses.replace(self.device, deleted_at="2026-01-01T00:00:00Z", finalizers=(FINALIZER,))
-
     async def healthy(self) -> None:
         """Pass after pass, until all is well."""
-        await self.until(RUNNING)
+        await self.until(READY)
 
-    def _remember(self, **what: Any) -> None:
-        self._status = dataclasses.replace(self._status, device=dataclasses.replace(self._status.device, **what))
+    async def let_go(self) -> tuple[Requeue | None, tuple[str, ...]]:
+        """The user deletes the EdgeDevice; one pass. When the next one is due, and the Events of this one."""
+        self.cluster.delete_device(NAMESPACE, ID)
+        return await self._pass()
 
-    def _desired_state(self, device: EdgeDevice) -> DesiredState:
-        registry = device.runtime.registry_secret_name
-        proxy = device.runtime.proxy_secret_name
-        return DesiredState(
-            device=device,
-            host_name=HUB,
-            connection_string=STRING,
-            certificate=self.certificate,
-            registry=desired.registry_auth(device, self.secrets[registry]) if registry else None,
-            proxy=desired.proxy_url(device, self.secrets[proxy] if proxy else None),
-        )
+    async def _pass(self) -> tuple[Requeue | None, tuple[str, ...]]:
+        before = len(self.cluster.events)
+        due = await self._reconciler.reconcile(Key("EdgeDevice", NAMESPACE, ID))
+        new = self.cluster.events[before:]
+        return due, tuple(f"{'Warning' if event.warning else 'Normal'} {event.reason}" for event in new)
+
+    def _manifest(self) -> EdgeDevice:
+        login = self.subject.login
+        ssh = {
+            "host": login.host if self.wire is None else "127.0.0.1",
+            "port": login.port if self.wire is None else self.wire.port,
+            "user": login.user,
+            "hostKeys": list(login.host_keys),
+            "credentialsSecretRef": {"name": "ssh"},
+            **self._spec.get("ssh", {}),
+        }
+        metadata = {"name": ID, "namespace": NAMESPACE, "uid": "u1", "generation": 1}
+        more = {"resourceVersion": "1", "creationTimestamp": "2026-01-01T00:00:00Z"}
+        spec = {"hubRef": {"name": "contoso"}, **self._spec, "ssh": ssh}
+        return resource.edge_device({"metadata": metadata | more, "spec": spec})
+
+    @contextlib.asynccontextmanager
+    async def _connect(self, login: Login) -> AsyncIterator[Session]:
+        async with self._connector.connect(login) as session:
+            yield _Watched(session, self)
 
 
-def _ended(error: ReconcileError) -> Turn:
-    return Turn(error.reason, error.message, stalled=isinstance(error, Stalled))
+def _hub_connection(login: Login) -> HubConnection:
+    """The device and a wire in front of it may be reached."""
+    spec = {
+        "hostName": HUB,
+        "auth": {"workloadIdentity": {}},
+        "allowedNamespaces": {"from": "All"},
+        "allowedCIDRs": ["127.0.0.0/8", f"{login.host}/32"],
+    }
+    return resource.hub_connection({"metadata": {"name": "contoso", "uid": "h1", "generation": 1}, "spec": spec})
 
 
 class _Watched:

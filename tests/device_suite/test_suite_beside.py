@@ -9,10 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from driver import RUNNING, Operator, docker_config, picture, starts, temporary
+from driver import ID, READY, Operator, docker_config, picture, starts, temporary
 from subject import Subject, folder, is_toml, settings, units
 
-from edgeherd.reconcile.steps.identity import Certificate
+from edgeherd.model import Thumbprints
+from edgeherd.reconcile import credentials
 
 PROXY = "http://proxy.example.net:3128"
 PASSWORD = "p@ss %word"
@@ -26,8 +27,8 @@ def drop_in(unit: str) -> str:
 
 
 @functools.cache
-def certificate() -> Certificate:
-    """Of a device, with its key."""
+def certificate() -> dict[str, bytes]:
+    """A Secret of the type kubernetes.io/tls: of a device, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "press-01")])
     now = dt.datetime.now(dt.UTC)
@@ -35,10 +36,10 @@ def certificate() -> Certificate:
     made = (
         builder.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=1)).sign(key, SHA256())
     )
-    return Certificate(
-        certificate=made.public_bytes(Encoding.PEM),
-        private_key=key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
+    return {
+        "tls.crt": made.public_bytes(Encoding.PEM),
+        "tls.key": key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
+    }
 
 
 async def test_a_proxy_reaches_the_processes_and_leaves_them(subject: Subject, operator: Operator) -> None:
@@ -55,7 +56,7 @@ async def test_a_proxy_reaches_the_processes_and_leaves_them(subject: Subject, o
         if "owners" in subject.supports:
             assert found.owner == "root:root"
     assert PROXY.encode() in await subject.read(settings(subject))
-    assert (await operator.turn()).reason == RUNNING
+    assert (await operator.turn()).reason == READY
     assert operator.applies == 1
     operator.wants()
     await operator.healthy()
@@ -78,7 +79,7 @@ async def test_a_proxy_with_a_login_shows_it_to_nobody(subject: Subject, operato
     found = await subject.stat(LOGIN_FILE)
     assert found is not None
     assert found.mode == "600"
-    assert (await operator.turn()).reason == RUNNING
+    assert (await operator.turn()).reason == READY
     # Without a login the file is not needed any more.
     operator.wants(runtime={"proxy": {"httpsProxy": PROXY}})
     await operator.healthy()
@@ -103,7 +104,7 @@ async def test_a_drop_in_that_somebody_removed_is_there_again(subject: Subject, 
     operator.wants(runtime={"proxy": {"httpsProxy": PROXY}})
     await operator.healthy()
     await subject.remove(drop_in(units(subject)[0]))
-    assert (await operator.turn()).events == ("ConfigDriftCorrected",)
+    assert (await operator.turn()).events == ("Normal ConfigDriftCorrected", "Warning DaemonRestarted")
     await operator.healthy()
     assert (await subject.environment(units(subject)[0]))["https_proxy"] == PROXY
 
@@ -117,19 +118,22 @@ async def test_a_login_for_the_registry(subject: Subject, operator: Operator) ->
     content = (await subject.read(settings(subject))).decode()
     for value in ("registry.example.net", "edge", "s3cret: #"):
         assert value in content
-    assert (await operator.turn()).reason == RUNNING
+    assert (await operator.turn()).reason == READY
     assert operator.applies == 1
 
 
 async def test_a_certificate_is_placed_for_who_needs_it(subject: Subject, operator: Operator) -> None:
     """And the daemon's file names it; nobody else reads the key."""
-    operator.certificate = certificate()
+    operator.secret("certificate", certificate())
     x509_ = {"certificateSecretRef": {"name": "certificate"}}
     operator.wants(identity={"authentication": "SelfSignedX509", "x509": x509_})
     await operator.healthy()
+    identity = await operator.hub.get(ID)
+    assert identity is not None
+    assert identity.thumbprints == Thumbprints(primary=credentials.thumbprint(certificate()["tls.crt"]), secondary=None)
     public, private = (f"{folder(subject)}/edgeherd/identity{part}.pem" for part in ("", ".key"))
-    assert await subject.read(public) == certificate().certificate
-    assert await subject.read(private) == certificate().private_key
+    assert await subject.read(public) == certificate()["tls.crt"]
+    assert await subject.read(private) == certificate()["tls.key"]
     owners = ("aziotcs", "aziotks") if is_toml(subject) else ("iotedge", "iotedge")
     for path, owner in zip((public, private), owners, strict=True):
         found = await subject.stat(path)
@@ -140,5 +144,5 @@ async def test_a_certificate_is_placed_for_who_needs_it(subject: Subject, operat
             await subject.run("runuser", "-u", owner, "--", "test", "-r", path)
     content = (await subject.read(settings(subject))).decode()
     assert f"file://{private}" in content
-    assert (await operator.turn()).reason == RUNNING
+    assert (await operator.turn()).reason == READY
     assert (operator.applies, await temporary(subject)) == (1, [])

@@ -1,9 +1,10 @@
 """The daemon's file: written once, kept as it was found, put right, and put back where the daemon refuses it."""
 
 import asyncio
+import base64
 
 import pytest
-from driver import KEY, RUNNING, STRING, Operator, Wire, image_in_use, picture, starts, state, temporary
+from driver import KEY, READY, STRING, Operator, Wire, image_in_use, picture, starts, state, temporary
 from subject import SUPER, TOML, YAML, Subject, folder, is_toml, settings, units, until
 
 OTHER_IMAGE = "mcr.microsoft.com/azureiotedge-agent:1.5.9"
@@ -19,7 +20,7 @@ def image(name: str) -> dict[str, object]:
 async def test_from_the_package_to_health_with_one_start(subject: Subject, operator: Operator) -> None:
     """The daemon is started once, edgeAgent runs, and owner, mode and folder are the package's."""
     before = await picture(subject)
-    assert (await operator.turn()).events == ("ConfigApplied",)
+    assert (await operator.turn()).events == ("Normal IdentityCreated", "Normal ConfigApplied")
     await operator.healthy()
     after = await picture(subject)
     assert (after.starts, operator.applies) == (before.starts + 1, 1)
@@ -33,11 +34,11 @@ async def test_from_the_package_to_health_with_one_start(subject: Subject, opera
 
 @pytest.mark.versions("1.0", "1.1", "1.5")
 async def test_a_second_pass_changes_nothing(subject: Subject, healthy: Operator) -> None:
-    """Neither content nor time nor inode of the file, nor the daemon."""
-    before, applies = await picture(subject), healthy.applies
+    """Neither content nor time nor inode of the file, nor the daemon, nor anything in the cluster."""
+    before, applies, writes = await picture(subject), healthy.applies, list(healthy.cluster.steps.taken)
     for _ in range(2):
-        assert (await healthy.turn()).reason == RUNNING
-    assert (await picture(subject), healthy.applies) == (before, applies)
+        assert (await healthy.turn()).reason == READY
+    assert (await picture(subject), healthy.applies, healthy.cluster.steps.taken) == (before, applies, writes)
     assert await temporary(subject) == []
 
 
@@ -78,7 +79,7 @@ async def test_without_a_file_the_template_becomes_one(subject: Subject, operato
     written = (await subject.read(TOML)).splitlines()
     assert [line for line in template if line.startswith(b"##") and line not in written] == []
     assert (await operator.facts()).taken
-    assert await subject.read("/var/secrets/aziot/keyd/device-id") == b"press-key"
+    assert await subject.read("/var/secrets/aziot/keyd/device-id") == base64.b64decode(KEY)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ async def test_a_hand_edit_of_ours_is_put_right(subject: Subject, healthy: Opera
     before = await picture(subject)
     assert before.content is not None
     await subject.write(settings(subject), before.content.replace(old.encode(), new.encode()))
-    assert (await healthy.turn()).events == ("ConfigDriftCorrected",)
+    assert (await healthy.turn()).events == ("Normal ConfigDriftCorrected", "Warning DaemonRestarted")
     await healthy.healthy()
     after = await picture(subject)
     assert (after.content, after.starts) == (before.content, before.starts + 1)
@@ -119,11 +120,11 @@ async def test_a_hand_edit_that_was_not_applied_is_applied(subject: Subject, hea
     before = await starts(subject)
     content = (await subject.read(TOML)).replace(b":1.4", b":1.3")
     await subject.write(TOML, content)
-    assert (await healthy.turn()).events == ("ConfigApplied",)
+    assert (await healthy.turn()).events == ("Normal ConfigApplied", "Warning DaemonRestarted")
     await healthy.healthy()
     assert (await subject.read(TOML), await starts(subject)) == (content, before + 1)
     assert b":1.3" in await subject.read(SUPER)
-    assert (await healthy.turn()).reason == RUNNING
+    assert (await healthy.turn()).reason == READY
 
 
 @pytest.mark.versions("1.1")
@@ -135,7 +136,7 @@ async def test_a_hand_edit_without_a_restart_gets_one(subject: Subject, healthy:
     content = (await subject.read(YAML)).replace(b":1.4", b":1.3")
     before = await starts(subject)
     await subject.write(YAML, content)
-    assert (await healthy.turn()).events == ("DaemonRestarted",)
+    assert (await healthy.turn()).events == ("Normal DaemonRestarted", "Warning DaemonRestarted")
     await healthy.healthy()
     assert (await subject.read(YAML), await starts(subject)) == (content, before + 1)
     assert await image_in_use(subject) == "mcr.microsoft.com/azureiotedge-agent:1.3"

@@ -1,12 +1,8 @@
 """What is wrong with a device: told apart, and nothing is made worse."""
 
 import pytest
-from driver import KEY, Operator, picture, starts, state, temporary
+from driver import ID, KEY, Operator, picture, starts, state, temporary
 from subject import Subject, is_toml, settings, units, until
-
-from edgeherd.device.port import Login, LoginRefusedError
-from edgeherd.model import EdgeDevice, HubConnection
-from edgeherd.reconcile.deletion import Deletion
 
 
 @pytest.mark.parametrize(
@@ -143,7 +139,7 @@ async def test_a_daemon_that_failed_is_started_again(subject: Subject, operator:
     await _failed_with_the_right_file(subject, operator)
     await subject.fix("dislikes")
     before = await starts(subject)
-    assert (await operator.turn()).events == ("DaemonRestarted",)
+    assert (await operator.turn()).events == ("Normal DaemonRestarted", "Warning DaemonRestarted")
     await operator.healthy()
     assert (await starts(subject), operator.applies) == (before + 1, 2)
 
@@ -171,74 +167,20 @@ async def _failed_with_the_right_file(subject: Subject, operator: Operator) -> N
 
 async def test_a_user_whom_nobody_knows(subject: Subject, operator: Operator) -> None:
     """The device refuses the login; that is not a broken connection."""
-    login = subject.login
-    stranger = Login(
-        host=login.host,
-        port=login.port,
-        user="nobody-here",
-        private_key=login.private_key,
-        host_keys=login.host_keys,
-        limits=login.limits,
-    )
-    with pytest.raises(LoginRefusedError):
-        async with operator.connector.connect(stranger):
-            pass
-
-
-class _Cluster:
-    """As much of the cluster and the hub as a farewell asks for."""
-
-    def __init__(self, operator: Operator) -> None:
-        self.events: list[str] = []
-        self.finalizer_removed = False
-        self._operator = operator
-
-    async def stored(self, device: EdgeDevice) -> object:
-        del device
-        return object()
-
-    def retains(self, device: EdgeDevice, secret: object) -> bool:
-        del device, secret
-        return False
-
-    async def for_release(self, device: EdgeDevice) -> None:
-        del device
-
-    async def release(self, device: EdgeDevice, hub: object, secret: object) -> str:
-        del device, hub, secret
-        return "gone"
-
-    async def hub_connection(self, name: str) -> None:
-        del name
-
-    async def login(self, device: EdgeDevice, connection: HubConnection | None) -> Login:
-        del device, connection
-        return self._operator.login
-
-    async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
-        del device, warning, message
-        self.events.append(reason)
-
-    async def remove_finalizer(self, device: EdgeDevice) -> None:
-        del device
-        self.finalizer_removed = True
+    before = await picture(subject)
+    operator.wants(ssh={"user": "nobody-here"})
+    turn = await operator.turn()
+    assert (turn.reason, turn.stalled, "'nobody-here'" in turn.message) == ("SshLoginRefused", True, True), turn
+    assert (await picture(subject), operator.applies) == (before, 0)
 
 
 async def test_a_device_that_is_let_go_has_no_key_of_ours(subject: Subject, healthy: Operator) -> None:
     """1.1: the daemon has refused the placeholder. 1.5: it goes on with what the hub has forgotten."""
     healthy.wants(runtime={"proxy": {"httpsProxy": "http://proxy.example.net:3128"}})
     await healthy.healthy()
-    cluster = _Cluster(healthy)
-    deletion = Deletion(
-        cluster=cluster,  # type: ignore[arg-type]
-        hubs=cluster,  # type: ignore[arg-type]
-        connect=healthy.connector.connect,
-        reach=cluster,  # type: ignore[arg-type]
-        identity=cluster,  # type: ignore[arg-type]
-    )
     before = await picture(subject)
-    assert await deletion.run(healthy.leaving()) is None
-    assert (cluster.events, cluster.finalizer_removed) == (["IdentityReleased"], True)
+    assert await healthy.let_go() == (None, ("Normal IdentityReleased",))
+    assert (healthy.cluster.devices, await healthy.hub.get(ID)) == ({}, None)
     after = await picture(subject)
     assert KEY.encode() not in (after.content or b"")
     assert b"SharedAccessKey" not in b"".join(
