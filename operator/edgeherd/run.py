@@ -8,6 +8,7 @@ from edgeherd import __version__, logs
 from edgeherd.clock import Clock
 from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.objects import KubernetesCluster
+from edgeherd.cluster.port import Cluster
 from edgeherd.controller.controller import Controller, Kind
 from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.index import DeviceIndex
@@ -15,6 +16,7 @@ from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.hub import azure
 from edgeherd.model import HubConnection
+from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import ClientFactory, HubClients, HubCredentials
 from edgeherd.reconcile.hub_connection import HubConnectionReconciler
@@ -42,7 +44,7 @@ async def run(settings: Settings) -> None:
     """Run the operator until it is told to stop.
 
     Raises:
-        ApiError: there is no usable Kubernetes configuration.
+        ApiError: there is no usable Kubernetes configuration, or the API server does not list our kinds.
     """
     logs.configure(settings.log_level)
     executor = azure.pool()
@@ -51,7 +53,8 @@ async def run(settings: Settings) -> None:
         cluster = KubernetesCluster(api, clock=clock)
         hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
         logins = SshLogins(cluster, connect=connector.connect, host_key=connector.host_key)
-        devices = DeviceReconciler(Dependencies(cluster=cluster, hubs=hubs, ssh=logins, claimants=index, clock=clock))
+        claims = Claims(cluster, hubs, index, clock)
+        devices = DeviceReconciler(Dependencies(cluster=cluster, hubs=hubs, ssh=logins, claims=claims, clock=clock))
         hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
         handler = EventHandler(queue, index)
         kinds = {
@@ -60,6 +63,7 @@ async def run(settings: Settings) -> None:
                 plural="hubconnections", on_event=handler.on_hub, reconcile=hub_connections.reconcile
             ),
         }
+        await _fill(index, cluster)
         ready = asyncio.Event()
         announcement = asyncio.create_task(_announce(ready, settings))
         try:
@@ -67,6 +71,14 @@ async def run(settings: Settings) -> None:
         finally:
             announcement.cancel()
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _fill(index: DeviceIndex, cluster: Cluster) -> None:
+    """Before the first pass: whoever comes first in the list must not take what an older one has."""
+    for connection in await cluster.hub_connections():
+        index.update_hub(connection)
+    for device in await cluster.edge_devices():
+        index.update(device)
 
 
 async def _announce(ready: asyncio.Event, settings: Settings) -> None:

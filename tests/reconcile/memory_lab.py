@@ -8,6 +8,7 @@ from edgeherd.clock import Clock
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.errors import ReconcileError
 from edgeherd.model import Condition, EdgeDevice, HubConnection, Key, Status
+from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import HubClients
 from edgeherd.reconcile.requeue import Requeue
@@ -88,6 +89,7 @@ class Lab:
         self.index = DeviceIndex()
         self.restart_operator()
         self.cluster.put_hub(connection())
+        self.index.update_hub(connection())
         key = f"HostName={HOST};SharedAccessKeyName=iothubowner;SharedAccessKey=c2VjcmV0"
         self.cluster.put_secret(NAMESPACE, "hub", {"connectionString": key.encode()})
         self.cluster.put_secret("plant-a", "ssh", {"password": b"pw"})
@@ -95,11 +97,12 @@ class Lab:
 
     def restart_operator(self) -> None:
         """All that is held in memory is gone."""
+        hubs = HubClients(self.cluster, namespace=NAMESPACE, factory=lambda _, __: MemoryHubClient(self.hub))
         self.dependencies = Dependencies(
             cluster=self.cluster,
-            hubs=HubClients(self.cluster, namespace=NAMESPACE, factory=lambda _, __: MemoryHubClient(self.hub)),
+            hubs=hubs,
             ssh=SshLogins(self.cluster, connect=self.network.connect, host_key=self.network.host_key),
-            claimants=self.index,
+            claims=Claims(self.cluster, hubs, self.index, self.time.clock),
             clock=self.time.clock,
         )
         self.reconciler = DeviceReconciler(self.dependencies)
@@ -122,6 +125,14 @@ class Lab:
     def edit(self, **changes: Any) -> None:
         """Somebody changes the object."""
         self.cluster.edit_device("plant-a", ID, **changes)
+
+    def another(self, name: str, *, older: bool, **changes: Any) -> EdgeDevice:
+        """Another EdgeDevice that names the same identity, as the watch shows it; it is in the cluster as well."""
+        creation = "2025-01-01T00:00:00Z" if older else "2027-01-01T00:00:00Z"
+        usual = {"name": name, "uid": f"uid-of-{name}", "creation": creation, "namespace": "plant-b", "device_id": ID}
+        device = self.cluster.put_device(dataclasses.replace(edge_device(), **{**usual, **changes}))
+        self.index.update(device)
+        return device
 
     def delete(self) -> None:
         """Somebody deletes it."""

@@ -61,6 +61,7 @@ async def test_from_nothing_to_ready() -> None:
         "get identity",
         f"create {ID}-connection",
         "create identity",
+        "tag twin",
         f"update {ID}-connection",
         "connect h",
         "observe",
@@ -122,7 +123,7 @@ def _refuses(error: Exception, what: str) -> Callable[[Lab], None]:
     return prepare
 
 
-_STEP_OF = {"get identity": 3, "connect": 7}
+_STEP_OF = {"get identity": 3, "connect": 8}
 """Which side effect of the first pass it is: see `test_from_nothing_to_ready`."""
 
 

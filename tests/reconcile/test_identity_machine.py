@@ -84,8 +84,9 @@ class IdentityMachine(RuleBasedStateMachine):
         self._reconcile(at, failure, after=after)
         if self.foreign:
             assert self._identity() == before
-        elif self.gone:
-            assert self._identity() is None
+        elif self.gone and self._identity() is not None:
+            assert not self.hub.twins, "what our mark shows to be ours was left behind"
+            assert not credentials.share_one(self._stored_keys(), before.keys if before else None)
 
     @property
     def gone(self) -> bool:
@@ -167,11 +168,15 @@ class IdentityMachine(RuleBasedStateMachine):
         if self.foreign:
             assert SECRET not in self.cluster.secrets
             return
+        if self.lab.told["IdentityReady"] == "False IdentityConflict":
+            assert not self.hub.twins, "our mark proves it"
+            assert not credentials.share_one(self._stored_keys(), found.keys)
+            return
         assert (found.iot_edge, found.enabled) == (True, self.enabled)
         assert found.keys is not None
         data = credentials.secret_data(HOST, ID, found.keys, key_in_use="Primary")
         assert self.cluster.secrets[SECRET].data == {key: value.encode() for key, value in data.items()}
-        looks = {"get twin", "connect h", "observe"} | (set() if self.hub.twins else {"get identity"})
+        looks = {"get twin", "connect h", "observe"} | (set() if self.hub.twins else {"get identity", "tag twin"})
         assert set(self.steps.taken) <= looks
 
     @invariant()
@@ -180,8 +185,10 @@ class IdentityMachine(RuleBasedStateMachine):
         found = self._identity()
         if found is None or self.foreign or self.gone:
             return
-        stored = credentials.keys_of(self.cluster.secrets.get(SECRET))
-        assert found.keys == stored or self.lab.device.status.identity.generation_id == found.generation_id
+        assert found.keys == self._stored_keys() or self.lab.device.status.identity.generation_id == found.generation_id
+
+    def _stored_keys(self) -> "Keys | None":
+        return credentials.keys_of(self.cluster.secrets.get(SECRET))
 
     def _identity(self) -> Identity | None:
         return identity_of(self.store, ID)

@@ -153,10 +153,9 @@ async def test_only_the_chosen_step_goes_wrong() -> None:
 
 @pytest.mark.parametrize("after", [False, True])
 async def test_what_is_a_courtesy_fails_in_silence(after: bool) -> None:
-    """Events, and what twins say; but a crash is a crash."""
+    """Events, and what a module's twin says; but a crash is a crash."""
     calls: list[tuple[Call, object]] = [
         (lambda w: w.cluster.event(w.device, warning=True, reason="x", message="y" * 2000), None),
-        (lambda w: w.hub.twin_etag("press-01"), None),
         (lambda w: w.hub.agent_connected("press-01"), None),
     ]
     for call, answer in calls:

@@ -73,13 +73,21 @@ class KubernetesCluster:
         return resource.edge_device(body) if body else None
 
     async def edge_devices(self) -> list[EdgeDevice]:
-        """All EdgeDevices of all namespaces, read in pages."""
-        found: list[EdgeDevice] = []
+        """All EdgeDevices of all namespaces."""
+        return [resource.edge_device(body) for body in await self._all("edgedevices")]
+
+    async def hub_connections(self) -> list[HubConnection]:
+        """All HubConnections."""
+        return [resource.hub_connection(body) for body in await self._all("hubconnections")]
+
+    async def _all(self, plural: str) -> list[Body]:
+        """All objects of a kind, read in pages."""
+        found: list[Body] = []
         token = ""
         while True:
             query = {"limit": "500", **({"continue": token} if token else {})}
-            body = await self._api.request("GET", path(GROUP, VERSION, "edgedevices"), query=query)
-            found += [resource.edge_device(item) for item in body["items"]]
+            body = await self._api.request("GET", path(GROUP, VERSION, plural), query=query)
+            found += body["items"]
             token = body["metadata"].get("continue", "")
             if not token:
                 return found

@@ -15,6 +15,9 @@ class Cluster(Protocol):
     async def edge_devices(self) -> list[EdgeDevice]:
         """All EdgeDevices of all namespaces."""
 
+    async def hub_connections(self) -> list[HubConnection]:
+        """All HubConnections."""
+
     async def hub_connection(self, name: str) -> HubConnection | None:
         """The HubConnection as it is now; None when there is none."""
 

@@ -1,8 +1,4 @@
-"""Which EdgeDevice speaks for an identity when two name the same one: the older one.
-
-Known from the watch alone, so that it costs no request. It is advice for a clear message: what keeps two from sharing
-an identity for certain is its keys.
-"""
+"""Which EdgeDevices name the same identity. Known from the watch alone, so that it costs no request."""
 
 import dataclasses
 
@@ -56,16 +52,16 @@ class DeviceIndex:
         """The devices that name a HubConnection."""
         return tuple(c.key for c in self._claimants.values() if c.hub_name == name)
 
-    def older_claimant(self, device: EdgeDevice) -> Key | None:
-        """The older device that names the same identity, if there is one."""
+    def older_claimants(self, device: EdgeDevice) -> tuple[Key, ...]:
+        """The older devices that name the same identity of the same hub, the oldest first."""
         self.update(device)
         mine = self._claimants[device.key]
-        first = min(self._same(mine), key=lambda c: (c.since, c.uid), default=mine)
-        return first.key if (first.since, first.uid) < (mine.since, mine.uid) else None
+        older = [c for c in self._same(mine) if (c.since, c.uid) < (mine.since, mine.uid)]
+        return tuple(c.key for c in sorted(older, key=lambda c: (c.since, c.uid)))
 
     def _same(self, claimant: _Claimant) -> list[_Claimant]:
+        host = self._hosts.get(claimant.hub_name)
+        if host is None:
+            return []  # nobody can tell which hub that is
         namesakes = self._by_device_id.get(claimant.device_id, {}).values()
-        return [c for c in namesakes if c.key != claimant.key and self._host(c) == self._host(claimant)]
-
-    def _host(self, claimant: _Claimant) -> str:
-        return self._hosts.get(claimant.hub_name, claimant.hub_name)
+        return [c for c in namesakes if c.key != claimant.key and self._hosts.get(c.hub_name) == host]

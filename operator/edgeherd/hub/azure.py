@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import logging
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity import CredentialUnavailableError, WorkloadIdentityCredential
 from azure.iot.hub import IoTHubRegistryManager
 from azure.iot.hub.models import QuerySpecification
+from azure.iot.hub.models import Twin as SdkTwin
 from msrest.exceptions import ClientException, HttpOperationError
 
 from edgeherd.hub.budget import Budget
@@ -23,10 +25,12 @@ from edgeherd.hub.port import (
     Identity,
     InvalidError,
     Listed,
+    Owner,
     PreconditionFailedError,
     QuotaExceededError,
     RefusedError,
     ThrottledError,
+    Twin,
     UnavailableError,
 )
 from edgeherd.model import Credentials, Keys, Thumbprints
@@ -60,6 +64,8 @@ _ERRORS: dict[int, type[HubError]] = {
     412: PreconditionFailedError,
     429: ThrottledError,
 }
+_OWNER_TAG = "edgeherd"
+"""The tag of a device twin that names the EdgeDevice which the identity belongs to."""
 _FULL = frozenset({"IotHubQuotaExceeded", "TooManyDevices"})
 _PAGE = 100
 
@@ -103,7 +109,8 @@ class HubClient:
         self._ca_file = ca_file
         self._opened: Any = None
         self._twin_reads = AsyncLimiter(TWIN_READS_PER_SECOND, 1)
-        self._no_twins_until = 0.0
+        self._no_twins_until = {False: 0.0, True: 0.0}
+        """Reads and writes are permissions of their own with Entra ID (twins/read, twins/write)."""
         self._on_trouble = on_trouble
         self._failures = 0
         self._down: HubError | None = None
@@ -179,18 +186,18 @@ class HubClient:
         self._failures, self._down = 0, None
         self.budget.served()
 
-    async def twin(self, read: Callable[[Any], object]) -> object:
-        """What `read` takes from a twin; None where twins may not be read, or for any trouble."""
+    async def twin(self, call: Callable[[Any], _T], *, write: bool = False) -> _T | None:
+        """What a call that concerns a twin gives; None where this credential may not make it, or there is no twin."""
         loop = asyncio.get_running_loop()
-        if loop.time() < self._no_twins_until:
+        if loop.time() < self._no_twins_until[write]:
             return None
         async with self._twin_reads:
             try:
-                return await self._run(read)
+                return await self._run(call)
             except RefusedError:
-                self._no_twins_until = loop.time() + NO_TWINS_SECONDS
+                self._no_twins_until[write] = loop.time() + NO_TWINS_SECONDS
                 return None
-            except HubError:
+            except _NotFoundError:
                 return None
 
     async def query(self, text: str) -> list[Any]:
@@ -226,6 +233,10 @@ class HubClient:
             self._opened.protocol.close()
 
 
+def _update_twin(manager: Any, *, device_id: str, patch: SdkTwin, etag: str) -> Twin:
+    return _twin(manager.update_twin(device_id, patch, etag))
+
+
 def _query(manager: Any, *, specification: QuerySpecification, token: str | None) -> Any:
     return manager.query_iot_hub(specification, token, _PAGE)
 
@@ -244,14 +255,22 @@ class AzureHub:
         except _NotFoundError:
             return None
 
-    async def twin_etag(self, device_id: str) -> str | None:
+    async def twin(self, device_id: str) -> Twin | None:
         """See `port.Hub`."""
-        etag = await self._registry.twin(lambda manager: manager.get_twin(device_id).device_etag)
-        return etag if isinstance(etag, str) and etag else None
+        return await self._registry.twin(lambda manager: _twin(manager.get_twin(device_id)))
+
+    async def mark(self, device_id: str, owner: Owner, *, etag: str) -> bool:
+        """See `port.Hub`. A merge patch: tags of others stay."""
+        patch = SdkTwin(tags={_OWNER_TAG: dataclasses.asdict(owner)})
+        call = functools.partial(_update_twin, device_id=device_id, patch=patch, etag=etag)
+        return await self._registry.twin(call, write=True) is not None
 
     async def agent_connected(self, device_id: str) -> bool | None:
         """See `port.Hub`."""
-        state = await self._registry.twin(lambda m: m.get_module_twin(device_id, "$edgeAgent").connection_state)
+        try:
+            state = await self._registry.twin(lambda m: m.get_module_twin(device_id, "$edgeAgent").connection_state)
+        except HubError:
+            return None
         return state == "Connected" if isinstance(state, str) else None
 
     async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
@@ -375,6 +394,21 @@ def _identity(device: Any) -> Identity:
         device_scope=device.device_scope,
         parent_scopes=tuple(device.parent_scopes or ()),
     )
+
+
+def _twin(twin: Any) -> Twin:
+    """The SDK's twin in our terms.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    if not isinstance(twin.device_etag, str) or not isinstance(twin.etag, str) or not twin.device_etag:
+        raise ValueError("the answer has no twin in it")
+    said = (twin.tags or {}).get(_OWNER_TAG)
+    fields = [said.get(name) for name in ("uid", "namespace", "name")] if isinstance(said, dict) else []
+    named = [field for field in fields if isinstance(field, str) and field]
+    owner = Owner(uid=named[0], namespace=named[1], name=named[2]) if len(named) == len(Owner.__slots__) else None
+    return Twin(etag=twin.etag, device_etag=twin.device_etag, owner=owner)
 
 
 def _listed(twin: Any, modules: int) -> Listed:

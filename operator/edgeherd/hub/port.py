@@ -37,6 +37,25 @@ class Identity:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Owner:
+    """The EdgeDevice that an identity belongs to, as `tags.edgeherd` of the device twin names it, across clusters."""
+
+    uid: str
+    namespace: str
+    name: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Twin:
+    """What the device twin tells of an identity."""
+
+    etag: str
+    device_etag: str
+    """The etag of the identity."""
+    owner: Owner | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
     """An edge device as the hub's device list shows it; times are those of the hub, in UTC."""
 
@@ -99,14 +118,17 @@ class Hub(Protocol):
     async def get(self, device_id: str) -> Identity | None:
         """The identity; None only when the hub itself says that there is none (404)."""
 
-    async def twin_etag(self, device_id: str) -> str | None:
-        """The etag of the identity by way of the twin, which the hub allows sixty times as often.
+    async def twin(self, device_id: str) -> Twin | None:
+        """The device twin, which the hub lets be read sixty times as often as the identity.
 
-        None where the twin cannot tell: no permission, no twin, or any trouble. `get` decides then.
+        None where it cannot tell: the credential may not read twins, or there is none. `get` decides then.
         """
 
+    async def mark(self, device_id: str, owner: Owner, *, etag: str) -> bool:
+        """Write the owner into the twin's tags if the twin still has this etag ('*' for any); False if that is not allowed."""
+
     async def agent_connected(self, device_id: str) -> bool | None:
-        """Whether the hub sees the device's edgeAgent connected; None where it cannot be told, as with `twin_etag`."""
+        """Whether the hub sees the device's edgeAgent connected; None where it cannot be told, or for any trouble."""
 
     async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
         """Create an edge-enabled identity with exactly these credentials; AlreadyExistsError when there is one."""

@@ -97,6 +97,19 @@ def keys_of(secret: Secret | None) -> Keys | None:
     return Keys(primary=primary, secondary=secondary) if primary and secondary else None
 
 
+def share_one(first: Keys | None, second: Keys | None) -> bool:
+    """Whether a key of one is a key of the other: whoever has it was given it, or made it."""
+    if first is None or second is None:
+        return False
+    return bool({first.primary, first.secondary} & {second.primary, second.secondary})
+
+
+def digest(held: Credentials) -> str:
+    """Tells keys (or thumbprints) from others without holding them."""
+    second = held.secondary or ""
+    return hashlib.sha256(f"{held.primary}\n{second}".encode()).hexdigest()
+
+
 def obsolete(secret: Secret | None, data: Mapping[str, str]) -> tuple[str, ...]:
     """What we once wrote into a Secret and would not write any more. What others added stays."""
     return tuple(sorted((set(secret.data) & _OURS) - set(data))) if secret is not None else ()

@@ -60,7 +60,7 @@ class HubClients:
             Stalled: the hub's rules forbid it, or the credential cannot be used.
         """
         connection = await self.named(device.hub_name)
-        await self._admit(device, connection)
+        await self.admit(device, connection)
         return await self._access(device, connection)
 
     async def for_release(self, device: EdgeDevice) -> HubAccess:
@@ -93,7 +93,20 @@ class HubClients:
         if known is not None:
             known.client.close()
 
-    async def _admit(self, device: EdgeDevice, connection: HubConnection) -> None:
+    async def admits(self, device: EdgeDevice, connection: HubConnection) -> bool:
+        """Whether the device may use the hub."""
+        try:
+            await self.admit(device, connection)
+        except Stalled:
+            return False
+        return True
+
+    async def admit(self, device: EdgeDevice, connection: HubConnection) -> None:
+        """The administrator's rules of the hub.
+
+        Raises:
+            Stalled: the device may not use it.
+        """
         selector = connection.namespace_selector
         if selector is not None and not matches(selector, await self._cluster.namespace_labels(device.namespace)):
             message = f"HubConnection '{connection.name}' does not allow namespace '{device.namespace}' (spec.allowedNamespaces)."

@@ -7,7 +7,7 @@ or raises `Waiting` or `Stalled`. It never writes a condition; the loop in `devi
 import abc
 import contextlib
 import dataclasses
-from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
 from edgeherd import config
 from edgeherd.clock import Clock
@@ -16,6 +16,7 @@ from edgeherd.device.facts import Facts
 from edgeherd.device.port import Session
 from edgeherd.hub.port import Identity
 from edgeherd.model import Condition, Credentials, EdgeDevice, Key, Origin, PlannedChange, Secret
+from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.credentials import Certificate
 from edgeherd.reconcile.hub_clients import HubAccess, HubClients
 from edgeherd.reconcile.ssh_logins import SshLogins
@@ -126,16 +127,6 @@ class Context:
         self.events.append(Event(reason, message, warning))
 
 
-class Claimants(Protocol):
-    """Who names which identity, as the watch saw it."""
-
-    def older_claimant(self, device: EdgeDevice) -> Key | None:
-        """The older device that names the same identity, if there is one."""
-
-    def delete(self, key: Key) -> tuple[Key, ...]:
-        """An object is gone; those that waited behind it."""
-
-
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
     """What steps work with."""
@@ -143,7 +134,7 @@ class Dependencies:
     cluster: Cluster
     hubs: HubClients
     ssh: SshLogins
-    claimants: Claimants
+    claims: Claims
     clock: Clock
 
 

@@ -134,6 +134,10 @@ class MemoryCluster:
         """See `Cluster`."""
         return [self.devices[key] for key in sorted(self.devices)]
 
+    async def hub_connections(self) -> list[HubConnection]:
+        """See `Cluster`."""
+        return [self.hubs[name] for name in sorted(self.hubs)]
+
     async def hub_connection(self, name: str) -> HubConnection | None:
         """See `Cluster`."""
         return self.hubs.get(name)

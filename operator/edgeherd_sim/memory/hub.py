@@ -11,10 +11,12 @@ from edgeherd.hub.port import (
     Identity,
     InvalidError,
     Listed,
+    Owner,
     PreconditionFailedError,
     QuotaExceededError,
     RefusedError,
     ThrottledError,
+    Twin,
     UnavailableError,
 )
 from edgeherd.model import Credentials, Keys, Thumbprints
@@ -46,14 +48,26 @@ class MemoryHub:
         with self._step("get identity"):
             return identity_of(self.store, device_id)
 
-    async def twin_etag(self, device_id: str) -> str | None:
+    async def twin(self, device_id: str) -> Twin | None:
         """See `Hub`."""
-        try:
-            with self._step("get twin"):
-                found = identity_of(self.store, device_id)
-                return found.etag if found and self.twins else None
-        except HubError:
-            return None
+        with self._step("get twin"):
+            found = identity_of(self.store, device_id)
+            if found is None or not self.twins:
+                return None
+            _, twin = self.store.twin((device_id, ""))
+            said = (twin.tags or {}).get("edgeherd")
+            return Twin(etag=twin.etag, device_etag=found.etag, owner=Owner(**said) if said else None)
+
+    async def mark(self, device_id: str, owner: Owner, *, etag: str) -> bool:
+        """See `Hub`."""
+        with self._step("tag twin"):
+            if not self.twins:
+                return False
+            try:
+                self.store.patch_twin((device_id, ""), {"tags": {"edgeherd": dataclasses.asdict(owner)}}, etag)
+            except errors.HubError as exc:
+                raise _refusal(exc) from None
+            return True
 
     async def agent_connected(self, device_id: str) -> bool | None:
         """See `Hub`."""

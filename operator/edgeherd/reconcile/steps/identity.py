@@ -8,13 +8,14 @@ operator may write.
 
 import dataclasses
 
-from edgeherd.errors import Stalled, Waiting
-from edgeherd.hub.port import Identity
+from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.hub.port import HubError, Identity, Owner, Twin
 from edgeherd.model import (
     Credentials,
     EdgeDevice,
     HubConnection,
     IdentityStatus,
+    Key,
     Keys,
     Origin,
     Secret,
@@ -22,7 +23,7 @@ from edgeherd.model import (
 )
 from edgeherd.reconcile import connection_secret, credentials
 from edgeherd.reconcile.credentials import Certificate
-from edgeherd.reconcile.step import Claim, Context, Done, Event, Step
+from edgeherd.reconcile.step import Claim, Context, Dependencies, Done, Event, Step
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,15 @@ class _Observation:
     connection: HubConnection
     secret: Secret | None
     thumbprints: Thumbprints | None
+    remembered: str = ""
+    """A digest of the keys that the identity had when it was last seen to be ours."""
+
+    @property
+    def moved_from(self) -> str:
+        """The host name of another hub that has the identity; empty for none."""
+        had = self.device.status.identity
+        elsewhere = had.hub_host_name.lower() != self.connection.host_name.lower()
+        return had.hub_host_name if had.origin is not None and elsewhere else ""
 
 
 class IdentityStep(Step):
@@ -40,27 +50,31 @@ class IdentityStep(Step):
 
     condition = "IdentityReady"
 
+    def __init__(self, dependencies: Dependencies) -> None:
+        super().__init__(dependencies)
+        self._digests: dict[Key, str] = {}
+
     async def reconcile(self, context: Context) -> Done:
         """The identity: observed, created, adopted or put right."""
         device = context.device
-        await self._require_first(device)
         context.hub = await self.dependencies.hubs.for_device(device)
+        await self.dependencies.claims.require_first(device, context.hub.connection)
         context.secret = await connection_secret.read(self.dependencies.cluster, device)
         thumbprints, certificate = await self._certificate(device)
-        observation = _Observation(
-            device=device,
-            connection=context.hub.connection,
-            secret=context.secret,
-            thumbprints=thumbprints,
-        )
-        claim = self._at_rest(observation)
-        if claim is None or await context.hub.hub.twin_etag(device.device_id) != claim.identity.etag:
+        observation = self._observation(context, thumbprints)
+        if observation.moved_from:
+            raise _moved(observation)
+        claim, twin = await self._unchanged(context, observation)
+        if claim is None:
             identity = await context.hub.hub.get(device.device_id)
             if identity is None:
                 claim = await self._create(context, observation)
             else:
-                claim = await self._keep(context, observation, identity)
+                twin = twin or await self._twin(context, needed=not _is_proved_by_keys(observation, identity))
+                claim, twin = await self._keep(context, observation, identity, twin)
+        await self._mark(context, twin)
         context.claim = dataclasses.replace(claim, certificate=certificate)
+        self._digests[device.key] = credentials.digest(claim.credentials)
         context.update(
             identity=IdentityStatus(
                 hub_host_name=observation.connection.host_name,
@@ -76,29 +90,70 @@ class IdentityStep(Step):
     async def delete(self, context: Context) -> None:
         """Delete the identity if it still is ours."""
         device, hub = context.device, context.hub.hub
+        observation = self._observation(context, await self._thumbprints(device))
+        if observation.moved_from:
+            raise _moved(observation)
         identity = await hub.get(device.device_id)
+        proved = identity is not None and _is_proved_by_keys(observation, identity)
         if identity is None:
-            done = f"The identity '{device.device_id}' was gone from the hub already."
-        elif not _still_ours(device, context.secret, identity):
-            done = f"The hub's device '{device.device_id}' is not this EdgeDevice's; it was left alone."
+            context.event("IdentityReleased", f"The identity '{device.device_id}' was gone from the hub already.")
+        elif not proved and not _is_ours(observation, identity, await self._twin(context, needed=True)):
+            text = (
+                f"The hub's device '{device.device_id}' was left alone: neither its keys nor its twin's tag show that it "
+                "is this EdgeDevice's. Delete it in the hub if nobody needs it."
+            )
+            context.event("IdentityNotReleased", text, warning=True)
         else:
             await hub.delete(identity)
-            done = f"The identity '{device.device_id}' was deleted from the hub."
-        context.event("IdentityReleased", done)
+            context.event("IdentityReleased", f"The identity '{device.device_id}' was deleted from the hub.")
 
-    async def _require_first(self, device: EdgeDevice) -> None:
-        """Two EdgeDevices may name one identity: the older one has it."""
-        claimants = self.dependencies.claimants
-        first = claimants.older_claimant(device)
-        if first is not None and await self.dependencies.cluster.edge_device(first.namespace, first.name) is None:
-            claimants.delete(first)  # its deletion fell into a gap of the watch
-            first = claimants.older_claimant(device)
-        if first is not None:
-            message = (
-                f"EdgeDevice '{first.namespace}/{first.name}' is older and names the same device id '{device.device_id}'. "
-                "Give this one another spec.deviceId, or delete one of them."
-            )
-            raise Stalled("IdentityConflict", message)
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self._digests.pop(key, None)
+
+    def _observation(self, context: Context, thumbprints: Thumbprints | None) -> _Observation:
+        return _Observation(
+            device=context.device,
+            connection=context.hub.connection,
+            secret=context.secret,
+            thumbprints=thumbprints,
+            remembered=self._digests.get(context.device.key, ""),
+        )
+
+    async def _unchanged(self, context: Context, observation: _Observation) -> tuple[Claim | None, Twin | None]:
+        """The identity as it was, if nothing can have changed, and the twin that says so."""
+        claim = self._at_rest(observation)
+        if claim is None:
+            return None, None
+        twin = await self._twin(context, needed=False)
+        right = twin is not None and twin.device_etag == claim.identity.etag
+        return (claim if right else None), twin
+
+    async def _twin(self, context: Context, *, needed: bool) -> Twin | None:
+        """The twin; None where it cannot tell. A trouble is no answer where one is needed."""
+        try:
+            return await context.hub.hub.twin(context.device.device_id)
+        except HubError:
+            if needed:
+                raise
+            return None
+
+    async def _mark(self, context: Context, twin: Twin | None) -> None:
+        """The twin says whose the identity is, so that other clusters see it. Best effort: keys are the proof."""
+        device = context.device
+        if twin is not None and twin.owner == _owner(device):
+            return
+        try:
+            await context.hub.hub.mark(device.device_id, _owner(device), etag="*")
+        except HubError:
+            return
+
+    async def _thumbprints(self, device: EdgeDevice) -> Thumbprints | None:
+        """Those that the identity should have; None where they cannot be told any more."""
+        try:
+            return (await self._certificate(device))[0]
+        except ReconcileError:
+            return None
 
     async def _certificate(self, device: EdgeDevice) -> tuple[Thumbprints | None, Certificate | None]:
         """What an X.509 device authenticates with: thumbprints as given, or those of the certificate in a Secret."""
@@ -171,11 +226,16 @@ class IdentityStep(Step):
             context.event("IdentityCreated", f"The identity '{device.device_id}' was created in the hub.")
         return Claim(identity=identity, origin=Origin.CREATED, credentials=identity.credentials or held)
 
-    async def _keep(self, context: Context, observation: _Observation, identity: Identity) -> Claim:
-        """The identity that is there: ours, and put right where it differs."""
+    async def _keep(
+        self, context: Context, observation: _Observation, identity: Identity, twin: Twin | None
+    ) -> tuple[Claim, Twin | None]:
+        """The identity that is there: ours, and put right where it differs; and the twin as it is now."""
         device = observation.device
-        origin, changed = _ownership(observation, identity)
-        context.events.extend(changed)
+        if _is_ours(observation, identity, twin):
+            origin, changed = _what_changed(observation, identity)
+            context.events.extend(changed)
+        else:
+            origin, twin = Origin.ADOPTED, await self._adopt(context, observation, twin)
         held, renewed = _wanted(device, identity, observation.thumbprints)
         if held is None:
             if origin is Origin.ADOPTED:
@@ -194,7 +254,38 @@ class IdentityStep(Step):
             context.event(reason, f"The identity '{device.device_id}' {text}.")
         if device.renew_key:
             await self.dependencies.cluster.forget_renewal(device)
-        return Claim(identity=identity, origin=origin, credentials=held)
+        return Claim(identity=identity, origin=origin, credentials=held), twin
+
+    async def _adopt(self, context: Context, observation: _Observation, twin: Twin | None) -> Twin | None:
+        """Take over an identity that is nobody's, if the device asks for it and the hub's administrator allows it.
+
+        Returns:
+            The twin, with our mark.
+
+        Raises:
+            Stalled: it is somebody else's, or adoption is not allowed.
+        """
+        device, connection = observation.device, observation.connection
+        if not (device.may_adopt and connection.adoption_allowed):
+            message = (
+                f"The hub already has a device '{device.device_id}', and neither its keys nor its twin's tag show that it is this "
+                "EdgeDevice's. It is left alone: choose another spec.deviceId, delete it in the hub (it comes back with the keys of "
+                "the connection Secret), or allow adoption (spec.adoptionPolicy: IfExists, and the HubConnection's adoption)."
+            )
+            raise Stalled("IdentityConflict", message)
+        if twin is not None and twin.owner is not None:
+            message = (
+                f"The hub's device '{device.device_id}' belongs to an EdgeDevice already, perhaps of another cluster: its twin's tag "
+                "'edgeherd' says so. It is not adopted. If that EdgeDevice is gone for good, remove the tag."
+            )
+            raise Stalled("IdentityConflict", message)
+        await self.dependencies.claims.require_sole(device, connection)
+        if twin is not None:
+            # Two clusters may be here at once: the one whose mark comes first has it.
+            await context.hub.hub.mark(device.device_id, _owner(device), etag=twin.etag)
+            twin = dataclasses.replace(twin, owner=_owner(device))
+        context.event("IdentityAdopted", f"The identity '{device.device_id}' was adopted.")
+        return twin
 
     async def _stored_keys(self, context: Context, host_name: str, origin: Origin) -> Keys:
         """The keys that the Secret holds; new ones, written down before anybody uses them, where it holds none."""
@@ -213,32 +304,61 @@ class IdentityStep(Step):
         return keys
 
 
-def _ownership(observation: _Observation, identity: Identity) -> tuple[Origin, tuple[Event, ...]]:
-    """Whether an identity that is there is ours: by its keys, by our log, or because it was ours before."""
-    device, connection, secret = observation.device, observation.connection, observation.secret
-    before = device.status.identity
-    stored = credentials.keys_of(secret)
-    origin = before.origin or connection_secret.origin_of(secret)
-    if stored is not None and stored == identity.keys:
-        return origin or Origin.CREATED, ()
-    ours = before.device_id == device.device_id and before.hub_host_name == connection.host_name
-    logged = ours and not before.generation_id and before.origin is Origin.CREATED
-    if logged and observation.thumbprints is not None and observation.thumbprints == identity.thumbprints:
-        return Origin.CREATED, ()
-    ours = ours and bool(before.generation_id)
-    if ours and identity.generation_id == before.generation_id:
-        changed = (Event("IdentityKeysChanged", "The keys were changed in the hub; Secret and device follow."),)
-        return origin or Origin.CREATED, changed if stored is not None and identity.keys is not None else ()
-    if ours and secret is not None:
-        changed = (Event("IdentityReplaced", "The identity was replaced in the hub; Secret and device follow."),)
-        return origin or Origin.CREATED, changed
-    if device.may_adopt and connection.adoption_allowed:
-        return Origin.ADOPTED, (Event("IdentityAdopted", f"The identity '{device.device_id}' was adopted."),)
+def _owner(device: EdgeDevice) -> Owner:
+    return Owner(uid=device.uid, namespace=device.namespace, name=device.name)
+
+
+def _moved(observation: _Observation) -> Stalled:
+    """The HubConnection was made anew for another hub: the identity stays where it is until somebody decides."""
+    device, old, new = observation.device, observation.moved_from, observation.connection.host_name
     message = (
-        f"The hub already has a device '{device.device_id}' that this EdgeDevice did not create. It is left alone: "
-        "choose another spec.deviceId, or allow adoption (spec.adoptionPolicy: IfExists, and the HubConnection's adoption)."
+        f"The identity '{device.device_id}' is in hub '{old}', but HubConnection '{device.hub_name}' is for '{new}' now. Nothing "
+        "is done in either: make the HubConnection for the old hub again, or delete this EdgeDevice with deletionPolicy "
+        "'Retain' and create it anew."
     )
-    raise Stalled("IdentityConflict", message)
+    return Stalled("HubChanged", message)
+
+
+def _is_ours(observation: _Observation, identity: Identity, twin: Twin | None) -> bool:
+    """Whether an identity that is there is ours. What the status says is no proof by itself.
+
+    A key that is in our Secret, or was the identity's when we last saw it, proves it; so does the mark in the twin, which only
+    who holds the hub's credential can write. Thumbprints are no secret, so with X.509 the status has to say that we created it
+    or had it, too; it may only be written by the operator.
+    """
+    device, had = observation.device, observation.device.status.identity
+    if twin is not None and twin.owner is not None and twin.owner.uid == device.uid:
+        return True
+    if identity.keys is not None:
+        return _is_proved_by_keys(observation, identity)
+    if identity.thumbprints is None or identity.thumbprints != observation.thumbprints:
+        return False
+    # A crash may have come between the creation, which the log in the status announces, and the generation's id.
+    logged = had.origin is Origin.CREATED and not had.generation_id
+    return had.device_id == device.device_id and (logged or had.generation_id == identity.generation_id)
+
+
+def _is_proved_by_keys(observation: _Observation, identity: Identity) -> bool:
+    if identity.keys is None:
+        return False
+    stored = credentials.keys_of(observation.secret)
+    return credentials.share_one(stored, identity.keys) or credentials.digest(identity.keys) == observation.remembered
+
+
+def _what_changed(observation: _Observation, identity: Identity) -> tuple[Origin, tuple[Event, ...]]:
+    """Where an identity of ours came from, and what somebody did to it in the hub."""
+    before, stored = observation.device.status.identity, credentials.keys_of(observation.secret)
+    if before.origin is not None:
+        origin = before.origin
+    elif credentials.share_one(stored, identity.keys):
+        origin = connection_secret.origin_of(observation.secret) or Origin.CREATED
+    else:
+        origin = Origin.ADOPTED  # our mark is all that we know: a crash came after it
+    if stored is None or identity.keys is None or stored == identity.keys:
+        return origin, ()
+    if before.generation_id and before.generation_id != identity.generation_id:
+        return origin, (Event("IdentityReplaced", "The identity was replaced in the hub; Secret and device follow."),)
+    return origin, (Event("IdentityKeysChanged", "The keys were changed in the hub; Secret and device follow."),)
 
 
 def _wanted(device: EdgeDevice, identity: Identity, thumbprints: Thumbprints | None) -> tuple[Credentials | None, str]:
@@ -249,16 +369,6 @@ def _wanted(device: EdgeDevice, identity: Identity, thumbprints: Thumbprints | N
     if keys is not None and device.renew_key in {"Primary", "Secondary"} and device.renew_key != device.key_in_use:
         return credentials.renewed(keys, device.renew_key), device.renew_key
     return keys, ""
-
-
-def _still_ours(device: EdgeDevice, secret: Secret | None, identity: Identity) -> bool:
-    known, keys = device.status.identity, credentials.keys_of(secret)
-    if keys is not None and keys == identity.keys:
-        return True
-    if known.generation_id:
-        return known.generation_id == identity.generation_id
-    # A crash came between the creation with thumbprints, which the log announces, and the status.
-    return known.origin is Origin.CREATED and known.device_id == identity.device_id and identity.thumbprints is not None
 
 
 def _second(secret: Secret) -> str | None:

@@ -1,0 +1,358 @@
+"""Whose an identity is: who comes first, what proves it, and what happens when somebody means harm or a reply is lost."""
+
+import dataclasses
+import datetime as dt
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from memory_lab import HOST, ID, KEY, Lab, connection
+
+from edgeherd.hub.port import Owner, UnavailableError
+from edgeherd.model import IdentityStatus, Key, Origin, Priority
+from edgeherd.reconcile.requeue import Requeue
+from edgeherd_sim.memory import CrashError
+from edgeherd_sim.memory.hub import identity_of
+
+SECRET = ("plant-a", f"{ID}-connection")
+OLDER = Key("EdgeDevice", "plant-b", "older")
+FIRST, SECOND = "A" * 64, "B" * 64
+X509 = {"authentication": "SelfSignedX509", "x509": {"primaryThumbprint": FIRST}}
+
+
+def register(lab: Lab, **body: Any) -> None:
+    """Somebody else registers the id."""
+    lab.store.put_device(ID, {"capabilities": {"iotEdge": True}, **body}, None)
+
+
+def adopting(**hub: Any) -> Lab:
+    """The device asks for an identity that is there, and the administrator allows it."""
+    lab = Lab(adoptionPolicy="IfExists")
+    lab.cluster.put_hub(connection(adoption="Allowed", **hub))
+    register(lab)
+    return lab
+
+
+def marked(lab: Lab) -> object:
+    """The owner that the twin names."""
+    return (lab.store.twin((ID, ""))[1].tags or {}).get("edgeherd")
+
+
+def tag(lab: Lab, uid: str, name: str = "press-01") -> None:
+    """Another cluster marked it."""
+    owner = dataclasses.asdict(Owner(uid=uid, namespace="plant-x", name=name))
+    lab.store.patch_twin((ID, ""), {"tags": {"edgeherd": owner}}, "*")
+
+
+OURS = dataclasses.asdict(Owner(uid="u1", namespace="plant-a", name=ID))
+
+
+# ---- who comes first
+
+
+@pytest.mark.parametrize(
+    ("changes", "hub", "blocks"),
+    [
+        pytest.param({}, {}, True, id="an older one that may use the hub"),
+        pytest.param({"suspend": True}, {}, False, id="one that is suspended and never had it"),
+        pytest.param({"hub_name": HOST}, {}, False, id="one whose hubRef is not there, but is called like the host"),
+        pytest.param({"deleted_at": "2026-01-01T00:00:00Z", "finalizers": ("x",)}, {}, False, id="one that is going"),
+        pytest.param(
+            {},
+            {"allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"team": "a"}}}},
+            False,
+            id="one whose namespace may not use the hub",
+        ),
+        pytest.param(
+            {}, {"deviceIdPattern": "press-*", "allowedNamespaces": {"from": "All"}}, True, id="one whose id is allowed"
+        ),
+        pytest.param({"suspend": True, "status": "has it"}, {}, True, id="one that is suspended and has it"),
+    ],
+)
+async def test_only_who_may_have_it_blocks(changes: dict[str, Any], hub: dict[str, Any], blocks: bool) -> None:
+    """Squatting is no claim. The message does not name another tenant's object."""
+    lab = Lab()
+    lab.cluster.put_namespace("plant-a", {"team": "a"})
+    lab.cluster.put_namespace("plant-b", {"team": "b"})
+    lab.cluster.put_hub(connection(**hub))
+    if changes.get("status") == "has it":
+        has = IdentityStatus(hub_host_name=HOST, device_id=ID, generation_id="g", origin=Origin.CREATED)
+        changes = {**changes, "status": dataclasses.replace(lab.device.status, identity=has)}
+    lab.another("older", older=True, **changes)
+    await lab.reconcile()
+    assert (lab.told["IdentityReady"] == "False IdentityConflict") is blocks
+    if blocks:
+        assert "plant-b" not in lab.condition("IdentityReady").message
+
+
+async def test_one_of_the_same_namespace_is_named() -> None:
+    """It is the team's own."""
+    lab = Lab()
+    lab.another("older", older=True, namespace="plant-a")
+    await lab.reconcile()
+    assert lab.condition("IdentityReady").message.startswith("EdgeDevice 'older' names the same device id")
+
+
+async def test_who_has_it_keeps_it() -> None:
+    """An older object that wakes up does not push aside the one that has the identity."""
+    lab = Lab()
+    lab.another("older", older=True, suspend=True)
+    await lab.until_ready()
+    lab.cluster.edit_device("plant-b", "older", suspend=False)
+    await lab.reconcile()
+    assert lab.told["Ready"] == "True Ready"
+
+
+async def test_who_is_gone_blocks_nobody() -> None:
+    """Its deletion may have fallen into a gap of the watch."""
+    lab = Lab()
+    lab.another("older", older=True)
+    await lab.reconcile()
+    assert lab.told["IdentityReady"] == "False IdentityConflict"
+    del lab.cluster.devices["plant-b", "older"]
+    await lab.until_ready()
+    assert lab.index.older_claimants(lab.device) == ()
+
+
+# ---- adoption takes keys over
+
+
+async def test_before_an_adoption_the_api_server_is_asked() -> None:
+    """The watch has shown nobody else yet; a younger one does not get an older one's keys."""
+    lab = adopting()
+    older = lab.another("older", older=True)
+    lab.index.delete(older.key)
+    await lab.reconcile()
+    assert (lab.told["IdentityReady"], SECRET in lab.cluster.secrets) == ("False IdentityConflict", False)
+    assert marked(lab) is None
+
+
+async def test_one_that_has_the_identity_is_not_robbed() -> None:
+    """Whatever its age, and though nothing but its status says so."""
+    lab = adopting()
+    has = IdentityStatus(hub_host_name=HOST, device_id=ID, generation_id="g", origin=Origin.ADOPTED)
+    younger = lab.another("younger", older=False, status=dataclasses.replace(lab.device.status, identity=has))
+    lab.index.delete(younger.key)
+    await lab.reconcile()
+    assert (lab.told["IdentityReady"], SECRET in lab.cluster.secrets) == ("False IdentityConflict", False)
+
+
+async def test_an_adoption_marks_first() -> None:
+    """The mark is there before a key is; so another cluster sees it, and it is this one's after a crash."""
+    lab = adopting()
+    await lab.reconcile()
+    steps = lab.steps.taken
+    assert steps.index("tag twin") < steps.index(f"create {ID}-connection")
+    assert (marked(lab), lab.device.status.identity.origin, steps.count("tag twin")) == (OURS, Origin.ADOPTED, 1)
+
+
+async def test_a_crash_after_the_mark_leaves_an_adopted_identity() -> None:
+    """It is retained by default: it must not become one that we created."""
+    lab = adopting()
+    lab.steps.begin(5, CrashError(), after=True)
+    with pytest.raises(CrashError):
+        await lab.reconciler.reconcile(KEY)
+    assert lab.steps.taken[-1] == "tag twin"
+    lab.restart_operator()
+    await lab.until_ready()
+    assert lab.device.status.identity.origin is Origin.ADOPTED
+
+
+async def test_what_another_cluster_has_is_not_adopted() -> None:
+    """Its mark says so; the message says what to do if that cluster is gone."""
+    lab = adopting()
+    tag(lab, "uid-elsewhere")
+    await lab.reconcile()
+    assert lab.told["IdentityReady"] == "False IdentityConflict"
+    assert "remove the tag" in lab.condition("IdentityReady").message
+    lab.store.patch_twin((ID, ""), {"tags": {"edgeherd": None}}, "*")
+    await lab.until_ready()
+
+
+async def test_two_clusters_adopt_at_once() -> None:
+    """The twin changed since it was read: the second one looks again, and sees the mark."""
+    lab = adopting()
+    mark = lab.hub.mark
+
+    async def late(device_id: str, owner: Owner, *, etag: str) -> bool:
+        tag(lab, "uid-elsewhere")
+        return await mark(device_id, owner, etag=etag)
+
+    lab.hub.mark = late  # type: ignore[method-assign]
+    assert await lab.reconcile() == Requeue(1, Priority.CHANGE)
+    assert (lab.told["IdentityReady"], SECRET in lab.cluster.secrets) == ("False HubChanging", False)
+
+
+async def test_a_twin_that_cannot_be_read_now_is_no_permission() -> None:
+    """Nothing is adopted while nobody can say whose it is."""
+    lab = adopting()
+    lab.steps.begin(4, UnavailableError("Timeout", ""))
+    await lab.reconciler.reconcile(KEY)
+    assert (lab.told["IdentityReady"], SECRET in lab.cluster.secrets) == ("Unknown HubUnavailable", False)
+
+
+async def test_where_twins_are_not_allowed_an_adoption_goes_without_a_mark() -> None:
+    """The credential may be for the registry alone."""
+    lab = adopting()
+    lab.hub.twins = False
+    await lab.until_ready()
+    assert (lab.device.status.identity.origin, marked(lab)) == (Origin.ADOPTED, None)
+
+
+async def test_a_mark_that_was_removed_comes_back() -> None:
+    """With one write; then nothing is written any more."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.store.patch_twin((ID, ""), {"tags": {"edgeherd": None, "line": 7}}, "*")
+    await lab.reconcile()
+    assert (lab.steps.taken, marked(lab)) == (["get twin", "tag twin", "connect h", "observe"], OURS)
+    assert (lab.store.twin((ID, ""))[1].tags or {})["line"] == 7
+    await lab.reconcile()
+    assert lab.steps.taken == ["get twin", "connect h", "observe"]
+
+
+# ---- what proves it
+
+
+@pytest.mark.parametrize(
+    ("rotated", "twins", "restarted", "follows"),
+    [
+        pytest.param("primaryKey", False, True, True, id="one key is still ours"),
+        pytest.param("both", True, True, True, id="the mark says so"),
+        pytest.param("both", False, True, False, id="nothing shows that it is ours"),
+    ],
+)
+async def test_keys_that_were_changed_in_the_hub(rotated: str, twins: bool, restarted: bool, follows: bool) -> None:
+    """The hub wins where it is certain whose the identity is; otherwise a human decides."""
+    lab = Lab()
+    lab.hub.twins = twins
+    await lab.until_ready()
+    lab.store.rotate((ID, ""), rotated)
+    if restarted:
+        lab.restart_operator()
+    await lab.reconcile()
+    found = identity_of(lab.store, ID)
+    assert found is not None
+    assert found.keys is not None
+    stored = lab.cluster.secrets[SECRET].data["primaryKey"].decode()
+    assert (stored == found.keys.primary) is follows
+    assert (lab.told["IdentityReady"] == "False IdentityConflict") is not follows
+
+
+@pytest.mark.parametrize(("restarted", "comes_back"), [(False, True), (True, False)])
+async def test_a_secret_that_was_deleted(restarted: bool, comes_back: bool) -> None:
+    """Without the right to see twins, only who saw the keys last can tell that they are ours."""
+    lab = Lab()
+    lab.hub.twins = False
+    await lab.until_ready()
+    lab.cluster.delete_secret(*SECRET)
+    if restarted:
+        lab.restart_operator()
+    await lab.reconcile()
+    assert (SECRET in lab.cluster.secrets) is comes_back
+
+
+async def test_a_status_alone_proves_nothing() -> None:
+    """Somebody who may write the status names another's generation: no key is handed out, nothing is deleted."""
+    lab = Lab()
+    register(lab)
+    victim = identity_of(lab.store, ID)
+    assert victim is not None
+    forged = IdentityStatus(
+        hub_host_name=HOST, device_id=ID, generation_id=victim.generation_id, etag=victim.etag, origin=Origin.CREATED
+    )
+    lab.edit(status=dataclasses.replace(lab.device.status, identity=forged))
+    await lab.reconcile()
+    assert (lab.told["IdentityReady"], SECRET in lab.cluster.secrets) == ("False IdentityConflict", False)
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert (identity_of(lab.store, ID), lab.events[-1]) == (victim, "IdentityNotReleased")
+
+
+async def test_a_deletion_without_its_secret_goes_by_the_mark() -> None:
+    """A namespace's Secrets are often gone before its EdgeDevices."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.cluster.delete_secret(*SECRET)
+    lab.restart_operator()
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert lab.store.devices() == []
+
+
+# ---- X.509
+
+
+async def test_a_creation_whose_reply_is_lost_is_ours_all_the_same() -> None:
+    """The log stays in the status until the identity is known; it is no conflict with oneself, and no orphan."""
+    lab = Lab(identity=X509)
+    lab.steps.begin(5, UnavailableError("ConnectionError", ""), after=True)
+    await lab.reconciler.reconcile(KEY)
+    assert (lab.steps.taken[4], lab.told["IdentityReady"]) == ("create identity", "Unknown HubUnavailable")
+    assert lab.device.status.identity == IdentityStatus(hub_host_name=HOST, device_id=ID, origin=Origin.CREATED)
+    lab.hub.twins = False
+    await lab.until_ready()
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert lab.store.devices() == []
+
+
+@pytest.mark.parametrize("twins", [True, False])
+async def test_a_kill_between_log_and_creation_deletes_nobody_elses(twins: bool) -> None:
+    """Somebody registers the id meanwhile, with other thumbprints."""
+    lab = Lab(identity=X509)
+    lab.hub.twins = twins
+    lab.steps.begin(4, CrashError(), after=True)
+    with pytest.raises(CrashError):
+        await lab.reconciler.reconcile(KEY)
+    assert lab.steps.taken[-1] == "status"
+    theirs = {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": SECOND, "secondaryThumbprint": None}}
+    register(lab, authentication=theirs)
+    lab.restart_operator()
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert [device.device_id for device in lab.store.devices()] == [ID]
+
+
+async def test_a_certificate_that_is_gone_does_not_hold_up_a_deletion() -> None:
+    """The mark tells whose the identity is."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, ID)])
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=9))
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    reference = {"certificateSecretRef": {"name": "cert"}}
+    lab = Lab(identity={"authentication": "SelfSignedX509", "x509": reference})
+    lab.cluster.put_secret("plant-a", "cert", {"tls.crt": pem, "tls.key": private}, type_="kubernetes.io/tls")
+    await lab.until_ready()
+    lab.cluster.delete_secret("plant-a", "cert")
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert lab.store.devices() == []
+
+
+# ---- a HubConnection that is made anew for another hub
+
+
+async def test_a_hub_connection_for_another_hub_moves_nothing() -> None:
+    """No identity is made there, and none is believed to be gone; the message says what to do."""
+    lab = Lab()
+    await lab.until_ready()
+    other = connection(hostName="fabrikam.azure-devices.net")
+    lab.cluster.put_hub(other)
+    key = "HostName=fabrikam.azure-devices.net;SharedAccessKeyName=iothubowner;SharedAccessKey=c2VjcmV0"
+    lab.cluster.put_secret("edgeherd-system", "hub", {"connectionString": key.encode()})
+    await lab.reconcile()
+    assert (lab.told["IdentityReady"], lab.told["Stalled"]) == ("False HubChanged", "True HubChanged")
+    assert not {"get identity", "create identity", "connect h"} & set(lab.steps.taken)
+    lab.delete()
+    assert await lab.reconcile() == Requeue(60, Priority.DELETE)
+    assert (lab.told["Deleting"], len(lab.store.devices())) == ("True HubChanged", 1)
+    lab.edit(deletion_policy="Retain")
+    assert await lab.reconcile() is None
