@@ -21,6 +21,8 @@ def test_paths_that_a_page_names_are_there(page: pathlib.Path) -> None:
 
 def test_every_threat_of_the_security_page_has_a_test_or_a_reason() -> None:
     """T1 to T17, each once."""
-    rows = re.findall(r"^\| (T\d+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", (ROOT / "docs/security.md").read_text(), re.M)
+    rows = re.findall(
+        r"^\| (T\d+) \| [^|]+ \| [^|]+ \| ([^|]+) \|$", (ROOT / "docs/security.md").read_text(), re.MULTILINE
+    )
     assert [number for number, _ in rows] == [f"T{number}" for number in range(1, 18)]
     assert [number for number, test in rows if "tests/" not in test] == ["T15"]
