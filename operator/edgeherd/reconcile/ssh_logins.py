@@ -15,6 +15,8 @@ from edgeherd.device.port import (
 )
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, HubConnection, Secret, SshTarget
+from edgeherd.reconcile import secret_use
+from edgeherd.reconcile.secret_use import Use
 
 Connect = Callable[[Login], AbstractAsyncContextManager[Session]]
 HostKey = Callable[[Login], Awaitable[str]]
@@ -46,20 +48,21 @@ class SshLogins:
         limits = Limits(networks=connection.allowed_cidrs, ports=connection.allowed_ports)
         jump = None
         if device.ssh.jump is not None:
-            jump = await self._hop(device, device.ssh.jump, "spec.ssh.jumpHost", limits, None)
-        return await self._hop(device, device.ssh, "spec.ssh", limits, jump)
+            jump = await self._hop(device, device.ssh.jump, secret_use.JUMP_HOST_LOGIN, limits, None)
+        return await self._hop(device, device.ssh, secret_use.DEVICE_LOGIN, limits, jump)
 
     async def _hop(
-        self, device: EdgeDevice, target: SshTarget, field: str, limits: Limits, jump: Login | None
+        self, device: EdgeDevice, target: SshTarget, use: Use, limits: Limits, jump: Login | None
     ) -> Login:
-        where = f"Secret '{target.secret_name}' ({field}.credentialsSecretRef)"
+        where = f"Secret '{target.secret_name}' ({use.field})"
         secret = await self._cluster.secret(device.namespace, target.secret_name)
         if secret is None:
             message = (
                 f"There is no {where}. Create it with 'kubectl create secret generic --type=kubernetes.io/ssh-auth'."
             )
             raise Waiting("SshSecretNotFound", message, retry_after=30)
-        private_key, password = secret.data.get("ssh-privatekey", b""), _text(secret, "password")
+        secret_use.require(secret, use)
+        private_key, password = secret.data.get("ssh-privatekey", b""), _line(secret, "password")
         if not private_key.strip() and not password:
             message = f"{where} has neither 'ssh-privatekey' nor 'password'. Add one of them."
             raise Stalled("SshSecretInvalid", message)
@@ -68,7 +71,7 @@ class SshLogins:
             port=target.port,
             user=target.user,
             private_key=private_key if private_key.strip() else b"",
-            passphrase=_text(secret, "passphrase") or None,
+            passphrase=_line(secret, "passphrase") or None,
             certificate=secret.data.get("ssh-certificate"),
             password=password or None,
             host_keys=target.host_keys,
@@ -80,9 +83,8 @@ class SshLogins:
         if target.trust_on_first_use:
             return await self._remembered(device, login)
         if not login.host_keys and not login.known_hosts:
-            message = (
-                f"No host key is pinned. List the host's keys in {field}.hostKeys, or put 'known_hosts' in {where}."
-            )
+            field = use.field.removesuffix("credentialsSecretRef") + "hostKeys"
+            message = f"No host key is pinned. List the host's keys in {field}, or put 'known_hosts' in {where}."
             raise Stalled("HostKeyNotPinned", message)
         return login
 
@@ -113,6 +115,10 @@ class SshLogins:
 
 def _pinned(login: Login, keys: tuple[str, ...]) -> Login:
     return dataclasses.replace(login, host_keys=keys, known_hosts="")
+
+
+def _line(secret: Secret, key: str) -> str:
+    return secret_use.line(secret, key).decode("utf-8", "replace")
 
 
 def _text(secret: Secret, key: str) -> str:
