@@ -50,7 +50,12 @@ async def run(settings: Settings) -> None:
         clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(), ssh.SshConnector()
         cluster = KubernetesCluster(api, clock=clock)
         hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
-        logins = SshLogins(cluster, connect=connector.connect, host_key=connector.host_key)
+        logins = SshLogins(
+            cluster,
+            connect=connector.connect,
+            host_key=connector.host_key,
+            cluster_networks=settings.cluster_networks,
+        )
         devices = DeviceReconciler(Dependencies(cluster=cluster, hubs=hubs, ssh=logins, claimants=index, clock=clock))
         hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
         handler = EventHandler(queue, index)

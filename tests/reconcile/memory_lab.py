@@ -90,7 +90,7 @@ class Lab:
         self.cluster.put_hub(connection())
         key = f"HostName={HOST};SharedAccessKeyName=iothubowner;SharedAccessKey=c2VjcmV0"
         self.cluster.put_secret(NAMESPACE, "hub", {"connectionString": key.encode()})
-        self.cluster.put_secret("plant-a", "ssh", {"password": b"pw"})
+        self.put_ssh_secret()
         self.cluster.put_device(edge_device(annotations=annotations, **spec))
 
     def restart_operator(self) -> None:
@@ -122,6 +122,10 @@ class Lab:
     def edit(self, **changes: Any) -> None:
         """Somebody changes the object."""
         self.cluster.edit_device("plant-a", ID, **changes)
+
+    def put_ssh_secret(self) -> None:
+        """The Secret with the login is there, of a type that says what it is for."""
+        self.cluster.put_secret("plant-a", "ssh", {"password": b"pw"}, type_="kubernetes.io/basic-auth")
 
     def delete(self) -> None:
         """Somebody deletes it."""

@@ -351,7 +351,7 @@ async def test_the_deadline_counts_failed_connections_only(before: str) -> None:
     await lab.reconcile()
     await lab.reconcile(after=3600)
     assert lab.told["Reachable"].startswith("False")
-    lab.cluster.put_secret("plant-a", "ssh", {"password": b"pw"})
+    lab.put_ssh_secret()
     lab.network.error = UnreachableError("time-out")
     assert await lab.reconcile(after=1) == Requeue(30, Priority.DRIFT)
     assert (lab.told["Reachable"], "Stalled" in lab.told) == ("False DeviceUnreachable", False)

@@ -62,7 +62,7 @@ class Lab:
     def secret(self, name: str, **more: Any) -> None:
         """Somebody creates a Secret; `data` is text here."""
         data = {key: value.encode() for key, value in more.pop("data").items()}
-        self.cluster.put_secret("plant-a", name, data, **more)
+        self.cluster.put_secret("plant-a", name, data, **{"type_": "kubernetes.io/ssh-auth", **more})
 
 
 @pytest.fixture

@@ -13,12 +13,13 @@ def require(device: EdgeDevice, connection: HubConnection) -> None:
     Raises:
         Stalled: the spec names a file that is outside of what the HubConnection allows.
     """
-    allowed = connection.allowed_config_paths or DEFAULT
-    for field, path in _named(device, listed=bool(connection.allowed_config_paths)):
-        if not is_allowed(path, allowed):
+    listed = connection.allowed_config_paths
+    rule = "it is not listed" if listed else f"it lists none, so it must be below {' or '.join(DEFAULT)}"
+    for field, path in _named(device, listed=bool(listed)):
+        if not is_allowed(path, listed or DEFAULT):
             message = (
-                f"{field} is '{path}', which HubConnection '{connection.name}' does not allow "
-                f"(spec.allowedConfigPaths; {', '.join(allowed)}). Name another path, or ask the platform's administrator."
+                f"{field} is '{path}', which HubConnection '{connection.name}' does not allow ({rule}). Name another path, "
+                "or ask the platform's administrator to add it to spec.allowedConfigPaths."
             )
             raise Stalled("ConfigPathNotAllowed", message)
 

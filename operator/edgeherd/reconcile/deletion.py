@@ -30,8 +30,25 @@ async def is_to_undo(dependencies: Dependencies, context: Context) -> bool:
             "spec.suspend is true, so nothing is deleted in the hub. Set it to false, or deletionPolicy to 'Retain'."
         )
         raise Waiting("Paused", message, retry_after=60)
+    if not _is_on_record(device) and not await dependencies.hubs.allows(device):
+        text = (
+            f"HubConnection '{device.hub_name}' does not allow this EdgeDevice and nothing says that it ever did, so the hub "
+            f"was not asked for '{device.device_id}'."
+        )
+        context.event("IdentityLeft", text, warning=True)
+        return False
     context.hub = await dependencies.hubs.for_release(device)
     return True
+
+
+def _is_on_record(device: EdgeDevice) -> bool:
+    """Whether the operator itself wrote down that it created, or adopted, the identity.
+
+    Whoever may not use a hub must not make it work, and a Secret that looks like ours costs nothing. What was created while
+    it was allowed goes all the same: one look and one deletion for each, and `IdentityStep.delete` has the proof.
+    """
+    known = device.status.identity
+    return bool(known.generation_id) or known.origin is not None
 
 
 async def _own_secret(dependencies: Dependencies, device: EdgeDevice) -> Secret | None:

@@ -72,6 +72,18 @@ class HubClients:
         """
         return await self._access(device, await self.named(device.hub_name))
 
+    async def allows(self, device: EdgeDevice) -> bool:
+        """Whether the device may use the hub that it names now.
+
+        Raises:
+            Waiting: the HubConnection is not there.
+        """
+        try:
+            await self._admit(device, await self.named(device.hub_name))
+        except Stalled:
+            return False
+        return True
+
     async def _access(self, device: EdgeDevice, connection: HubConnection) -> HubAccess:
         return HubAccess(connection, (await self.open(connection)).on_behalf_of(device.namespace))
 
@@ -150,6 +162,23 @@ def id_matches(pattern: str, device_id: str, namespace: str) -> bool:
     """Whether a device id matches `spec.deviceIdPattern`: only '*' and '{namespace}' are special."""
     parts = [re.escape(part) for part in pattern.replace("{namespace}", namespace).split("*")]
     return re.fullmatch(".*".join(parts), device_id) is not None
+
+
+def is_ambiguous(pattern: str) -> bool:
+    """Whether `spec.deviceIdPattern` ties ids to namespaces, but lets two namespaces claim one id.
+
+    The place of the namespace in an id is known when nothing of unknown length stands before it, and its end when a character
+    follows that no name of a namespace has (RFC 1123 labels: lower-case letters, digits and '-'); the same from the end.
+    """
+    if "{namespace}" not in pattern or "*" not in pattern:
+        return False
+    head, tail = pattern.partition("*")[0], pattern.rpartition("*")[2]
+    after = head.partition("{namespace}")[2] if "{namespace}" in head else ""
+    before = tail.rpartition("{namespace}")[0] if "{namespace}" in tail else ""
+    return not any(_FOREIGN.search(text.replace("{namespace}", "")) for text in (after, before))
+
+
+_FOREIGN = re.compile(r"[^a-z0-9-]")
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

@@ -31,9 +31,7 @@ JUMP_HOST_LOGIN = dataclasses.replace(DEVICE_LOGIN, field="spec.ssh.jumpHost.cre
 CERTIFICATE = Use(
     field="spec.identity.x509.certificateSecretRef", types=("kubernetes.io/tls",), reason="CertificateSecretInvalid"
 )
-PROXY_LOGIN = Use(
-    field="spec.runtime.proxy.credentialsSecretRef", types=(_BASIC_AUTH,), reason="ProxySecretInvalid"
-)
+PROXY_LOGIN = Use(field="spec.runtime.proxy.credentialsSecretRef", types=(_BASIC_AUTH,), reason="ProxySecretInvalid")
 REGISTRY_LOGIN = Use(
     field="spec.runtime.agent.registryAuthSecretRef",
     types=("kubernetes.io/dockerconfigjson",),

@@ -2,21 +2,27 @@
 
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Awaitable, Callable
+import ipaddress
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 from edgeherd.cluster.errors import ConflictError
 from edgeherd.cluster.port import Cluster
 from edgeherd.device.port import (
+    JumpHostError,
     Limits,
     Login,
     Platform,
     Session,
+    UnreachableError,
 )
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, HubConnection, Secret, SshTarget
 from edgeherd.reconcile import secret_use
 from edgeherd.reconcile.secret_use import Use
+
+_log = logging.getLogger(__name__)
 
 Connect = Callable[[Login], AbstractAsyncContextManager[Session]]
 HostKey = Callable[[Login], Awaitable[str]]
@@ -26,15 +32,21 @@ HostKey = Callable[[Login], Awaitable[str]]
 class SshLogins:
     """Finds the credentials of devices, opens sessions with them, and remembers host keys of first use."""
 
-    def __init__(self, cluster: Cluster, *, connect: Connect, host_key: HostKey) -> None:
+    def __init__(
+        self, cluster: Cluster, *, connect: Connect, host_key: HostKey, cluster_networks: tuple[str, ...] = ()
+    ) -> None:
         self._cluster = cluster
         self._connect = connect
         self._host_key = host_key
+        self._cluster_networks = cluster_networks
 
     @contextlib.asynccontextmanager
     async def session(self, device: EdgeDevice, connection: HubConnection) -> AsyncIterator[Session]:
         """A session with the device. Raises what `login` raises, and any DeviceError."""
-        async with self._connect(await self.login(device, connection)) as session:
+        login = await self.login(device, connection)
+        async with contextlib.AsyncExitStack() as stack:
+            with _discreet(login):
+                session = await stack.enter_async_context(self._connect(login))
             yield session
 
     async def login(self, device: EdgeDevice, connection: HubConnection) -> Login:
@@ -45,15 +57,17 @@ class SshLogins:
             Stalled: a Secret's content, or the spec's host keys, cannot be used.
             DeviceError: a host that shall be trusted on first use did not show its key.
         """
-        limits = Limits(networks=connection.allowed_cidrs, ports=connection.allowed_ports)
+        limits = Limits(
+            networks=connection.allowed_cidrs,
+            ports=connection.allowed_ports,
+            cluster_networks=self._cluster_networks,
+        )
         jump = None
         if device.ssh.jump is not None:
             jump = await self._hop(device, device.ssh.jump, secret_use.JUMP_HOST_LOGIN, limits, None)
         return await self._hop(device, device.ssh, secret_use.DEVICE_LOGIN, limits, jump)
 
-    async def _hop(
-        self, device: EdgeDevice, target: SshTarget, use: Use, limits: Limits, jump: Login | None
-    ) -> Login:
+    async def _hop(self, device: EdgeDevice, target: SshTarget, use: Use, limits: Limits, jump: Login | None) -> Login:
         where = f"Secret '{target.secret_name}' ({use.field})"
         secret = await self._cluster.secret(device.namespace, target.secret_name)
         if secret is None:
@@ -101,7 +115,8 @@ class SshLogins:
         marker = f"[{login.host}]:{login.port} "
         keys = tuple(line.removeprefix(marker) for line in lines if line.startswith(marker))
         if not keys:
-            keys = (await self._host_key(login),)
+            with _discreet(login):
+                keys = (await self._host_key(login),)
             text = "".join(f"{line}\n" for line in [*lines, f"{marker}{keys[0]}"])
             try:
                 await self._cluster.put_known_hosts(device, text, create=secret is None)
@@ -111,6 +126,35 @@ class SshLogins:
             message = f"{login.host} showed the host key {keys[0].split()[0]}; it is trusted from now on and no other."
             await self._cluster.event(device, warning=False, reason="HostKeyRemembered", message=message)
         return _pinned(login, keys)
+
+
+NOT_TOLD = "why is told only where the HubConnection's allowedCIDRs name its network"
+
+
+@contextlib.contextmanager
+def _discreet(login: Login) -> Iterator[None]:
+    """One wording for whatever keeps a host out of reach, unless the administrator named its network.
+
+    Else 'refused', 'in time' and 'closed' would tell whoever may write an EdgeDevice which hosts and ports there are.
+    """
+    try:
+        yield
+    except UnreachableError as exc:
+        if _is_named(login.limits):
+            raise
+        _log.debug("%s port %s cannot be reached: %s", login.host, login.port, exc)
+        raise UnreachableError(NOT_TOLD) from None
+    except JumpHostError as exc:
+        if _is_named(login.limits) or not isinstance(exc.error, UnreachableError):
+            raise
+        _log.debug("the jump host of %s cannot be reached: %s", login.host, exc)
+        raise JumpHostError(UnreachableError(NOT_TOLD)) from None
+
+
+def _is_named(limits: Limits) -> bool:
+    """Whether the administrator named the networks: a whole address space is no name."""
+    networks = [ipaddress.ip_network(network, strict=False) for network in limits.networks]
+    return bool(networks) and all(network.prefixlen for network in networks)
 
 
 def _pinned(login: Login, keys: tuple[str, ...]) -> Login:
