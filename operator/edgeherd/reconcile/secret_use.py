@@ -1,7 +1,7 @@
 """Which Secrets a manifest may use for what. Pure.
 
-Whoever may write an EdgeDevice need not be one who may read the Secrets of its namespace. A Secret that he names is used at a
-host that he names, so it must say itself what it is for: by its type, or by a label that somebody put on it who may
+Whoever may write an EdgeDevice need not be one who may read the Secrets of its namespace, but names both the Secret and the host
+where it is used. So a Secret must say itself what it is for: by its type, or by a label that somebody put on it who may
 write Secrets.
 """
 
