@@ -101,6 +101,18 @@ def test_the_base_installs_everything_under_one_name() -> None:
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": account, "namespace": "edgeherd-system"}]
 
 
+def test_the_operator_is_told_its_own_addresses() -> None:
+    """So that no manifest leads to them (`settings.py`)."""
+    (deployment,) = of_kind(built("manifests/base"), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    found = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"]}
+    assert found == {
+        "EDGEHERD_NAMESPACE": "metadata.namespace",
+        "POD_IPS": "status.podIPs",
+        "NODE_IP": "status.hostIP",
+    }
+
+
 def test_the_operator_may_not_list_or_watch_secrets() -> None:
     """Its rights name verbs one by one, and a stolen token cannot read all Secrets in one request."""
     (role,) = of_kind(built("manifests/base"), "ClusterRole")

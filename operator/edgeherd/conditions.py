@@ -37,13 +37,18 @@ def summarise(
 
 
 def of_hub(
-    old: tuple[Condition, ...], generation: int, ended_by: ReconcileError | None, *, at: str
+    old: tuple[Condition, ...],
+    generation: int,
+    ended_by: ReconcileError | None,
+    *,
+    at: str,
+    hints: tuple[Condition, ...] = (),
 ) -> tuple[Condition, ...]:
-    """The conditions of a HubConnection after a pass."""
+    """The conditions of a HubConnection after a pass. `hints` are there while true, and no trouble of the hub."""
     ready = _summary(ended_by)
     if ended_by is None:
         ready = dataclasses.replace(ready, message="The hub accepts the credential.")
-    return _stamped([ready, *_abnormal(ended_by)], old, generation, at)
+    return _stamped([ready, *_abnormal(ended_by), *hints], old, generation, at)
 
 
 def begun(generation: int, *, at: str, steps: tuple[str, ...]) -> tuple[Condition, ...]:

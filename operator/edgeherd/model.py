@@ -250,6 +250,7 @@ class HubConnection:
     device_id_pattern: str | None
     allowed_cidrs: tuple[str, ...]
     allowed_ports: tuple[int, ...]
+    allowed_config_paths: tuple[str, ...]
     adoption_allowed: bool
     observed_generation: int
     conditions: tuple[Condition, ...]

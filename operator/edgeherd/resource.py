@@ -177,6 +177,7 @@ def hub_connection(body: Body) -> HubConnection:
         device_id_pattern=spec.get("deviceIdPattern"),
         allowed_cidrs=tuple(spec.get("allowedCIDRs", ())),
         allowed_ports=tuple(spec.get("allowedPorts", ())),
+        allowed_config_paths=tuple(spec.get("allowedConfigPaths", ())),
         adoption_allowed=spec.get("adoption") == "Allowed",
         observed_generation=status.get("observedGeneration", -1),
         conditions=tuple(_condition(item) for item in status.get("conditions", ())),

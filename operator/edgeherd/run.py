@@ -52,7 +52,12 @@ async def run(settings: Settings) -> None:
         clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(), ssh.SshConnector()
         cluster = KubernetesCluster(api, clock=clock)
         hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
-        logins = SshLogins(cluster, connect=connector.connect, host_key=connector.host_key)
+        logins = SshLogins(
+            cluster,
+            connect=connector.connect,
+            host_key=connector.host_key,
+            cluster_networks=settings.cluster_networks,
+        )
         claims = Claims(cluster, hubs, index, clock)
         devices = DeviceReconciler(Dependencies(cluster=cluster, hubs=hubs, ssh=logins, claims=claims, clock=clock))
         hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)

@@ -1,10 +1,15 @@
 """What a process of the operator is told from outside: environment variables, read once."""
 
 import dataclasses
+import ipaddress
 import os
 import pathlib
 from collections.abc import Mapping
 from typing import Self
+
+_FROM_KUBELET = ("KUBERNETES_SERVICE_HOST", "POD_IPS", "NODE_IP")
+"""The API server's address, the Pod's own and its node's. The first is in every Pod, and on AKS it is a name; the others come
+from the downward API (manifests/base)."""
 
 _NAMESPACE_FILE = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -19,11 +24,15 @@ class Settings:
     """A kubeconfig file; None inside of a Pod."""
     workers: int
     """Passes at once."""
+    cluster_networks: tuple[str, ...]
+    """The cluster's own networks, as far as they are known: no manifest leads there unless a HubConnection names them."""
     log_level: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """From EDGEHERD_NAMESPACE, KUBECONFIG, EDGEHERD_WORKERS and EDGEHERD_LOG_LEVEL.
+        """From EDGEHERD_NAMESPACE, KUBECONFIG, EDGEHERD_WORKERS, EDGEHERD_CLUSTER_NETWORKS and EDGEHERD_LOG_LEVEL.
+
+        What the kubelet says of the cluster is read too: KUBERNETES_SERVICE_HOST, POD_IPS and NODE_IP.
 
         Raises:
             ValueError: a value cannot be used; the text names the variable.
@@ -38,8 +47,34 @@ class Settings:
             namespace=environment.get("EDGEHERD_NAMESPACE") or _own_namespace(),
             kubeconfig=environment.get("KUBECONFIG") or None,
             workers=int(workers),
+            cluster_networks=_cluster_networks(environment),
             log_level=level,
         )
+
+
+def _cluster_networks(environment: Mapping[str, str]) -> tuple[str, ...]:
+    """The networks that the administrator lists, and the addresses that every Pod knows; names among them are left out."""
+    listed = _items(environment, "EDGEHERD_CLUSTER_NETWORKS")
+    for network in listed:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            message = f"EDGEHERD_CLUSTER_NETWORKS must list networks in CIDR form with commas between, not '{network}'"
+            raise ValueError(message) from None
+    own = [network for name in _FROM_KUBELET for item in _items(environment, name) for network in _of_address(item)]
+    return tuple(dict.fromkeys([*listed, *own]))
+
+
+def _items(environment: Mapping[str, str], name: str) -> list[str]:
+    return [item.strip() for item in environment.get(name, "").split(",") if item.strip()]
+
+
+def _of_address(text: str) -> list[str]:
+    """The network that is this address alone; none for a name."""
+    try:
+        return [str(ipaddress.ip_network(text))]
+    except ValueError:
+        return []
 
 
 def _own_namespace() -> str:

@@ -36,6 +36,8 @@ SPECIAL = [
     "fd00:ec2::23",
     "fd20:ce::254",
     "fd00:42::42",
+    "fec0::1",
+    "feff:ffff::1",
 ]
 WRAPPED = [
     "::ffff:127.0.0.1",
@@ -49,8 +51,12 @@ WRAPPED = [
     "64:ff9b::127.0.0.1",
     "64:ff9b::a9fe:a9fe",
     "64:ff9b::",
+    "::ffff:0:127.0.0.1",
+    "::ffff:0:a9fe:a9fe",
     "64:ff9b:1::a9fe:a9fe",
+    "64:ff9b:1::10.1.2.3",
     "2001:0:7f00:1::",
+    "2001:0:a01:203::1",
     "::1%lo",
     "::ffff:127.0.0.1%lo",
 ]
@@ -94,12 +100,40 @@ def test_ordinary_addresses(address: str) -> None:
         addresses.allowed([address], Limits(networks=("203.0.113.0/24", "2001:db8::/32")))
 
 
-@pytest.mark.parametrize("address", ["::ffff:10.1.2.3", "2002:0a01:0203::1", "64:ff9b::10.1.2.3"])
+@pytest.mark.parametrize("address", ["::ffff:10.1.2.3", "::ffff:0:10.1.2.3", "2002:0a01:0203::1", "64:ff9b::10.1.2.3"])
 def test_an_address_that_wraps_another_is_that_other(address: str) -> None:
     """It is inside of its networks, and of no others."""
     assert addresses.allowed([address], Limits(networks=("10.0.0.0/8",))) == [address]
     with pytest.raises(AddressNotAllowedError):
         addresses.allowed([address], Limits(networks=("::/0",)))
+
+
+CLUSTER = ("10.96.0.0/12", "10.96.0.1/32", "fd00:10:96::/108")
+
+
+@pytest.mark.parametrize(
+    ("address", "networks", "expected"),
+    [
+        ("10.96.0.1", (), False),
+        ("10.111.255.254", (), False),
+        ("fd00:10:96::a", (), False),
+        ("::ffff:10.96.0.1", (), False),
+        ("64:ff9b::10.96.0.1", (), False),
+        ("10.112.0.1", (), True),
+        ("fd00:10:97::a", (), True),
+        ("10.96.0.7", ("10.0.0.0/8",), False),
+        ("10.96.0.7", ("10.96.0.0/12",), True),
+        ("10.96.0.7", ("10.96.0.0/24",), True),
+        ("10.96.0.1", ("10.96.0.0/24",), False),
+        ("10.96.0.1", ("10.96.0.0/24", "10.96.0.1/32"), True),
+        ("10.97.0.7", ("10.96.0.0/24",), False),
+        ("127.0.0.1", (), False),
+    ],
+)
+def test_the_clusters_own_networks_must_be_named(address: str, networks: tuple[str, ...], expected: bool) -> None:
+    """As loopback must; an address that is in two of them, by a network that is within both."""
+    limits = Limits(networks=networks, cluster_networks=CLUSTER)
+    assert addresses.is_allowed(ipaddress.ip_address(address), limits) is expected
 
 
 def test_of_many_addresses_the_allowed_ones_are_used() -> None:

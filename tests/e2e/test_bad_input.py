@@ -8,6 +8,7 @@ import asyncssh
 import pytest
 from world import Team, World, because, condition, is_ready
 
+from edgeherd.reconcile.secret_use import ALLOW_USE
 from edgeherd_sim.demo.scene import create_secret
 from edgeherd_sim.devices.device import Device
 
@@ -31,10 +32,17 @@ class Case:
     """Of the link's condition: Unknown where nothing could be seen."""
 
 
-async def _ssh_secret(team: Team, data: Mapping[str, str]) -> Mapping[str, Any]:
+async def _ssh_secret(team: Team, data: Mapping[str, str], *, label: str = "true") -> Mapping[str, Any]:
     # The API server itself refuses a kubernetes.io/ssh-auth Secret without a key; an Opaque one may hold anything.
     await create_secret(team.world.kubectl, team.world.folder, (team.namespace, "bad"), "Opaque", data)
+    if label:
+        await team.world.kubectl("-n", team.namespace, "label", "secret", "bad", f"{ALLOW_USE}={label}")
     return {"ssh": {"credentialsSecretRef": {"name": "bad"}}}
+
+
+async def _somebody_elses_secret(team: Team, device: Device) -> Mapping[str, Any]:
+    del device
+    return await _ssh_secret(team, {"password": "hush"}, label="")
 
 
 async def _no_secret(team: Team, device: Device) -> Mapping[str, Any]:
@@ -140,6 +148,11 @@ async def _address_not_allowed(team: Team, device: Device) -> Mapping[str, Any]:
     return await _hub(team, "hub", allowedCIDRs=["10.0.0.0/8"])
 
 
+async def _path_not_allowed(team: Team, device: Device) -> Mapping[str, Any]:
+    del team, device
+    return {"runtime": {"configPath": "/etc/netplan/01.yaml"}}
+
+
 async def _other_runtime(team: Team, device: Device) -> Mapping[str, Any]:
     del team, device
     return {"runtime": {"dialect": "ConfigToml"}}
@@ -148,6 +161,7 @@ async def _other_runtime(team: Team, device: Device) -> Mapping[str, Any]:
 CASES = (
     Case(sentence="the SSH Secret is not there", prepare=_no_secret, reason="SshSecretNotFound", link="Reachable", says="Create it"),
     Case(sentence="the SSH Secret has no private key", prepare=_secret_without_key, reason="SshSecretInvalid", link="Reachable", says="Add one of them"),
+    Case(sentence="the SSH Secret was made for something else", prepare=_somebody_elses_secret, reason="SshSecretInvalid", link="Reachable", says="label secret bad edgeherd.io/allow-use=true"),
     Case(sentence="the private key is malformed", prepare=_malformed_key, reason="SshSecretInvalid", link="Reachable", says="Fix it"),
     Case(sentence="the device refuses the key", prepare=_refused_key, reason="SshLoginRefused", link="Reachable", says="authorized_keys"),
     Case(sentence="the device shows another host key", prepare=_wrong_host_key, reason="HostKeyMismatch", link="Reachable", says="spec.ssh.hostKeys"),
@@ -163,6 +177,7 @@ CASES = (
     Case(sentence="the hub is not for this namespace", prepare=_namespace_not_allowed, reason="HubNotAllowed", link="IdentityReady", says="allowedNamespaces"),
     Case(sentence="the hub is not for this device id", prepare=_device_id_not_allowed, reason="DeviceIdNotAllowed", link="IdentityReady", says="deviceIdPattern"),
     Case(sentence="the address is outside of what the hub allows", prepare=_address_not_allowed, reason="AddressNotAllowed", link="Reachable", says="allowedCIDRs"),
+    Case(sentence="the file is one that the hub does not allow", prepare=_path_not_allowed, reason="ConfigPathNotAllowed", link="ConfigApplied", says="allowedConfigPaths"),
     Case(sentence="the device has another runtime than the spec insists on", prepare=_other_runtime, reason="RuntimeDiffers", link="ConfigApplied", says="Change one of them"),
 )  # fmt: skip
 

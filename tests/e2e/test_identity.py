@@ -113,7 +113,7 @@ async def test_a_certificate_secret_that_is_none(world: World) -> None:
     async with world.team() as team:
         device = world.device()
         await create_secret(
-            world.kubectl, world.folder, (team.namespace, "bad"), "Opaque", {"tls.crt": "x", "tls.key": "y"}
+            world.kubectl, world.folder, (team.namespace, "bad"), "kubernetes.io/tls", {"tls.crt": "x", "tls.key": "y"}
         )
         wanted = {"certificateSecretRef": {"name": "bad"}}
         manifest = team.manifest(device, identity={"authentication": "SelfSignedX509", "x509": wanted})

@@ -92,7 +92,7 @@ class Lab:
         self.index.update_hub(connection())
         key = f"HostName={HOST};SharedAccessKeyName=iothubowner;SharedAccessKey=c2VjcmV0"
         self.cluster.put_secret(NAMESPACE, "hub", {"connectionString": key.encode()})
-        self.cluster.put_secret("plant-a", "ssh", {"password": b"pw"})
+        self.put_ssh_secret()
         self.cluster.put_device(edge_device(annotations=annotations, **spec))
 
     def restart_operator(self) -> None:
@@ -133,6 +133,10 @@ class Lab:
         device = self.cluster.put_device(dataclasses.replace(edge_device(), **{**usual, **changes}))
         self.index.update(device)
         return device
+
+    def put_ssh_secret(self) -> None:
+        """The Secret with the login is there, of a type that says what it is for."""
+        self.cluster.put_secret("plant-a", "ssh", {"password": b"pw"}, type_="kubernetes.io/basic-auth")
 
     def delete(self) -> None:
         """Somebody deletes it."""

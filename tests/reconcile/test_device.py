@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from memory_lab import ID, KEY, YAML_PATH, Lab, edge_device
+from memory_lab import ID, KEY, YAML_PATH, Lab, connection, edge_device
 
 from edgeherd.cluster.errors import ApiError
 from edgeherd.device.port import JumpHostError, LoginRefusedError, OddAnswerError, SudoRefusedError, UnreachableError
 from edgeherd.hub.port import RefusedError, ThrottledError, UnavailableError
-from edgeherd.model import Priority
+from edgeherd.model import SECRET_TYPE, IdentityStatus, Priority
 from edgeherd.reconcile import requeue
 from edgeherd.reconcile.device import CONDITIONS, STEPS
 from edgeherd.reconcile.requeue import Requeue
@@ -20,7 +20,7 @@ from edgeherd.reconcile.steps.connection import ConnectionStep
 from edgeherd.reconcile.steps.health import HealthStep
 from edgeherd.reconcile.steps.identity import IdentityStep
 from edgeherd.reconcile.steps.secret import SecretStep
-from edgeherd_sim.memory import MemoryDevice
+from edgeherd_sim.memory import CrashError, MemoryDevice
 
 PENDING = "Unknown Pending"
 ALL_TRUE = {
@@ -352,7 +352,7 @@ async def test_the_deadline_counts_failed_connections_only(before: str) -> None:
     await lab.reconcile()
     await lab.reconcile(after=3600)
     assert lab.told["Reachable"].startswith("False")
-    lab.cluster.put_secret("plant-a", "ssh", {"password": b"pw"})
+    lab.put_ssh_secret()
     lab.network.error = UnreachableError("time-out")
     assert await lab.reconcile(after=1) == Requeue(30, Priority.DRIFT)
     assert (lab.told["Reachable"], "Stalled" in lab.told) == ("False DeviceUnreachable", False)
@@ -474,6 +474,61 @@ async def test_what_was_never_created_needs_no_hub() -> None:
     lab.delete()
     assert await lab.reconcile() is None
     assert (lab.steps.taken, lab.cluster.devices) == (["remove finalizer"], {})
+
+
+# ---- deletions of who may not use the hub
+
+NOBODY = {"allowedNamespaces": {"from": "Selector", "selector": {"matchLabels": {"plant": "b"}}}}
+OTHER_IDS = {"deviceIdPattern": "{namespace}.*"}
+
+
+def _forged_secret(lab: Lab) -> None:
+    """Whoever may write Secrets can make one that looks like ours."""
+    keys = {"primaryKey": b"AAAA", "secondaryKey": b"BBBB"}
+    lab.cluster.put_secret("plant-a", f"{ID}-connection", keys, type_=SECRET_TYPE, owner_uids=("u1",))
+
+
+@pytest.mark.parametrize("rules", [NOBODY, OTHER_IDS], ids=["another namespace", "another device id"])
+async def test_who_may_not_use_the_hub_cannot_make_it_work_by_deletions(rules: dict[str, Any]) -> None:
+    """Nothing was recorded, so nothing was created: the hub is not asked, whatever Secret there is."""
+    lab = Lab()
+    lab.cluster.put_hub(connection(**rules))
+    await lab.reconcile()
+    _forged_secret(lab)
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert (lab.steps.taken, lab.cluster.devices) == (["event IdentityLeft", "remove finalizer"], {})
+    assert lab.cluster.events[-1].message == (
+        "HubConnection 'contoso' does not allow this EdgeDevice and nothing says that it ever did, so the hub was not asked "
+        f"for '{ID}'."
+    )
+
+
+@pytest.mark.parametrize("rules", [NOBODY, OTHER_IDS], ids=["another namespace", "another device id"])
+async def test_what_was_created_while_it_was_allowed_goes_all_the_same(rules: dict[str, Any]) -> None:
+    """The status says so, and the keys prove it: one look and one deletion."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.cluster.put_hub(connection(**rules))
+    await lab.reconcile()
+    assert lab.told["IdentityReady"] in {"False HubNotAllowed", "False DeviceIdNotAllowed"}
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert [step for step in lab.steps.taken if "identity" in step] == ["get identity", "delete identity"]
+    assert (lab.cluster.devices, lab.store.devices()) == ({}, [])
+
+
+async def test_an_allowed_object_whose_creation_was_not_recorded_is_looked_for() -> None:
+    """The operator was killed between the creation and the status; the Secret has the keys."""
+    lab = Lab()
+    lab.steps.begin(6, CrashError())
+    with pytest.raises(CrashError):
+        await lab.reconciler.reconcile(KEY)
+    assert (len(lab.store.devices()), lab.device.status.identity) == (1, IdentityStatus())
+    lab.restart_operator()
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert (lab.cluster.devices, lab.store.devices()) == ({}, [])
 
 
 async def test_two_claimants_of_one_identity() -> None:

@@ -1,6 +1,7 @@
 """HubConnections: which device may use which hub, and one client for each credential."""
 
 import dataclasses
+import itertools
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from memory_lab import HOST, connection, edge_device
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.model import HubConnection
-from edgeherd.reconcile.hub_clients import HubClients, HubCredentials, id_matches, matches
+from edgeherd.reconcile.hub_clients import HubClients, HubCredentials, id_matches, is_ambiguous, matches
 from edgeherd_sim.memory import MemoryCluster, MemoryHubClient
 
 KEYS = ("b25lIG9uZSBvbmUgb25l", "dHdvIHR3byB0d28gdHdv")
@@ -120,6 +121,51 @@ async def test_a_hub_that_cannot_be_used(cluster: MemoryCluster, kind: type[Reco
 def test_patterns_of_device_ids(pattern: str, device_id: str, expected: bool) -> None:
     """Only '*' and '{namespace}' are special, and the whole id counts."""
     assert id_matches(pattern, device_id, "plant-a") is expected
+
+
+NAMESPACES = ("a", "b", "x", "x-a", "a-x", "a-b", "b-a", "a-a", "aa", "ax")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("{namespace}-*", True),
+        ("{namespace}*", True),
+        ("*-{namespace}", True),
+        ("*{namespace}", True),
+        ("*.{namespace}.*", True),
+        ("x-{namespace}-*", True),
+        ("{namespace}x*", True),
+        ("{namespace}-{namespace}-*", True),
+        ("*-{namespace}-x", True),
+        ("{namespace}.*", False),
+        ("{namespace}:*", False),
+        ("{namespace}X*", False),
+        ("{namespace}-x.*", False),
+        ("{namespace}.{namespace}*", False),
+        ("x-{namespace}.*", False),
+        ("x-{namespace}.*-*", False),
+        ("*.{namespace}", False),
+        ("*.x-{namespace}", False),
+        ("*-*.{namespace}-x", False),
+        ("{namespace}", False),
+        ("{namespace}-x-{namespace}", False),
+    ],
+)
+def test_patterns_that_let_two_namespaces_claim_one_id(pattern: str, expected: bool) -> None:
+    """Where it is said, two do; where it is not, no two of many do."""
+    ids = {
+        pattern.replace("{namespace}", name).replace("*", "".join(filler))
+        for name in NAMESPACES
+        for filler in itertools.product((*NAMESPACES, "-", ".", ":", "X"), repeat=2)
+    }
+    shared = [each for each in ids if sum(id_matches(pattern, each, name) for name in NAMESPACES) > 1]
+    assert (is_ambiguous(pattern), bool(shared)) == (expected, expected)
+
+
+def test_a_pattern_without_a_namespace_ties_nothing() -> None:
+    """So there is nothing to be said of it."""
+    assert not any(is_ambiguous(pattern) for pattern in ("*", "press-*", "press"))
 
 
 @pytest.mark.parametrize(

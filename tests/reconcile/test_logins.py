@@ -62,7 +62,7 @@ class Lab:
     def secret(self, name: str, **more: Any) -> None:
         """Somebody creates a Secret; `data` is text here."""
         data = {key: value.encode() for key, value in more.pop("data").items()}
-        self.cluster.put_secret("plant-a", name, data, **more)
+        self.cluster.put_secret("plant-a", name, data, **{"type_": "kubernetes.io/ssh-auth", **more})
 
 
 @pytest.fixture
@@ -98,6 +98,11 @@ def lab() -> Lab:
             {"ssh-privatekey": "\n", "password": "pw"},
             dataclasses.replace(LOGIN, private_key=b"", password="pw"),
             id="a password, and a key that is none",
+        ),
+        pytest.param(
+            {"ssh-privatekey": "PRIVATE\n", "password": "pw\n", "passphrase": "pp\r\n"},
+            dataclasses.replace(LOGIN, private_key=b"PRIVATE\n", password="pw", passphrase="pp"),
+            id="line breaks of the files that it was made from",
         ),
     ],
 )
@@ -152,7 +157,7 @@ NO_SECRET = "There is no Secret '{}' ({}.credentialsSecretRef). Create it with '
         pytest.param(
             PINNED,
             "ssh",
-            {"ssh-privatekey": " \n", "password": ""},
+            {"ssh-privatekey": " \n", "password": "\n"},
             Stalled(
                 "SshSecretInvalid",
                 "Secret 'ssh' (spec.ssh.credentialsSecretRef) has neither 'ssh-privatekey' nor 'password'. Add one of them.",
@@ -286,6 +291,80 @@ async def test_somebody_elses_secret_is_no_memory(lab: Lab, type_: str, owners: 
     )
     assert vars(caught.value) == vars(Stalled("SecretConflict", message))
     assert lab.log == []
+
+
+# ---- what is told of a host that cannot be reached
+
+NOT_TOLD = "why is told only where the HubConnection's allowedCIDRs name its network"
+CAUSES = (
+    UnreachableError("the connection was refused"),
+    UnreachableError("it did not answer in time"),
+    UnreachableError("the device closed the connection"),
+    JumpHostError(UnreachableError("the connection was refused")),
+    JumpHostError(UnreachableError("it did not answer in time")),
+)
+
+
+@pytest.mark.parametrize(
+    ("cidrs", "told"),
+    [
+        pytest.param(None, False, id="no networks"),
+        pytest.param(["0.0.0.0/0", "::/0"], False, id="a whole address space names nothing"),
+        pytest.param(["10.0.0.0/8", "::/0"], False, id="nor does it beside one that is named"),
+        pytest.param(["10.0.0.0/8"], True, id="a network that the administrator named"),
+    ],
+)
+@pytest.mark.parametrize("cause", CAUSES, ids=repr)
+@pytest.mark.parametrize("policy", [PINNED, TRUSTING], ids=["at a login", "when a host key is asked for"])
+async def test_ports_are_not_told_apart(
+    lab: Lab, policy: dict[str, Any], cause: DeviceError, cidrs: list[str] | None, told: bool
+) -> None:
+    """Who may write an EdgeDevice must not learn from it what listens where, unless an administrator meant the network."""
+    lab.network.error = cause
+    device = edge_device(ssh={**policy, "jumpHost": {**JUMP, "hostKeys": [OTHER_KEY]}})
+    hub = connection(**({"allowedCIDRs": cidrs} if cidrs else {}))
+    with pytest.raises(type(cause)) as caught:
+        async with lab.logins.session(device, hub):
+            pass
+    assert str(caught.value) == (str(cause) if told else NOT_TOLD)
+    said = from_device_error(caught.value, device).message
+    assert said.endswith(f"cannot be reached: {cause if told else NOT_TOLD}. It is tried again.")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        LoginRefusedError("no"),
+        AddressNotAllowedError("no"),
+        HostKeyMismatchError("SHA256:b", ("SHA256:a",)),
+        JumpHostError(LoginRefusedError("no")),
+    ],
+    ids=repr,
+)
+async def test_what_is_no_connection_is_told(lab: Lab, error: DeviceError) -> None:
+    """Something speaks SSH there, and its owner needs to know what is wrong."""
+    lab.network.error = error
+    with pytest.raises(type(error)) as caught:
+        async with lab.logins.session(edge_device(ssh=PINNED), connection()):
+            pass
+    assert caught.value is error
+
+
+async def test_a_connection_that_breaks_later_is_told(lab: Lab) -> None:
+    """There was a login: nothing is found out by it."""
+    with pytest.raises(UnreachableError, match="it broke"):
+        async with lab.logins.session(edge_device(ssh=PINNED), connection()):
+            raise UnreachableError("it broke")
+
+
+async def test_the_clusters_networks_are_in_the_limits(lab: Lab) -> None:
+    """Of every login."""
+    networks = ("10.96.0.1/32",)
+    logins = SshLogins(
+        lab.cluster, connect=lab.network.connect, host_key=lab.network.host_key, cluster_networks=networks
+    )
+    found = await logins.login(edge_device(ssh=PINNED), connection())
+    assert found == dataclasses.replace(LOGIN, limits=Limits(cluster_networks=networks))
 
 
 # ---- what failures mean

@@ -299,6 +299,18 @@ async def test_a_creation_whose_reply_is_lost_is_ours_all_the_same() -> None:
     assert lab.store.devices() == []
 
 
+async def test_a_creation_whose_reply_is_lost_leaves_no_orphan() -> None:
+    """The EdgeDevice goes before the next pass; there is no Secret yet, but there is the log."""
+    lab = Lab(identity=X509)
+    lab.hub.twins = False
+    lab.steps.begin(5, UnavailableError("ConnectionError", ""), after=True)
+    await lab.reconciler.reconcile(KEY)
+    assert len(lab.store.devices()) == 1
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert lab.store.devices() == []
+
+
 @pytest.mark.parametrize("twins", [True, False])
 async def test_a_kill_between_log_and_creation_deletes_nobody_elses(twins: bool) -> None:
     """Somebody registers the id meanwhile, with other thumbprints."""

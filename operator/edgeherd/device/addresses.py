@@ -1,7 +1,7 @@
 """Where the operator may connect to. Pure.
 
-A tenant's manifest names the host; it must not make the operator knock at itself, at its node or at the cloud's
-metadata service.
+A tenant's manifest names the host; it must not make the operator knock at itself, at its node, at the cluster or at the
+cloud's metadata service.
 """
 
 import ipaddress
@@ -25,6 +25,7 @@ _SPECIAL: tuple[_Network, ...] = tuple(
         "::/128",
         "::1/128",
         "fe80::/10",
+        "fec0::/10",  # site-local, which RFC 3879 took back: nobody can say whose site is meant
         "ff00::/8",
         "fd00:ec2::/32",  # AWS's
         "fd20:ce::254/128",  # Google Cloud's
@@ -35,8 +36,9 @@ _SPECIAL: tuple[_Network, ...] = tuple(
 )
 """Refused unless the administrator names one of these, or a part of it; a wider network does not open them."""
 
-_WRAPPERS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("::/96"))
-"""NAT64, and the addresses that were called IPv4-compatible."""
+_WRAPPERS = tuple(ipaddress.ip_network(network) for network in ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96"))
+"""NAT64 (RFC 6052), SIIT's IPv4-translated (RFC 7915), and the addresses that were called IPv4-compatible. IPv4-mapped ones and
+6to4 are told by `ipaddress`."""
 _LOCAL_NAMES = frozenset(
     {"localhost", "localhost.localdomain", "localhost4", "localhost6", "ip6-localhost", "ip6-loopback"}
 )
@@ -79,9 +81,10 @@ def is_allowed(address: _Address, limits: Limits) -> bool:
     plain = _plain(address)
     named = [ipaddress.ip_network(network, strict=False) for network in limits.networks]
     inside = [network for network in named if plain in network]
-    special = next((network for network in _SPECIAL if plain in network), None)
-    if special is not None:
-        return any(_within(network, special) for network in inside)
+    cluster = (ipaddress.ip_network(network) for network in limits.cluster_networks)
+    special = [network for network in (*_SPECIAL, *cluster) if plain in network]
+    if special:
+        return all(any(_within(network, each) for network in inside) for each in special)
     return bool(inside) or not named
 
 
@@ -128,6 +131,6 @@ def _refusal(limits: Limits) -> str:
     if limits.networks:
         return "its address is in none of the HubConnection's allowedCIDRs"
     return (
-        "its address is loopback, link-local, multicast or the cloud's own, which are refused unless the HubConnection's "
-        "allowedCIDRs name them"
+        "its address is loopback, link-local, multicast, the cluster's or the cloud's own, which are refused unless the "
+        "HubConnection's allowedCIDRs name them"
     )

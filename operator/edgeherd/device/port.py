@@ -19,12 +19,13 @@ class Platform(enum.StrEnum):
 class Limits:
     """Where the administrator lets the operator connect to.
 
-    No `networks` means any but loopback, link-local, multicast and cloud-internal addresses; those must be in a network
-    that is named. No `ports` means any.
+    No `networks` means any but loopback, link-local, multicast and cloud-internal addresses and `cluster_networks`; those
+    must be in a network that is named. No `ports` means any.
     """
 
     networks: tuple[str, ...] = ()
     ports: tuple[int, ...] = ()
+    cluster_networks: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

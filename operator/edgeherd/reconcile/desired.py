@@ -10,6 +10,7 @@ from edgeherd import config
 from edgeherd.device.port import ABSENT, OtherFile, Owner, Query
 from edgeherd.errors import Stalled
 from edgeherd.model import EdgeDevice, Secret
+from edgeherd.reconcile import secret_use
 from edgeherd.reconcile.credentials import Certificate
 
 _FOLDERS = {config.Dialect.YAML: "/etc/iotedge/edgeherd", config.Dialect.TOML: "/etc/aziot/edgeherd"}
@@ -170,8 +171,7 @@ def proxy_url(device: EdgeDevice, secret: Secret | None) -> str | None:
     url = device.runtime.https_proxy
     if url is None or secret is None:
         return url
-    # Whoever made the Secret from a file has a line break at the end.
-    username, password = (secret.data.get(key, b"").rstrip(b"\r\n") for key in ("username", "password"))
+    username, password = (secret_use.line(secret, key) for key in ("username", "password"))
     if not username or not password:
         message = (
             f"Secret '{secret.name}' (spec.runtime.proxy.credentialsSecretRef) needs 'username' and 'password'. Fix it."

@@ -165,6 +165,23 @@ def id_matches(pattern: str, device_id: str, namespace: str) -> bool:
     return re.fullmatch(".*".join(parts), device_id) is not None
 
 
+def is_ambiguous(pattern: str) -> bool:
+    """Whether `spec.deviceIdPattern` ties ids to namespaces, but lets two namespaces claim one id.
+
+    The place of the namespace in an id is known when nothing of unknown length stands before it, and its end when a character
+    follows that no name of a namespace has (RFC 1123 labels: lower-case letters, digits and '-'); the same from the end.
+    """
+    if "{namespace}" not in pattern or "*" not in pattern:
+        return False
+    head, tail = pattern.partition("*")[0], pattern.rpartition("*")[2]
+    after = head.partition("{namespace}")[2] if "{namespace}" in head else ""
+    before = tail.rpartition("{namespace}")[0] if "{namespace}" in tail else ""
+    return not any(_FOREIGN.search(text.replace("{namespace}", "")) for text in (after, before))
+
+
+_FOREIGN = re.compile(r"[^a-z0-9-]")
+
+
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether labels match a LabelSelector, as Kubernetes defines it."""
     wanted: Mapping[str, str] = selector.get("matchLabels") or {}

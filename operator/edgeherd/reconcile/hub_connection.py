@@ -7,10 +7,10 @@ from edgeherd.clock import Clock
 from edgeherd.cluster.port import Cluster
 from edgeherd.errors import ReconcileError, Stalled
 from edgeherd.hub.port import HubError, RefusedError
-from edgeherd.model import Key
+from edgeherd.model import Condition, HubConnection, Key
 from edgeherd.reconcile import requeue
 from edgeherd.reconcile.errors import from_hub_error
-from edgeherd.reconcile.hub_clients import HubClients
+from edgeherd.reconcile.hub_clients import HubClients, is_ambiguous
 from edgeherd.reconcile.requeue import Requeue
 
 HEALTHY_SECONDS = 300.0
@@ -41,8 +41,28 @@ class HubConnectionReconciler:
         except ReconcileError as exc:
             error = exc
         observed = conditions.observed_generation(connection.generation, connection.observed_generation, error)
-        told = conditions.of_hub(connection.conditions, connection.generation, error, at=self._clock.now())
+        told = conditions.of_hub(
+            connection.conditions,
+            connection.generation,
+            error,
+            at=self._clock.now(),
+            hints=_hints(connection),
+        )
         if (told, observed) != (connection.conditions, connection.observed_generation):
             await self._cluster.put_hub_status(connection, told, observed)
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load; no secret
         return requeue.after(error, interval=HEALTHY_SECONDS, spread=spread)
+
+
+def _hints(connection: HubConnection) -> tuple[Condition, ...]:
+    """What its administrator may not have thought of."""
+    pattern = connection.device_id_pattern
+    if pattern is None or not is_ambiguous(pattern):
+        return ()
+    message = (
+        f"With '{pattern}' two namespaces may claim one device id, because names of namespaces hold letters, digits and '-': "
+        "'plant' may take 'plant-a-press' from 'plant-a'. Put another character beside '{namespace}', as in '{namespace}.*'."
+    )
+    return (
+        Condition(type="DeviceIdPatternAmbiguous", status="True", reason="SeparatorInNamespaceNames", message=message),
+    )

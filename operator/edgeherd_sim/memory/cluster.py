@@ -102,6 +102,7 @@ class MemoryCluster:
         type_: str = "Opaque",
         owner_uids: tuple[str, ...] = (),
         annotations: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
     ) -> Secret:
         """Create a Secret, or put this one in its place."""
         secret = Secret(
@@ -109,7 +110,7 @@ class MemoryCluster:
             name=name,
             type=type_,
             data=dict(data),
-            labels={},
+            labels=dict(labels or {}),
             annotations=dict(annotations or {}),
             owner_uids=owner_uids,
             resource_version="",

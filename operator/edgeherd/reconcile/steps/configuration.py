@@ -4,10 +4,11 @@ from edgeherd import config
 from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, Secret
-from edgeherd.reconcile import desired, diagnostics
+from edgeherd.reconcile import config_paths, desired, diagnostics, secret_use
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
 from edgeherd.reconcile.requeue import UNREACHABLE
+from edgeherd.reconcile.secret_use import Use
 from edgeherd.reconcile.step import ConfigurationResult, Context, Dependencies, Done, Step
 
 CLEANUP_SECONDS = 60.0
@@ -28,6 +29,7 @@ class ConfigurationStep(Step):
     async def reconcile(self, context: Context) -> Done:
         """The device has what the spec says."""
         device = context.device
+        config_paths.require(device, context.hub.connection)
         state = await self._desired_state(context)
         before = device.status.condition("DaemonHealthy")
         if before is not None and before.status == "True":
@@ -59,6 +61,7 @@ class ConfigurationStep(Step):
         if device.status.device.applied_generation is None:
             return
         try:
+            config_paths.require(device, context.hub.connection)
             async with self.dependencies.ssh.session(device, context.hub.connection) as session:
                 await _retire(session, device)
         except UnreachableError as exc:
@@ -69,7 +72,7 @@ class ConfigurationStep(Step):
                 raise Waiting(UNREACHABLE, message, retry_after=RETRY_SECONDS) from exc
             _left(context, "it cannot be reached")
         except (DeviceError, ReconcileError, config.UneditableError, config.InvalidConfigError, ValueError):
-            _left(context, "its file or its login cannot be used")
+            _left(context, "its file, its path or its login cannot be used")
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
@@ -92,8 +95,8 @@ class ConfigurationStep(Step):
 
     async def _desired_state(self, context: Context) -> DesiredState:
         device, runtime = context.device, context.device.runtime
-        proxy = await self._secret(device, runtime.proxy_secret_name, "spec.runtime.proxy.credentialsSecretRef")
-        login = await self._secret(device, runtime.registry_secret_name, "spec.runtime.agent.registryAuthSecretRef")
+        proxy = await self._secret(device, runtime.proxy_secret_name, secret_use.PROXY_LOGIN)
+        login = await self._secret(device, runtime.registry_secret_name, secret_use.REGISTRY_LOGIN)
         return DesiredState(
             device=device,
             host_name=context.hub.connection.host_name,
@@ -103,13 +106,15 @@ class ConfigurationStep(Step):
             proxy=desired.proxy_url(device, proxy),
         )
 
-    async def _secret(self, device: EdgeDevice, name: str | None, field: str) -> Secret | None:
+    async def _secret(self, device: EdgeDevice, name: str | None, use: Use) -> Secret | None:
         """The Secret that a field names; None where it names none."""
         if name is None:
             return None
         secret = await self.dependencies.cluster.secret(device.namespace, name)
         if secret is None:
-            raise Waiting("RuntimeSecretNotFound", f"There is no Secret '{name}' ({field}). Create it.", retry_after=30)
+            message = f"There is no Secret '{name}' ({use.field}). Create it."
+            raise Waiting("RuntimeSecretNotFound", message, retry_after=30)
+        secret_use.require(secret, use)
         return secret
 
 

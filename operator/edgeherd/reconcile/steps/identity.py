@@ -21,7 +21,7 @@ from edgeherd.model import (
     Secret,
     Thumbprints,
 )
-from edgeherd.reconcile import connection_secret, credentials
+from edgeherd.reconcile import connection_secret, credentials, secret_use
 from edgeherd.reconcile.credentials import Certificate
 from edgeherd.reconcile.step import Claim, Context, Dependencies, Done, Event, Step
 
@@ -166,6 +166,7 @@ class IdentityStep(Step):
         secret = await self.dependencies.cluster.secret(device.namespace, x509.secret_name)
         if secret is None:
             raise Waiting("CertificateSecretNotFound", f"There is no {where}. Create it.", retry_after=30)
+        secret_use.require(secret, secret_use.CERTIFICATE)
         certificate, key = secret.data.get("tls.crt", b""), secret.data.get("tls.key", b"")
         try:
             first = credentials.thumbprint(certificate)
