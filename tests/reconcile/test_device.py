@@ -350,6 +350,22 @@ async def test_a_device_rests_in_proportion_to_what_it_cost(look: Look, monkeypa
     assert due == Requeue(900, Priority.DRIFT)
 
 
+async def test_who_waits_for_a_busy_hub_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others make a hub busy; nobody rests for it."""
+    lab = Lab()
+    await lab.until_ready()
+    ask = lab.hub.twin_etag
+
+    async def busy(device_id: str) -> str | None:
+        lab.time.wait(60)
+        return await ask(device_id)
+
+    monkeypatch.setattr(lab.hub, "twin_etag", busy)
+    due = await lab.reconcile()
+    assert due is not None
+    assert (due.slow, due.after <= 990) == (False, True)
+
+
 async def test_a_deletion_that_hangs_is_slow_and_stays_a_deletion() -> None:
     """It is tried for a minute, in a place among the slow ones."""
     lab = Lab()

@@ -39,7 +39,7 @@ class Capacity:
     slow_workers: int = 16
     """Beside `workers`, for devices that took long when they were last looked at; a quarter of them is reserved."""
     per_jump_host: int = 16
-    """Passes of one namespace over devices behind the same jump host, in either group of workers."""
+    """Passes of one namespace over devices behind the same jump host, in each of the two groups."""
 
     @property
     def passes(self) -> int:
