@@ -42,6 +42,10 @@ test-device: $(READY) ## Run the device tests on a Debian machine that is built 
 	@$(BIN)/python tests/machine/build.py
 	@EDGEHERD_TEST_MACHINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/machine tests/device_suite $(ARGS)
 
+.PHONY: bench
+bench: $(READY) ## Measure what one namespace can cost another (minutes); BENCH_JSON=file for the figures
+	@$(BIN)/python tests/bench/isolation.py
+
 .PHONY: lint
 lint: $(READY) ## ruff, mypy and import-linter
 	@$(BIN)/ruff format --check .

@@ -1,40 +1,88 @@
-"""What the operator is told from outside."""
+"""What the environment may say, and what it may not."""
+
+import dataclasses
 
 import pytest
 
+from edgeherd.controller.workqueue import Capacity
 from edgeherd.settings import Settings
 
-KUBELET = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "POD_IPS": "10.244.1.7,fd00::7", "NODE_IP": "192.168.0.4"}
-OWN = ("10.96.0.1/32", "10.244.1.7/32", "fd00::7/128", "192.168.0.4/32")
+USUAL = Settings(
+    namespace="here",
+    kubeconfig=None,
+    capacity=Capacity(workers=64, reserved_workers=16, slow_workers=16, per_jump_host=16),
+    cluster_networks=(),
+    log_level="INFO",
+)
 
 
 @pytest.mark.parametrize(
-    ("environment", "expected"),
+    ("environment", "found"),
     [
-        pytest.param({}, (), id="nothing is known outside of a cluster"),
-        pytest.param(KUBELET, OWN, id="what every Pod knows"),
-        pytest.param(
-            {"KUBERNETES_SERVICE_HOST": "contoso-dns-1.hcp.westeurope.azmk8s.io"}, (), id="an API server by its name"
+        ({}, USUAL),
+        ({"KUBECONFIG": "", "EDGEHERD_WORKERS": ""}, USUAL),
+        (
+            {"EDGEHERD_WORKERS": "20"},
+            dataclasses.replace(
+                USUAL, capacity=Capacity(workers=20, reserved_workers=5, slow_workers=5, per_jump_host=16)
+            ),
         ),
-        pytest.param(
-            {"EDGEHERD_CLUSTER_NETWORKS": "10.96.0.0/12, fd00:10:96::/108,"},
-            ("10.96.0.0/12", "fd00:10:96::/108"),
-            id="what the administrator lists",
+        (
+            {"EDGEHERD_WORKERS": "1"},
+            dataclasses.replace(
+                USUAL, capacity=Capacity(workers=1, reserved_workers=0, slow_workers=1, per_jump_host=16)
+            ),
         ),
-        pytest.param(
-            {**KUBELET, "EDGEHERD_CLUSTER_NETWORKS": "10.96.0.0/12,10.96.0.1/32"},
-            ("10.96.0.0/12", *OWN),
-            id="both, each once",
+        (
+            {
+                "EDGEHERD_WORKERS": "100",
+                "EDGEHERD_RESERVED_WORKERS": "99",
+                "EDGEHERD_SLOW_WORKERS": "3",
+                "EDGEHERD_PASSES_PER_JUMP_HOST": "4",
+                "EDGEHERD_LOG_LEVEL": "debug",
+                "KUBECONFIG": "/k",
+            },
+            Settings(
+                namespace="here",
+                kubeconfig="/k",
+                capacity=Capacity(workers=100, reserved_workers=99, slow_workers=3, per_jump_host=4),
+                cluster_networks=(),
+                log_level="DEBUG",
+            ),
         ),
     ],
+    ids=[
+        "nothing is set",
+        "an empty value is none",
+        "the other numbers follow the workers",
+        "one worker has nothing to reserve",
+        "all is set",
+    ],
 )
-def test_the_clusters_networks(environment: dict[str, str], expected: tuple[str, ...]) -> None:
-    """No manifest leads there unless a HubConnection names them."""
-    assert set(Settings.from_environment(environment).cluster_networks) == set(expected)
+def test_what_is_set_is_what_counts(environment: dict[str, str], found: Settings) -> None:
+    """And what is not set has a default."""
+    assert Settings.from_environment({"EDGEHERD_NAMESPACE": "here", **environment}) == found
 
 
-@pytest.mark.parametrize("value", ["10.96.0.0/33", "10.96.0.1/12", "cluster.local", "10.96.0.0/12 fd00::/8"])
-def test_a_network_that_is_none(value: str) -> None:
-    """The text names the variable, so that a typing error does not open the cluster."""
-    with pytest.raises(ValueError, match="EDGEHERD_CLUSTER_NETWORKS must list networks in CIDR form"):
-        Settings.from_environment({"EDGEHERD_CLUSTER_NETWORKS": value})
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"EDGEHERD_WORKERS": "0"}, "EDGEHERD_WORKERS must be a number from 1 to 512, not '0'"),
+        ({"EDGEHERD_WORKERS": "513"}, "EDGEHERD_WORKERS must be a number from 1 to 512, not '513'"),
+        ({"EDGEHERD_WORKERS": "many"}, "EDGEHERD_WORKERS must be a number from 1 to 512, not 'many'"),
+        ({"EDGEHERD_WORKERS": "²"}, "EDGEHERD_WORKERS must be a number from 1 to 512, not '²'"),
+        (
+            {"EDGEHERD_WORKERS": "8", "EDGEHERD_RESERVED_WORKERS": "8"},
+            "EDGEHERD_RESERVED_WORKERS must be a number from 0 to 7, not '8'",
+        ),
+        ({"EDGEHERD_SLOW_WORKERS": "0"}, "EDGEHERD_SLOW_WORKERS must be a number from 1 to 512, not '0'"),
+        ({"EDGEHERD_PASSES_PER_JUMP_HOST": "-1"}, "EDGEHERD_PASSES_PER_JUMP_HOST must be a number from 1 to 512, not '-1'"),
+        ({"EDGEHERD_LOG_LEVEL": "LOUD"}, "EDGEHERD_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
+    ],
+    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "a level"],
+)  # fmt: skip
+def test_what_cannot_be_used_is_refused_by_its_name(environment: dict[str, str], says: str) -> None:
+    """Before anything starts."""
+    with pytest.raises(ValueError, match="EDGEHERD") as caught:
+        Settings.from_environment(environment)
+    assert str(caught.value) == says

@@ -49,7 +49,7 @@ async def run(settings: Settings) -> None:
     logs.configure(settings.log_level)
     executor = azure.pool()
     async with await ApiClient.configured(settings.kubeconfig) as api:
-        clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(), ssh.SshConnector()
+        clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(settings.capacity), ssh.SshConnector()
         cluster = KubernetesCluster(api, clock=clock)
         hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
         logins = SshLogins(
@@ -72,7 +72,7 @@ async def run(settings: Settings) -> None:
         ready = asyncio.Event()
         announcement = asyncio.create_task(_announce(ready, settings))
         try:
-            await Controller(queue, kinds, workers=settings.workers).run(login=api.connection, ready=ready)
+            await Controller(queue, kinds, workers=settings.capacity.passes).run(login=api.connection, ready=ready)
         finally:
             announcement.cancel()
             executor.shutdown(wait=False, cancel_futures=True)

@@ -7,6 +7,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import Self
 
+from edgeherd.controller.workqueue import Capacity
+
 _FROM_KUBELET = ("KUBERNETES_SERVICE_HOST", "POD_IPS", "NODE_IP")
 """The API server's address, the Pod's own and its node's. The first is in every Pod, and on AKS it is a name; the others come
 from the downward API (manifests/base)."""
@@ -22,32 +24,29 @@ class Settings:
     """Where the Secrets of HubConnections are: the operator's own namespace."""
     kubeconfig: str | None
     """A kubeconfig file; None inside of a Pod."""
-    workers: int
-    """Passes at once."""
     cluster_networks: tuple[str, ...]
     """The cluster's own networks, as far as they are known: no manifest leads there unless a HubConnection names them."""
+    capacity: Capacity
+    """Passes at once, and how namespaces share them."""
     log_level: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """From EDGEHERD_NAMESPACE, KUBECONFIG, EDGEHERD_WORKERS, EDGEHERD_CLUSTER_NETWORKS and EDGEHERD_LOG_LEVEL.
+        """From EDGEHERD_NAMESPACE, KUBECONFIG, EDGEHERD_LOG_LEVEL, EDGEHERD_CLUSTER_NETWORKS, and those of `_capacity`.
 
         What the kubelet says of the cluster is read too: KUBERNETES_SERVICE_HOST, POD_IPS and NODE_IP.
 
         Raises:
             ValueError: a value cannot be used; the text names the variable.
         """
-        workers = environment.get("EDGEHERD_WORKERS", "32")
-        if not workers.isdigit() or not 1 <= int(workers) <= 512:
-            raise ValueError(f"EDGEHERD_WORKERS must be a number from 1 to 512, not '{workers}'")
         level = environment.get("EDGEHERD_LOG_LEVEL", "INFO").upper()
         if level not in {"DEBUG", "INFO", "WARNING", "ERROR"}:
             raise ValueError(f"EDGEHERD_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not '{level}'")
         return cls(
             namespace=environment.get("EDGEHERD_NAMESPACE") or _own_namespace(),
             kubeconfig=environment.get("KUBECONFIG") or None,
-            workers=int(workers),
             cluster_networks=_cluster_networks(environment),
+            capacity=_capacity(environment),
             log_level=level,
         )
 
@@ -75,6 +74,29 @@ def _of_address(text: str) -> list[str]:
         return [str(ipaddress.ip_network(text))]
     except ValueError:
         return []
+
+
+def _capacity(environment: Mapping[str, str]) -> Capacity:
+    """From EDGEHERD_WORKERS, EDGEHERD_RESERVED_WORKERS, EDGEHERD_SLOW_WORKERS and EDGEHERD_PASSES_PER_JUMP_HOST.
+
+    Without a value of their own, a quarter of the workers is reserved, and a quarter as many are for slow devices.
+    """
+    workers = _number(environment, "EDGEHERD_WORKERS", Capacity().workers, least=1, most=512)
+    return Capacity(
+        workers=workers,
+        reserved_workers=_number(environment, "EDGEHERD_RESERVED_WORKERS", workers // 4, least=0, most=workers - 1),
+        slow_workers=_number(environment, "EDGEHERD_SLOW_WORKERS", max(1, workers // 4), least=1, most=512),
+        per_jump_host=_number(
+            environment, "EDGEHERD_PASSES_PER_JUMP_HOST", Capacity().per_jump_host, least=1, most=512
+        ),
+    )
+
+
+def _number(environment: Mapping[str, str], name: str, default: int, *, least: int, most: int) -> int:
+    text = environment.get(name) or str(default)
+    if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
+        raise ValueError(f"{name} must be a number from {least} to {most}, not '{text}'")
+    return int(text)
 
 
 def _own_namespace() -> str:

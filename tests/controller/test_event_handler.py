@@ -9,7 +9,7 @@ import pytest
 from edgeherd import resource
 from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.index import DeviceIndex
-from edgeherd.controller.workqueue import WorkQueue
+from edgeherd.controller.workqueue import Capacity, WorkQueue
 from edgeherd.model import Key, Priority
 
 Body = dict[str, Any]
@@ -151,6 +151,21 @@ def test_the_second_of_two_claimants_is_looked_at_when_the_first_is_gone() -> No
     handler.on_device("DELETED", changed(DEVICE, name="first"))
     first_key = DEVICE_KEY._replace(name="first")
     assert queue.now == [(first_key._replace(name="second"), Priority.CHANGE), (first_key, Priority.DELETE)]
+
+
+async def test_the_queue_knows_the_jump_host_of_a_device() -> None:
+    """From its spec as it is now, and not any more when it is gone."""
+    queue = WorkQueue(Capacity(workers=9, reserved_workers=0, slow_workers=1, per_jump_host=1))
+    handler = EventHandler(queue, DeviceIndex())
+    jump = {"host": "10.0.0.2", "port": 2222, "user": "hop", "credentialsSecretRef": {"name": "s"}}
+    bodies = [changed(DEVICE, name=name, uid=name, generation=2) for name in ("one", "two")]
+    for body in bodies:
+        body["spec"]["ssh"]["jumpHost"] = jump
+        handler.on_device("ADDED", body)
+    one, two = (DEVICE_KEY._replace(name=name) for name in ("one", "two"))
+    assert (await queue.get(), len(queue)) == (one, 1)
+    handler.on_device("DELETED", bodies[1])
+    assert (await queue.get(), len(queue)) == (two, 0)
 
 
 def test_a_hub_connection_that_is_gone_is_forgotten() -> None:

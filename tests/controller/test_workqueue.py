@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeherd.controller import workqueue
-from edgeherd.controller.workqueue import Priority, WorkQueue
+from edgeherd.controller.workqueue import Capacity, Priority, WorkQueue
 from edgeherd.model import Key
 
 
@@ -109,6 +109,113 @@ async def test_idle_means_that_no_pass_is_at_work() -> None:
     assert not waiting.done()
     queue.done(key("a"))
     await asyncio.wait_for(waiting, 5)
+
+
+class Workers:
+    """Workers whose passes hang or end at once, as their namespaces say."""
+
+    def __init__(self, queue: WorkQueue, count: int) -> None:
+        self.queue = queue
+        self.hanging: list[Key] = []
+        self.passes: collections.Counter[str] = collections.Counter()
+        self._end = asyncio.Event()
+        self._tasks = [asyncio.create_task(self._work()) for _ in range(count)]
+
+    async def _work(self) -> None:
+        while True:
+            taken = await self.queue.get()
+            self.passes[taken.namespace] += 1
+            if taken.namespace.startswith("hostile"):
+                self.hanging.append(taken)
+                await self._end.wait()
+                self.hanging.remove(taken)
+                self.queue.remember_slow(taken)
+            self.queue.done(taken)
+
+    async def settle(self) -> None:
+        """Let all happen that can: every pass that can begin has begun, and those that do not hang have ended."""
+        for _ in range(1000):
+            await asyncio.sleep(0)
+
+    async def end_passes(self) -> None:
+        """Those that hang end, as after a time-out; others may begin."""
+        self._end.set()
+        self._end = asyncio.Event()
+        await self.settle()
+
+    async def stop(self) -> None:
+        """The end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def test_a_victim_has_its_passes_at_once_beside_500_that_hang() -> None:
+    """In their first round, when nobody can know that they hang, and in each one after it."""
+    queue = WorkQueue()
+    workers = Workers(queue, Capacity().passes)
+    hostile = [Key("EdgeDevice", "hostile", str(number)) for number in range(500)]
+    for device in hostile:
+        queue.add(device)
+    await workers.settle()
+    seen = []
+    for _ in range(14):
+        workers.passes.clear()
+        for number in range(20):
+            queue.add(Key("EdgeDevice", "victim", str(number)), Priority.DRIFT)
+        await workers.settle()
+        seen.append((len(workers.hanging), workers.passes["victim"]))
+        await workers.end_passes()
+        for device in hostile:
+            queue.add(device)
+        await workers.settle()
+    await workers.stop()
+    assert [passes for _, passes in seen] == [20] * 14
+    assert [seen[0][0], seen[-1][0]] == [48, 12], "known to hang, all of them together have some of the slow places"
+
+
+async def test_who_answers_in_time_again_has_its_usual_place_again() -> None:
+    """What is slow waits for the slow; one that was forgiven does not."""
+    queue = WorkQueue(Capacity(workers=2, reserved_workers=0, slow_workers=1, per_jump_host=1))
+    slow, other, forgiven = key("slow"), key("other"), key("forgiven")
+    for device in (slow, other, forgiven):
+        queue.add(device)
+        await queue.get()
+        queue.remember_slow(device)
+        if device is forgiven:
+            queue.forget(device)
+        queue.done(device)
+        queue.add(device)
+    assert [await queue.get(), await queue.get()] == [forgiven, slow]
+    waiting = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not waiting.done(), "there is one slow place"
+    queue.done(slow)
+    assert await asyncio.wait_for(waiting, 5) == other
+
+
+async def test_devices_behind_one_jump_host_wait_for_each_other() -> None:
+    """When it is taken out of the spec, they do not any more."""
+    queue = WorkQueue(Capacity(workers=9, reserved_workers=0, slow_workers=1, per_jump_host=1))
+    for name in "abc":
+        queue.put_behind(key(name), "jump:22")
+    queue.put_behind(key("c"), "")
+    for name in "abc":
+        queue.add(key(name))
+    assert [await queue.get(), await queue.get()] == [key("a"), key("c")]
+    assert len(queue) == 1
+    queue.done(key("a"))
+    assert await queue.get() == key("b")
+
+
+async def test_a_worker_that_is_cancelled_takes_no_key_with_it() -> None:
+    """It was woken for the key, and another one takes it."""
+    queue = WorkQueue()
+    first, second = asyncio.create_task(queue.get()), asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add(key("a"))
+    first.cancel()
+    assert await asyncio.wait_for(second, 5) == key("a")
 
 
 _STEPS = st.lists(

@@ -1,6 +1,8 @@
 """The budget of a hub: who is admitted, and in which order."""
 
 import asyncio
+import itertools
+from collections.abc import Sequence
 
 import pytest
 
@@ -8,10 +10,10 @@ from edgeherd.hub.budget import MOST_WAITING, Budget
 from edgeherd.hub.port import BusyError, ThrottledError
 
 
-async def used_up() -> Budget:
-    """One request a second, the first of which is gone."""
-    budget = Budget(600)
-    for _ in range(600):
+async def used_up(operations: int = 600) -> Budget:
+    """So many requests a minute, all of which are gone."""
+    budget = Budget(operations)
+    for _ in range(operations):
         async with budget.admitted("x", write=False):
             pass
     return budget
@@ -43,26 +45,51 @@ READ, WRITE = False, True
         ),
         (
             [("a", WRITE), ("a", WRITE), ("b", WRITE), ("c", READ)],
-            [("a", WRITE), ("b", WRITE), ("a", WRITE), ("c", READ)],
+            [("a", WRITE), ("b", WRITE), ("c", READ), ("a", WRITE)],
         ),
     ],
-    ids=["writes come before reads", "a namespace with many does not hold up another", "both together"],
+    ids=[
+        "writes of a namespace come before its reads",
+        "a namespace with many does not hold up another",
+        "writes of one namespace do not come before reads of another",
+    ],
 )
 async def test_the_order_of_those_who_wait(requests: list[tuple[str, bool]], order: list[tuple[str, bool]]) -> None:
     """Nothing is lost."""
     assert await admitted(await used_up(), *requests) == order
 
 
+async def waiting(budget: Budget, *tenants: str) -> list[asyncio.Task[object]]:
+    """Requests that wait for their turn; those that were sent away are not among them."""
+    tasks: list[asyncio.Task[object]] = [asyncio.create_task(admitted(budget, (name, READ))) for name in tenants]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    return [task for task in tasks if not task.done() or not isinstance(task.exception(), BusyError)]
+
+
+async def given_up(tasks: Sequence[asyncio.Task[object]]) -> None:
+    """Nobody waits any more."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
 async def test_too_many_are_sent_away_with_a_time() -> None:
     """A busy hub must not hold every worker."""
-    budget = await used_up()
-    waiting = [asyncio.create_task(admitted(budget, ("a", READ))) for _ in range(MOST_WAITING)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    budget = await used_up(operations=1)
+    in_line = await waiting(budget, *(str(number) for number in range(MOST_WAITING)))
     with pytest.raises(BusyError) as caught:
-        await admitted(budget, ("b", READ))
-    assert caught.value.retry_after == MOST_WAITING / 10
-    await asyncio.gather(*waiting)
+        await admitted(budget, ("late", READ))
+    assert (len(in_line), caught.value.retry_after) == (MOST_WAITING, MOST_WAITING * 60)
+    await given_up(in_line)
+
+
+async def test_no_namespace_fills_the_line() -> None:
+    """One that asks for all places gets a half of them; the next one gets a half of the rest, the third too."""
+    budget = await used_up(operations=1)
+    in_line = [await waiting(budget, *([name] * MOST_WAITING)) for name in ("first", "second", "third")]
+    assert [len(tasks) for tasks in in_line] == [8, 4, 2]
+    await given_up(list(itertools.chain(*in_line)))
 
 
 async def test_who_gives_up_loses_nobody_s_turn() -> None:

@@ -66,6 +66,10 @@ class Time:
     def __init__(self) -> None:
         self.seconds = 0.0
 
+    def wait(self, seconds: float) -> None:
+        """Time passes."""
+        self.seconds += seconds
+
     @property
     def clock(self) -> Clock:
         """The clock."""

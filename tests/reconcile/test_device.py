@@ -9,7 +9,7 @@ from memory_lab import ID, KEY, YAML_PATH, Lab, connection, edge_device
 
 from edgeherd.cluster.errors import ApiError
 from edgeherd.device.port import JumpHostError, LoginRefusedError, OddAnswerError, SudoRefusedError, UnreachableError
-from edgeherd.hub.port import RefusedError, ThrottledError, UnavailableError
+from edgeherd.hub.port import RefusedError, ThrottledError, Twin, UnavailableError
 from edgeherd.model import SECRET_TYPE, IdentityStatus, Priority
 from edgeherd.reconcile import requeue
 from edgeherd.reconcile.device import CONDITIONS, STEPS
@@ -311,6 +311,79 @@ async def test_a_healthy_device_may_be_out_of_sight_for_a_while() -> None:
     lab.network.error = UnreachableError("time-out")
     await lab.reconcile(after=1)
     assert lab.told == ALL_TRUE, "the grace begins anew"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A look at a device that keeps the pass waiting, and when the next one is due."""
+
+    sentence: str
+    seconds: float
+    ends: str
+    """'well', 'in vain', or 'restarted'."""
+    due: Requeue
+
+
+LOOKS = (
+    Look(sentence="one that never answers rests ten times as long", seconds=60, ends="in vain", due=Requeue(600, Priority.DRIFT, slow=True)),
+    Look(sentence="but not for ever", seconds=300, ends="in vain", due=Requeue(1200, Priority.DRIFT, slow=True)),
+    Look(sentence="one that is refused in time is tried as always", seconds=7, ends="in vain", due=Requeue(30, Priority.DRIFT)),
+    Look(sentence="one that takes its time to say that it is well is slow too", seconds=120, ends="well", due=Requeue(1200, Priority.DRIFT, slow=True)),
+    Look(sentence="its own interval may be longer than the rest", seconds=20, ends="well", due=Requeue(900, Priority.DRIFT, slow=True)),
+    Look(sentence="a restart takes its time and is what was wanted", seconds=120, ends="restarted", due=Requeue(1, Priority.CHANGE)),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=lambda look: look.sentence)
+async def test_a_device_rests_in_proportion_to_what_it_cost(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And when it answers in time again, all is as if it always had."""
+    monkeypatch.setattr("random.uniform", lambda low, high: (low + high) / 2)
+    lab = Lab()
+    if look.ends != "restarted":
+        await lab.until_ready()
+        lab.edit(requested_at="somebody looks on, so there is no grace")
+    lab.network.error = UnreachableError("time-out") if look.ends == "in vain" else None
+    lab.network.meanwhile = lambda: lab.time.wait(look.seconds)
+    assert await lab.reconcile() == look.due
+    lab.network.error, lab.network.meanwhile = None, lambda: None
+    for _ in range(3):
+        due = await lab.reconcile(after=1)
+    assert due == Requeue(900, Priority.DRIFT)
+
+
+async def test_who_waits_for_a_busy_hub_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others make a hub busy; nobody rests for it."""
+    lab = Lab()
+    await lab.until_ready()
+    ask = lab.hub.twin
+
+    async def busy(device_id: str) -> Twin | None:
+        lab.time.wait(60)
+        return await ask(device_id)
+
+    monkeypatch.setattr(lab.hub, "twin", busy)
+    due = await lab.reconcile()
+    assert due is not None
+    assert (due.slow, due.after <= 990) == (False, True)
+
+
+async def test_a_deletion_that_hangs_is_slow_and_stays_a_deletion() -> None:
+    """It is tried for a minute, in a place among the slow ones."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.delete()
+    lab.network.error = UnreachableError("time-out")
+    lab.network.meanwhile = lambda: lab.time.wait(25)
+    assert await lab.reconcile() == Requeue(10, Priority.DELETE, slow=True)
+
+
+async def test_within_the_grace_a_slow_device_is_tried_as_often_as_any() -> None:
+    """Nobody was told yet that it is away: it may not stay Ready for minutes."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.network.error = UnreachableError("time-out")
+    lab.network.meanwhile = lambda: lab.time.wait(25)
+    assert await lab.reconcile() == Requeue(30, Priority.DRIFT, slow=True)
 
 
 @pytest.mark.parametrize("what", ["a change of the spec", "a wish"])

@@ -75,8 +75,9 @@ class Controller:
 
     async def _pass(self, key: Key) -> None:
         """One pass, and when the next one is due."""
+        deadline = asyncio.timeout(PASS_SECONDS)
         try:
-            async with asyncio.timeout(PASS_SECONDS):
+            async with deadline:
                 requeue = await self._kinds[key.kind].reconcile(key)
         except ConflictError:
             self._queue.add_after(key, 0.2, Priority.CHANGE)
@@ -84,11 +85,15 @@ class Controller:
             delay = self._queue.add_rate_limited(key)
             _log.warning("%s: the API server refused a request, retry in %.0f s: %s", _name(key), delay, exc)
         except Exception:  # noqa: BLE001 - a bug of one device must not stop the others
+            if deadline.expired():
+                self._queue.remember_slow(key)
             delay = self._queue.add_rate_limited(key)
             _log.exception("%s: a bug ended the pass, retry in %.0f s", _name(key), delay)
         else:
             self._queue.forget(key)
             if requeue is not None:
+                if requeue.slow:
+                    self._queue.remember_slow(key)
                 self._queue.add_after(key, requeue.after, requeue.priority)
 
 

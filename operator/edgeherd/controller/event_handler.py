@@ -30,11 +30,14 @@ class EventHandler:
             return
         if event == "DELETED":
             self._seen.pop(device.key, None)
+            self._queue.put_behind(device.key, "")
             for waiting in self._index.delete(device.key):
                 self._queue.add(waiting)
             self._queue.add(device.key, Priority.DELETE)
             return
         self._index.update(device)
+        jump = device.ssh.jump
+        self._queue.put_behind(device.key, f"{jump.host}:{jump.port}" if jump is not None else "")
         predicate = (
             device.uid,
             device.generation,

@@ -1,15 +1,20 @@
 """The work queue: which object is looked at next. Nothing here knows what a pass does.
 
 A key is in the queue at most once, and is never worked on twice at the same time: what arrives meanwhile marks it
-dirty, and one more pass follows. Failures back off per key, with jitter.
+dirty, and one more pass follows. Failures back off per key, with jitter. Whose turn it is, is in `fair_queue.py`.
+
+Devices that took long when they were last looked at have few places of their own: however many hang, in however many
+namespaces, those that answer do not wait behind them.
 """
 
 import asyncio
+import collections
 import dataclasses
 import heapq
 import itertools
 import random
 
+from edgeherd.controller.fair_queue import FairQueue
 from edgeherd.model import Key, Priority
 
 FIRST_DELAY = 1.0
@@ -24,40 +29,68 @@ class _Due:
     priority: Priority = dataclasses.field(compare=False)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Capacity:
+    """How many passes may be at work at the same time. Passes mostly wait: for the hub, and for devices."""
+
+    workers: int = 64
+    reserved_workers: int = 16
+    """So many of them no namespace can take that has as many passes at work already (see `shares.may_take`)."""
+    slow_workers: int = 16
+    """Beside `workers`, for devices that took long when they were last looked at; a quarter of them is reserved."""
+    per_jump_host: int = 16
+    """Passes of one namespace over devices behind the same jump host, in each of the two groups."""
+
+    @property
+    def passes(self) -> int:
+        """All together."""
+        return self.workers + self.slow_workers
+
+
 class WorkQueue:
     """Keys to look at, by priority, now or later. For one event loop."""
 
-    def __init__(self) -> None:
-        self._ready: list[tuple[Priority, int, Key]] = []
-        self._queued: dict[Key, Priority] = {}
-        self._busy: set[Key] = set()
+    def __init__(self, capacity: Capacity = Capacity()) -> None:
+        self._usual = FairQueue(capacity.workers, reserve=capacity.reserved_workers, lane_places=capacity.per_jump_host)
+        self._slow = FairQueue(
+            capacity.slow_workers, reserve=capacity.slow_workers // 4, lane_places=capacity.per_jump_host
+        )
+        self._busy: dict[Key, FairQueue] = {}
         self._dirty: dict[Key, Priority] = {}
+        self._hung: set[Key] = set()
+        self._lanes: dict[Key, str] = {}
         self._later: list[_Due] = []
         self._due: dict[Key, _Due] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._failures: dict[Key, int] = {}
         self._order = itertools.count()
-        self._wake = asyncio.Event()
+        self._getters: collections.deque[asyncio.Future[None]] = collections.deque()
         self._idle = asyncio.Event()
         self._idle.set()
 
     def __len__(self) -> int:
-        return len(self._queued)
+        return len(self._usual) + len(self._slow)
 
     async def idle(self) -> None:
         """Wait until no pass is at work."""
         await self._idle.wait()
 
+    def put_behind(self, key: Key, jump_host: str) -> None:
+        """The key's device is behind this jump host; '' is none. It counts from when the key is next added."""
+        if jump_host:
+            self._lanes[key] = jump_host
+        else:
+            self._lanes.pop(key, None)
+
     def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
-        """Look at the key as soon as a worker is free. A waiting, later date is dropped."""
+        """Look at the key as soon as there is a place for it. A waiting, later date is dropped."""
         self._due.pop(key, None)
         if key in self._busy:
             self._dirty[key] = min(priority, self._dirty.get(key, priority))
             return
-        if self._queued.get(key, Priority.DRIFT + 1) <= priority:
-            return
-        self._queued[key] = priority
-        heapq.heappush(self._ready, (priority, next(self._order), key))
-        self._wake.set()
+        group = self._slow if key in self._hung else self._usual
+        group.add(key, priority, self._lanes.get(key, ""))
+        self._wake()
 
     def add_after(self, key: Key, seconds: float, priority: Priority = Priority.DRIFT) -> None:
         """Look at the key in `seconds`, or earlier if an earlier date is set already."""
@@ -68,7 +101,7 @@ class WorkQueue:
         due = _Due(at=at, order=next(self._order), key=key, priority=priority)
         self._due[key] = due
         heapq.heappush(self._later, due)
-        self._wake.set()
+        self._set_timer()
 
     def add_rate_limited(self, key: Key) -> float:
         """Look at a key again after it failed: 1, 2, 4 ... 300 s, with jitter. Returns the seconds."""
@@ -79,39 +112,70 @@ class WorkQueue:
         return delay
 
     def forget(self, key: Key) -> None:
-        """Forget the failures of a key."""
+        """Forget the failures of a key that is at work, and that it took long."""
         self._failures.pop(key, None)
+        self._hung.discard(key)
+
+    def remember_slow(self, key: Key) -> None:
+        """The key that is at work took long: the next time it gets a place among such, until `forget`."""
+        self._hung.add(key)
 
     async def get(self) -> Key:
-        """The next key, when there is one. The caller must call `done` afterwards."""
-        loop = asyncio.get_running_loop()
+        """The next key, when there is one that may be worked on. The caller must call `done` afterwards."""
         while True:
-            self._promote(loop.time())
-            while self._ready:
-                priority, _, key = heapq.heappop(self._ready)
-                if self._queued.get(key) == priority:
-                    del self._queued[key]
-                    self._busy.add(key)
+            for group in (self._usual, self._slow):
+                key = group.take()
+                if key is not None:
+                    self._busy[key] = group
                     self._idle.clear()
+                    self._wake()  # one place that comes back can make room for two namespaces
                     return key
-            self._wake.clear()
-            timeout = max(0.0, self._later[0].at - loop.time()) if self._later else None
-            try:
-                await asyncio.wait_for(self._wake.wait(), timeout)
-            except TimeoutError:
-                continue
+            await self._woken()
 
     def done(self, key: Key) -> None:
         """The pass over the key has ended, well or not."""
-        self._busy.discard(key)
+        self._busy.pop(key).release(key)
         if not self._busy:
             self._idle.set()
         priority = self._dirty.pop(key, None)
         if priority is not None:
             self.add(key, priority)
+        else:
+            self._wake()
 
-    def _promote(self, now: float) -> None:
+    async def _woken(self) -> None:
+        """Wait until something may have become possible."""
+        getter = asyncio.get_running_loop().create_future()
+        self._getters.append(getter)
+        try:
+            await getter
+        except asyncio.CancelledError:
+            if getter.done() and not getter.cancelled():
+                self._wake()  # it was ours to take; now it is another's
+            raise
+
+    def _wake(self) -> None:
+        """One worker is enough, and it wakes the next one; waking all for each key costs more than the passes."""
+        while len(self) and self._getters:
+            getter = self._getters.popleft()
+            if not getter.done():
+                getter.set_result(None)
+                return
+
+    def _set_timer(self) -> None:
+        at = self._later[0].at
+        if self._timer is None or at < self._timer.when():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(at, self._promote)
+
+    def _promote(self) -> None:
+        """What was planned for later is due."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
         while self._later and self._later[0].at <= now:
             due = heapq.heappop(self._later)
             if self._due.get(due.key) is due:
                 self.add(due.key, due.priority)
+        if self._later:
+            self._set_timer()

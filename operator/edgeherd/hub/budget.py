@@ -1,8 +1,9 @@
 """How many requests a hub gets, and whose come first.
 
 One hub has one throttle for everybody (100 registry operations a minute and unit in S1: devguide-quotas-throttling), so
-all devices of a HubConnection share one budget: writes before reads, namespaces in turn, and after a 429 nobody for a
-while. Nobody waits here for long: who would, is told when to come back, so that one busy hub cannot hold every worker.
+all devices of a HubConnection share one budget: namespaces in turn, writes of a namespace before its reads, and after a
+429 nobody for a while. Nobody waits here for long: who would, is told when to come back, so that one busy hub cannot hold every worker,
+and one busy namespace not every place in the line.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from collections.abc import AsyncIterator
 from aiolimiter import AsyncLimiter
 
 from edgeherd.hub.port import BusyError, ThrottledError
+from edgeherd.shares import may_take
 
 FIRST_PAUSE = 10.0
 """Seconds without requests after a 429: the hub's own message asks for ten."""
@@ -23,13 +25,17 @@ MOST_WAITING = 16
 """Requests that may wait at the same time; below the number of workers, which other hubs need too."""
 
 
+RESERVED = 8
+"""So many of them no namespace can take that waits with as many already (see `shares.may_take`): one alone gets eight."""
+
+
 class Budget:
     """Admits requests to one hub. For one event loop."""
 
     def __init__(self, operations_per_minute: int) -> None:
         self._per_second = operations_per_minute / 60
         self._limiter = AsyncLimiter(operations_per_minute, 60)
-        self._writes, self._reads = _Turns(), _Turns()
+        self._turns = _Turns()
         self._pause = 0.0
         self._paused_until = 0.0
         self._dispatching: asyncio.Task[None] | None = None
@@ -40,24 +46,23 @@ class Budget:
 
         Raises:
             ThrottledError: the hub asked to be left alone not long ago.
-            BusyError: there are too many before this one.
+            BusyError: there are too many before this one, or too many of its own namespace.
         """
         loop = asyncio.get_running_loop()
         if (left := self._paused_until - loop.time()) > 0:
             raise ThrottledError("Throttled", "The hub asked for fewer requests.", retry_after=left)
-        waiting = len(self._writes) + len(self._reads)
-        if waiting >= MOST_WAITING:
+        waiting = len(self._turns)
+        if not may_take(held=self._turns.of(tenant), free=MOST_WAITING - waiting, reserve=RESERVED):
             message = "The budget of the HubConnection is used up."
             raise BusyError("BudgetSpent", message, retry_after=waiting / self._per_second)
         turn: asyncio.Future[None] = loop.create_future()
-        queue = self._writes if write else self._reads
-        queue.add(tenant, turn)
+        self._turns.add(tenant, turn, write=write)
         if self._dispatching is None or self._dispatching.done():
             self._dispatching = asyncio.create_task(self._dispatch())
         try:
             await turn
         except asyncio.CancelledError:
-            queue.drop(tenant, turn)
+            self._turns.drop(tenant, turn)
             raise
         yield
 
@@ -71,41 +76,63 @@ class Budget:
         self._pause = 0.0
 
     async def _dispatch(self) -> None:
-        while self._writes or self._reads:
+        while self._turns:
             await self._limiter.acquire()
-            turn = self._writes.next() or self._reads.next()
+            turn = self._turns.next()
             if turn is not None:
                 turn.set_result(None)
 
 
-class _Turns:
-    """Who waits, namespace by namespace."""
+class _Line:
+    """Who waits of one namespace: writes, which somebody waits for, before reads."""
 
     def __init__(self) -> None:
-        self._by_tenant: collections.OrderedDict[str, collections.deque[asyncio.Future[None]]] = (
-            collections.OrderedDict()
-        )
+        self.writes: collections.deque[asyncio.Future[None]] = collections.deque()
+        self.reads: collections.deque[asyncio.Future[None]] = collections.deque()
 
     def __len__(self) -> int:
-        return sum(map(len, self._by_tenant.values()))
+        return len(self.writes) + len(self.reads)
 
-    def add(self, tenant: str, turn: asyncio.Future[None]) -> None:
-        self._by_tenant.setdefault(tenant, collections.deque()).append(turn)
+    def next(self) -> asyncio.Future[None]:
+        return (self.writes or self.reads).popleft()
+
+    def drop(self, turn: asyncio.Future[None]) -> None:
+        for queue in (self.writes, self.reads):
+            if turn in queue:
+                queue.remove(turn)
+
+
+class _Turns:
+    """Who waits, namespace by namespace. Writes of one do not come before reads of another: they could for ever."""
+
+    def __init__(self) -> None:
+        self._lines: collections.OrderedDict[str, _Line] = collections.OrderedDict()
+
+    def __len__(self) -> int:
+        return sum(map(len, self._lines.values()))
+
+    def of(self, tenant: str) -> int:
+        """How many of a namespace wait."""
+        return len(self._lines.get(tenant, ()))
+
+    def add(self, tenant: str, turn: asyncio.Future[None], *, write: bool) -> None:
+        line = self._lines.setdefault(tenant, _Line())
+        (line.writes if write else line.reads).append(turn)
 
     def drop(self, tenant: str, turn: asyncio.Future[None]) -> None:
-        queue = self._by_tenant.get(tenant)
-        if queue is not None and turn in queue:
-            queue.remove(turn)
-            if not queue:
-                del self._by_tenant[tenant]
+        line = self._lines.get(tenant)
+        if line is not None:
+            line.drop(turn)
+            if not line:
+                del self._lines[tenant]
 
     def next(self) -> asyncio.Future[None] | None:
         """The first of the namespace whose turn it is, which goes to the end of the line."""
-        while self._by_tenant:
-            tenant, queue = self._by_tenant.popitem(last=False)
-            turn = queue.popleft()
-            if queue:
-                self._by_tenant[tenant] = queue
+        while self._lines:
+            tenant, line = self._lines.popitem(last=False)
+            turn = line.next()
+            if line:
+                self._lines[tenant] = line
             if not turn.done():
                 return turn
         return None

@@ -2,7 +2,8 @@
 
 import dataclasses
 import random
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
+from typing import TypeVar
 
 from edgeherd import conditions
 from edgeherd.cluster.errors import ApiError
@@ -31,6 +32,11 @@ STEPS: tuple[type[Step], ...] = (
 
 CONDITIONS = tuple(step.condition for step in STEPS)
 """The types of the steps' conditions."""
+
+_ON_DEVICE = frozenset({ConnectionStep.condition, ConfigurationStep.condition})
+"""Steps whose time is the device's. Who waits for a busy hub or API server is not slow himself."""
+
+_T = TypeVar("_T")
 
 
 class DeviceReconciler:
@@ -84,7 +90,7 @@ class DeviceReconciler:
             async with context.resources:
                 for step in self._steps:
                     context.at = step.condition
-                    done = await step.reconcile(context)
+                    done = await self._timed(step, context, step.reconcile(context))
                     context.conditions[context.at] = _condition(context.at, "True", done.reason, done.message)
         except (ReconcileError, HubError, DeviceError) as exc:
             error = self._with_deadline(device, _meaning(exc, device))
@@ -106,7 +112,7 @@ class DeviceReconciler:
         try:
             if await deletion.is_to_undo(self._dependencies, context):
                 for step in reversed(self._steps):
-                    await step.delete(context)
+                    await self._timed(step, context, step.delete(context))
         except (ReconcileError, HubError, DeviceError) as exc:
             error = _meaning(exc, device)
         else:
@@ -115,7 +121,17 @@ class DeviceReconciler:
             return None
         await self._emit(device, context.events)
         await self._say_blocked(device, error)
-        return dataclasses.replace(requeue.after(error, interval=0, spread=1), priority=Priority.DELETE)
+        due = requeue.after(error, interval=0, spread=1)
+        return Requeue(due.after, Priority.DELETE, slow=context.device_seconds >= requeue.SLOW_SECONDS)
+
+    async def _timed(self, step: Step, context: Context, work: Awaitable[_T]) -> _T:
+        """The step's work, whose time counts if it waits for the device."""
+        began = self._clock.monotonic()
+        try:
+            return await work
+        finally:
+            if step.condition in _ON_DEVICE:
+                context.device_seconds += self._clock.monotonic() - began
 
     def _with_deadline(self, device: EdgeDevice, error: ReconcileError) -> ReconcileError:
         """The error, or what becomes of it when it lasts too long."""
@@ -156,9 +172,10 @@ class DeviceReconciler:
         device = context.device
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load; no secret
         due = requeue.after(error, interval=device.interval_seconds, spread=spread)
+        rested = requeue.after_rest(due, seconds=_cost(context, error), spread=spread)
         outage = self._outages.get(device.key)
         if error and outage and requeue.in_grace(device, error, outage, self._clock.monotonic()):
-            return due
+            return dataclasses.replace(due, slow=rested.slow)
         status = dataclasses.replace(
             context.status,
             observed_generation=conditions.observed_generation(
@@ -177,7 +194,7 @@ class DeviceReconciler:
         if status != device.status:
             await self._cluster.put_status(device, status)
             await self._emit(device, _transitions(device.status, status, error))
-        return due
+        return rested
 
     async def _say_blocked(self, device: EdgeDevice, error: ReconcileError) -> None:
         """Say what blocks the deletion; a status that cannot be written is no reason to stop trying."""
@@ -214,6 +231,11 @@ def _meaning(error: ReconcileError | HubError | DeviceError, device: EdgeDevice)
             return from_device_error(error, device)
         case _:
             return error
+
+
+def _cost(context: Context, error: ReconcileError | None) -> float:
+    """How long the device kept the pass waiting. A restart of the daemon takes its time, and is what was wanted."""
+    return 0.0 if error is not None and error.reason == "DaemonRestarted" else context.device_seconds
 
 
 def _transitions(old: Status, new: Status, error: ReconcileError | None) -> list[Event]:

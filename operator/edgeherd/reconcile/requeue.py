@@ -17,16 +17,26 @@ STALLED_SECONDS = 60.0
 UNREACHABLE = "DeviceUnreachable"
 """The reason of a connection that failed."""
 
+SLOW_SECONDS = 8.0
+"""From here on a look at a device was a long one: just below the first time-out of a connection (10 s)."""
+
+COST_FACTOR = 10.0
+"""A device rests so many times as long as it kept a worker, so that no one has a worker for more than a tenth of the time."""
+
+LONGEST_REST_SECONDS = 1200.0
+"""Ten times the longest look (120 s): somebody who repaired the device waits no longer for it to be noticed."""
+
 _BLIPS = frozenset({UNREACHABLE, "HubUnavailable", "HubThrottled", "HubBudgetSpent", "HubChanging"})
 """What may pass by itself within the grace."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Requeue:
-    """Look again in `after` seconds."""
+    """Look again in `after` seconds; `slow` when this look took long."""
 
     after: float
     priority: Priority
+    slow: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,3 +102,20 @@ def after(error: ReconcileError | None, *, interval: float, spread: float) -> Re
             return Requeue(error.retry_after, Priority.DRIFT if is_away else Priority.CHANGE)
         case _:
             return Requeue(STALLED_SECONDS, Priority.DRIFT)
+
+
+def after_rest(due: Requeue, *, seconds: float, spread: float) -> Requeue:
+    """The same, or later when the device kept the pass waiting for long: in proportion to what it cost.
+
+    It does not matter how the look ended: a device may also take its time to say that it is well. When it answers in
+    time again, all is as if it always had; and a change of the object does not wait for the rest to be over.
+
+    Args:
+        due: when it would be looked at.
+        seconds: how long the pass waited for the device.
+        spread: what the rest is multiplied by, so that devices that hung together do not come back together.
+    """
+    if seconds < SLOW_SECONDS:
+        return due
+    rest = min(COST_FACTOR * seconds, LONGEST_REST_SECONDS) * spread
+    return Requeue(max(due.after, rest), Priority.DRIFT, slow=True)

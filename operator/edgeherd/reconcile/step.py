@@ -112,6 +112,8 @@ class Context:
         """What came of the steps, by type. Only the loop writes here."""
         self.at = ""
         """The condition of the step at work."""
+        self.device_seconds = 0.0
+        """How long the pass waited for the device so far."""
         self.resources = contextlib.AsyncExitStack()
 
     def update(self, **fields: Any) -> None:

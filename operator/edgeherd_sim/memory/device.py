@@ -144,6 +144,8 @@ class MemoryNetwork:
         self.logins: list[Login] = []
         self.error: DeviceError | None = None
         """Why no host can be reached."""
+        self.meanwhile: Callable[[], None] = lambda: None
+        """What happens while a host is connected to: a test may let time pass."""
 
     async def host_key(self, login: Login) -> str:
         """The public key that a host shows."""
@@ -157,6 +159,7 @@ class MemoryNetwork:
         """A session."""
         with _step(self.steps, f"connect {login.host}"):
             self.logins.append(login)
+            self.meanwhile()
             if self.error is not None:
                 raise self.error
         yield self.device
