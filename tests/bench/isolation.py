@@ -1,8 +1,9 @@
 """What a namespace full of devices that hang costs another one. `make bench` runs it; it prints a table.
 
-The operator runs as a process against the simulated API server, the hub emulator and simulated devices. A victim's
-devices are set up, repaired and looked at, first alone, then beside a namespace whose devices let the operator in and
-never answer.
+The operator runs as a process against the simulated API server, the hub emulator and simulated devices, all of it twice:
+on one stage the victim is alone, on the other there is a namespace whose devices let the operator in and never answer.
+The victim's devices are set up, looked at and repaired, on one stage and the other by turns, so that what else the machine
+does falls on both.
 
     BENCH_HOSTILE_DEVICES   how many of those (500)
     BENCH_VICTIM_DEVICES    how many devices the victim has (12)
@@ -20,6 +21,7 @@ import secrets
 import sys
 import tempfile
 import time
+import typing
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
@@ -48,7 +50,19 @@ Samples = dict[str, list[float]]
 class Hanging(asyncssh.SSHServer):
     """Lets everybody in, and never answers a command."""
 
-    sessions = 0
+    connections: typing.ClassVar[set[asyncssh.SSHServerConnection]] = set()
+    commands: typing.ClassVar[list[asyncssh.SSHServerProcess[bytes]]] = []
+    """They are kept, or they would end for want of somebody who knows them."""
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """One more."""
+        self._connection = conn
+        self.connections.add(conn)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """One less."""
+        del exc
+        self.connections.discard(self._connection)
 
     def begin_auth(self, username: str) -> bool:
         """No key is asked for."""
@@ -60,15 +74,7 @@ class Hanging(asyncssh.SSHServer):
 async def hanging_server() -> AsyncIterator[Mapping[str, Any]]:
     """One server, which is all the hostile devices; its facts are those of a simulated device."""
     key = asyncssh.generate_private_key("ssh-ed25519")
-
-    async def never(_: asyncssh.SSHServerProcess[bytes]) -> None:
-        Hanging.sessions += 1
-        try:
-            await asyncio.Event().wait()
-        finally:
-            Hanging.sessions -= 1
-
-    options = {"server_host_keys": [key], "process_factory": never, "encoding": None}
+    options = {"server_host_keys": [key], "process_factory": Hanging.commands.append, "encoding": None}
     server = await asyncssh.listen("127.0.0.1", 0, server_factory=Hanging, backlog=1024, **options)
     try:
         host_key = key.export_public_key("openssh").decode().strip()
@@ -119,21 +125,17 @@ class Bench:
             for name in [name for name in began if done(bodies[name]) or now > last]:
                 waits.append(now - began.pop(name))
 
-    async def run(self) -> Samples:
-        """All that is measured, for the victim as things are now."""
-        self.waits = {}
-        for number in range(ROUNDS):
-            if number:
-                await self.remove()
-            await self.measure(WORKLOADS[0], self.create, is_ready)
-        for _ in range(ROUNDS):
-            await self.measure(WORKLOADS[1], self.annotate, was_looked_at)
+    async def set_up(self) -> None:
+        """From nothing to Ready, and a look that somebody asks for."""
+        await self.measure(WORKLOADS[0], self.create, is_ready)
+        await self.measure(WORKLOADS[1], self.annotate, was_looked_at)
+
+    async def repair(self) -> None:
+        """What somebody changes on the devices is found by the looks that nobody asks for, and put right."""
         files = {device["name"]: _config_file(device) for device in self.devices}
         await self.measure(
             WORKLOADS[2], _tamper, lambda body: b'"press"' in files[body["metadata"]["name"]].read_bytes()
         )
-        await self.remove()
-        return self.waits
 
     async def remove(self) -> None:
         """Delete the victim's objects, and wait until they are gone."""
@@ -151,8 +153,8 @@ class Bench:
         most, since = 0, time.monotonic()
         while time.monotonic() - since < 5:
             await asyncio.sleep(0.2)
-            if Hanging.sessions > most:
-                most, since = Hanging.sessions, time.monotonic()
+            if len(Hanging.connections) > most:
+                most, since = len(Hanging.connections), time.monotonic()
         print(f"{HOSTILE_DEVICES} hostile devices hold {most} sessions")  # noqa: T201 - progress
 
 
@@ -200,7 +202,8 @@ async def _tamper(device: Mapping[str, Any]) -> None:
 
 @contextlib.asynccontextmanager
 async def opened(folder: pathlib.Path) -> AsyncIterator[Bench]:
-    """The stage: everything runs, and the administrator and both teams have done their part."""
+    """A stage: everything runs, and the administrator and both teams have done their part."""
+    await asyncio.to_thread(folder.mkdir)
     async with contextlib.AsyncExitStack() as stack:
         hub = await stack.enter_async_context(stage.stand_in("hub", folder=folder))
         kube = await stack.enter_async_context(stage.stand_in("kube", folder=folder))
@@ -238,10 +241,16 @@ def _hub_connection(hub: Mapping[str, Any]) -> Body:
 async def main() -> bool:
     """Measure, alone and beside the hostile namespace; whether all targets are met."""
     with tempfile.TemporaryDirectory(prefix="edgeherd-bench-") as name:
-        async with hanging_server() as server, opened(pathlib.Path(name)) as bench:
-            alone = await bench.run()
-            await bench.attack(server)
-            beside = await bench.run()
+        folder = pathlib.Path(name)
+        async with hanging_server() as server, opened(folder / "a") as quiet, opened(folder / "b") as attacked:
+            await attacked.attack(server)
+            for number in range(ROUNDS):
+                for bench in (quiet, attacked) if number % 2 else (attacked, quiet):
+                    if number:
+                        await bench.remove()
+                    await bench.set_up()
+            await asyncio.gather(quiet.repair(), attacked.repair())
+            alone, beside = quiet.waits, attacked.waits
     rows = [("the victim's seconds", "samples", "p50 alone", "p50 beside", "p99 alone", "p99 beside", "ratio")]
     targets = []
     for what in WORKLOADS:
