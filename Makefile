@@ -19,7 +19,7 @@ help: ## List the targets
 .PHONY: setup
 setup: $(READY) ## Create .venv with everything (once; again when the dependencies change)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt operator/edgeherd/__init__.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable '.[dev]'
 	@touch $@
