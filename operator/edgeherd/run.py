@@ -1,7 +1,7 @@
 """Wiring: the operator's parts put together, once, here."""
 
 import asyncio
-import concurrent.futures
+import functools
 import logging
 
 from edgeherd import __version__, logs
@@ -12,27 +12,13 @@ from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.hub import azure
-from edgeherd.model import HubConnection
 from edgeherd.reconcile.device import DeviceReconciler
-from edgeherd.reconcile.hub_clients import ClientFactory, HubClients, HubCredentials
+from edgeherd.reconcile.hub_clients import HubClients
 from edgeherd.reconcile.hub_connection import HubConnectionReconciler
 from edgeherd.reconcile.index import DeviceIndex
 from edgeherd.settings import Settings
 
 _log = logging.getLogger(__name__)
-
-
-def _factory(executor: concurrent.futures.ThreadPoolExecutor, queue: WorkQueue) -> ClientFactory:
-    def opened(connection: HubConnection, login: HubCredentials) -> azure.HubClient:
-        return azure.HubClient(
-            login,
-            port=connection.port,
-            operations_per_minute=connection.registry_operations_per_minute,
-            executor=executor,
-            on_trouble=lambda: queue.add(connection.key),
-        )
-
-    return opened
 
 
 async def run(settings: Settings) -> None:
@@ -45,7 +31,8 @@ async def run(settings: Settings) -> None:
     executor = azure.pool()
     async with await ApiClient.configured(settings.kubeconfig) as api:
         cluster, index, queue = KubernetesCluster(api), DeviceIndex(), WorkQueue()
-        hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
+        client_of = functools.partial(azure.client_of, executor=executor, on_trouble=queue.add)
+        hubs = HubClients(cluster, namespace=settings.namespace, factory=client_of)
         connector = ssh.SshConnector()
         devices = DeviceReconciler(
             cluster=cluster, hubs=hubs, connect=connector.connect, host_key=connector.host_key, index=index
