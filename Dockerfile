@@ -1,4 +1,4 @@
-# docker build -t edgeherd:0.1.0 .
+# `make image` builds it.
 FROM python:3.11-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE constraints.txt ./

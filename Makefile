@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' operator/edgeherd/__init__.py)
+IMAGE ?= edgeherd:$(VERSION)
+# docker or podman
+CONTAINER_TOOL ?= docker
 # More than there are cores: the e2e tests mostly wait.
 WORKERS ?= 4
 
@@ -15,7 +19,7 @@ help: ## List the targets
 .PHONY: setup
 setup: $(READY) ## Create .venv with everything (once; again when the dependencies change)
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints.txt operator/edgeherd/__init__.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable '.[dev]'
 	@touch $@
@@ -23,6 +27,16 @@ $(READY): pyproject.toml constraints.txt
 .PHONY: demo
 demo: $(READY) ## Show the whole product on this machine; KEEP=1 leaves it running
 	@$(BIN)/edgeherd demo $(if $(KEEP),--keep)
+
+.PHONY: run
+run: $(READY) ## Run the operator of this tree on the cluster of KUBECONFIG or of the current kubectl context
+	@$(BIN)/kubectl config current-context >/dev/null 2>&1 || \
+	  { echo 'make run needs a cluster: set KUBECONFIG, or choose a context with kubectl config use-context.' >&2; exit 1; }
+	@KUBECONFIG="$${KUBECONFIG:-$$HOME/.kube/config}" exec $(BIN)/edgeherd run
+
+.PHONY: image
+image: ## Build the image edgeherd:VERSION, with docker or CONTAINER_TOOL=podman
+	$(CONTAINER_TOOL) build --tag $(IMAGE) .
 
 .PHONY: test
 test: $(READY) ## Run all tests, the e2e included
@@ -45,6 +59,11 @@ test-device: $(READY) ## Run the device tests on a Debian machine that is built 
 .PHONY: bench
 bench: $(READY) ## Measure what one namespace can cost another (minutes); BENCH_JSON=file for the figures
 	@$(BIN)/python tests/bench/isolation.py
+
+.PHONY: fmt
+fmt: $(READY) ## Format everything, and fix what ruff can fix
+	@$(BIN)/ruff check --fix --exit-zero .
+	@$(BIN)/ruff format .
 
 .PHONY: lint
 lint: $(READY) ## ruff, mypy and import-linter

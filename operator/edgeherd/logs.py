@@ -1,19 +1,8 @@
 """Logging, with everything that looks like a secret masked on the way out, whoever logs it."""
 
 import logging
-import re
 
-_SECRETS = re.compile(
-    r"(?P<name>(?:SharedAccessKey|SharedAccessSignature|sig|Bearer)(?:=|%3D|\s+))[^\s;&'\",]+"
-    r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|\b(?:[A-Za-z0-9+/]{4}){10,}(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)",
-    re.DOTALL,
-)
-
-
-def mask(text: str) -> str:
-    """The text without connection-string keys, SAS signatures, tokens, private keys and long base64."""
-    return _SECRETS.sub(lambda match: f"{match['name'] or ''}***", text)
+from edgeherd.masking import masked
 
 
 class MaskingFormatter(logging.Formatter):
@@ -21,7 +10,7 @@ class MaskingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """See `logging.Formatter.format`."""
-        return mask(super().format(record))
+        return masked(super().format(record))
 
 
 def configure(level: str) -> None:

@@ -1,7 +1,7 @@
 """Wiring: the operator's parts put together, once, here."""
 
 import asyncio
-import concurrent.futures
+import functools
 import logging
 
 from edgeherd import __version__, logs
@@ -15,29 +15,15 @@ from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.hub import azure
-from edgeherd.model import HubConnection
 from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.device import DeviceReconciler
-from edgeherd.reconcile.hub_clients import ClientFactory, HubClients, HubCredentials
+from edgeherd.reconcile.hub_clients import HubClients
 from edgeherd.reconcile.hub_connection import HubConnectionReconciler
 from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
 from edgeherd.settings import Settings
 
 _log = logging.getLogger(__name__)
-
-
-def _factory(executor: concurrent.futures.ThreadPoolExecutor, queue: WorkQueue) -> ClientFactory:
-    def opened(connection: HubConnection, login: HubCredentials) -> azure.HubClient:
-        return azure.HubClient(
-            login,
-            port=connection.port,
-            operations_per_minute=connection.registry_operations_per_minute,
-            executor=executor,
-            on_trouble=lambda: queue.add(connection.key),
-        )
-
-    return opened
 
 
 async def run(settings: Settings) -> None:
@@ -51,7 +37,8 @@ async def run(settings: Settings) -> None:
     async with await ApiClient.configured(settings.kubeconfig) as api:
         clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(settings.capacity), ssh.SshConnector()
         cluster = KubernetesCluster(api, clock=clock)
-        hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
+        client_of = functools.partial(azure.client_of, executor=executor, on_trouble=queue.add)
+        hubs = HubClients(cluster, namespace=settings.namespace, factory=client_of)
         logins = SshLogins(
             cluster,
             connect=connector.connect,

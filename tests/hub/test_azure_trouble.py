@@ -1,5 +1,7 @@
 """The adapter in trouble: odd answers, refusals, throttling, a hub that is down."""
 
+import asyncio
+import concurrent.futures
 import json
 import pathlib
 import traceback
@@ -8,8 +10,11 @@ import pytest
 from aiohttp import web
 from hub_lab import KEYS, OTHER_KEYS, Lab, odd_server, outcome
 
+from edgeherd import resource
+from edgeherd.hub import azure, credential
 from edgeherd.hub.azure import AzureHub
-from edgeherd.hub.port import RefusedError, ThrottledError, UnavailableError
+from edgeherd.hub.port import BusyError, RefusedError, ThrottledError, UnavailableError
+from edgeherd.model import Key
 from edgeherd_sim.hub import tls
 
 
@@ -90,3 +95,36 @@ async def test_after_a_429_nobody_asks_for_ten_seconds(lab: Lab, adapter: AzureH
         await adapter.get("press-2")
     assert 9 < (caught.value.retry_after or 0) <= 10
     assert len(lab.asked) == 1
+
+
+async def test_a_client_is_what_its_hub_connection_says(
+    lab: Lab, executor: concurrent.futures.ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its port, its budget (the ninth of a namespace that waits is told how long one a minute takes), and whose trouble it is."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", lab.hub.ca_file)
+    spec = {
+        "hostName": "localhost",
+        "port": lab.hub.port,
+        "auth": {},
+        "allowedNamespaces": {"from": "All"},
+        "budget": {"registryOperationsPerMinute": 1},
+    }
+    connection = resource.hub_connection({"metadata": {"name": "contoso", "uid": "u", "generation": 1}, "spec": spec})
+    login = credential.parse(lab.hub.connection_string_of("registryReadWrite"))
+    told: list[Key] = []
+    client = azure.client_of(connection, login, executor=executor, on_trouble=told.append)
+    hub = client.on_behalf_of("plant-a")
+    lab.hub.faults.add("refuse-credential")
+    assert await outcome(hub.get("press-01")) == (RefusedError, "IotHubUnauthorizedAccess")
+    assert told == [Key("HubConnection", "", "contoso")]
+    lab.hub.faults.clear()
+    await hub.probe()
+    asked = [asyncio.create_task(hub.get("press-01")) for _ in range(9)]
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    with pytest.raises(BusyError) as caught:
+        asked[-1].result()
+    assert caught.value.retry_after == 8 * 60
+    for waiting in asked[:-1]:
+        waiting.cancel()
+    await asyncio.wait(asked)
+    client.close()

@@ -33,7 +33,7 @@ from edgeherd.hub.port import (
     Twin,
     UnavailableError,
 )
-from edgeherd.model import Credentials, Keys, Thumbprints
+from edgeherd.model import Credentials, HubConnection, Key, Keys, Thumbprints
 
 _T = TypeVar("_T")
 
@@ -235,6 +235,23 @@ class HubClient:
 
 def _update_twin(manager: Any, *, device_id: str, patch: SdkTwin, etag: str) -> Twin:
     return _twin(manager.update_twin(device_id, patch, etag))
+
+
+def client_of(
+    connection: HubConnection,
+    login: HubCredential | WorkloadIdentity,
+    *,
+    executor: concurrent.futures.ThreadPoolExecutor,
+    on_trouble: Callable[[Key], None] = lambda _: None,
+) -> HubClient:
+    """The client of a HubConnection's hub. `on_trouble` is told the HubConnection's key when the hub gets into trouble."""
+    return HubClient(
+        login,
+        port=connection.port,
+        operations_per_minute=connection.registry_operations_per_minute,
+        executor=executor,
+        on_trouble=functools.partial(on_trouble, connection.key),
+    )
 
 
 def _query(manager: Any, *, specification: QuerySpecification, token: str | None) -> Any:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import Mapping
@@ -18,9 +19,9 @@ from edgeherd.errors import ReconcileError
 from edgeherd.hub import azure
 from edgeherd.hub.port import HubError, Listed
 from edgeherd.hubtool import manifests
-from edgeherd.model import EdgeDevice, HubConnection
+from edgeherd.model import EdgeDevice
 from edgeherd.reconcile.errors import from_hub_error
-from edgeherd.reconcile.hub_clients import HubClients, HubCredentials
+from edgeherd.reconcile.hub_clients import HubClients
 from edgeherd.settings import Settings
 
 _HUB = click.option("--hub", required=True, help="A HubConnection of the cluster that KUBECONFIG names.")
@@ -113,14 +114,10 @@ def _asked(hub: str) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
 
 async def _ask(name: str, settings: Settings) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
     with azure.pool() as executor:
-
-        def opened(connection: HubConnection, login: HubCredentials) -> azure.HubClient:
-            rate = connection.registry_operations_per_minute
-            return azure.HubClient(login, port=connection.port, operations_per_minute=rate, executor=executor)
-
+        client_of = functools.partial(azure.client_of, executor=executor)
         async with await ApiClient.configured(settings.kubeconfig) as api:
             cluster = KubernetesCluster(api, clock=Clock())
-            hubs = HubClients(cluster, namespace=settings.namespace, factory=opened)
+            hubs = HubClients(cluster, namespace=settings.namespace, factory=client_of)
             connection = await hubs.named(name)
             listed = await (await hubs.open(connection)).on_behalf_of("").edge_devices()
             managed = {d.device_id: f"{d.namespace}/{d.name}" for d in await cluster.edge_devices() if _is_of(d, name)}
