@@ -1,9 +1,9 @@
 """The daemon's file, and the files beside it: they say what the spec says, and the daemon runs with them."""
 
-from edgeherd import config
+from edgeherd import config, fitting
 from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.model import EdgeDevice, Key, Secret
+from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
 from edgeherd.reconcile import desired, diagnostics
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
@@ -14,6 +14,10 @@ CLEANUP_SECONDS = 60.0
 """How long after the request to delete an unreachable device is tried."""
 
 RETRY_SECONDS = 10.0
+
+PATHS_TOLD = 16
+PATH_CHARACTERS = 128
+"""So many paths of a plan, and so much of each, are in the message; the status has all of it."""
 
 
 class ConfigurationStep(Step):
@@ -44,9 +48,8 @@ class ConfigurationStep(Step):
         )
         context.events.extend(result.events)
         if result.plan:
-            paths = ", ".join(change.path for change in result.plan)
-            message = f"The device differs from the spec ({paths}), and spec.driftPolicy is 'Report'. See status.plan."
-            raise Stalled("DriftDetected", message)
+            message = f"The device differs from the spec ({_told(result.plan)}), and spec.driftPolicy is 'Report'."
+            raise Stalled("DriftDetected", f"{message} See status.plan{_left_out(result.plan)}.")
         return Done("Applied", "The daemon's file says what the spec says.")
 
     async def delete(self, context: Context) -> None:
@@ -111,6 +114,19 @@ class ConfigurationStep(Step):
         if secret is None:
             raise Waiting("RuntimeSecretNotFound", f"There is no Secret '{name}' ({field}). Create it.", retry_after=30)
         return secret
+
+
+def _told(plan: tuple[PlannedChange, ...]) -> str:
+    """What would change, in brief."""
+    paths = [fitting.cut(change.path, PATH_CHARACTERS) for change in plan[:PATHS_TOLD]]
+    more = len(plan) - len(paths)
+    return ", ".join(paths) + (f" and {more} more" if more else "")
+
+
+def _left_out(plan: tuple[PlannedChange, ...]) -> str:
+    """The status has room for so many."""
+    most = fitting.LISTS["plan"].most
+    return f", which has the first {most} of {len(plan)} changes" if len(plan) > most else ""
 
 
 async def _check(context: Context, session: Session) -> None:
