@@ -202,7 +202,7 @@ def _condition(condition: Condition) -> Condition:
 
 def _reason(reason: str) -> str:
     at = "conditions[].reason"
-    kept = re.sub(r"[^A-Za-z0-9_,:]", "", reason)[: TEXTS[at].most]
+    kept = re.sub(r"[^A-Za-z0-9_,:]", "", reason[: TEXTS[at].most])
     return _text(at, re.sub(r"^[^A-Za-z]+", "", kept).rstrip(",:")) or "Unknown"
 
 

@@ -75,13 +75,23 @@ class _Observation:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Revival:
+    """A start of a daemon whose files were right."""
+
+    at: float
+    request: str
+    """The `requestedAt` of then."""
+    healthy_since: str
+    """When the status that was known then had called it healthy; empty where it had not."""
+
+
 class Configurator:
     """Makes the device look as the spec says. What it remembers only saves restarts; it may be forgotten."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._revived: dict[Key, tuple[float, str]] = {}
-        """When, and upon which request (`requestedAt`)."""
+        self._revived: dict[Key, _Revival] = {}
         self._rejected: dict[Key, tuple[str, str]] = {}
         """Which change the daemon of which object (uid) refused: a status that cannot be written must not cost restarts."""
         self._corrected: dict[Key, collections.deque[float]] = {}
@@ -92,9 +102,14 @@ class Configurator:
         self._corrected.pop(key, None)
         self._rejected.pop(key, None)
 
-    def healthy(self, key: Key) -> None:
-        """The daemon was seen healthy: should it fail again, it may be started again."""
-        self._revived.pop(key, None)
+    def healthy(self, key: Key, *, since: str) -> None:
+        """The daemon was seen healthy since then: should it fail again, it may be started again.
+
+        What the status said before the last start says nothing: it may be that it cannot be written.
+        """
+        revival = self._revived.get(key)
+        if revival is not None and revival.healthy_since != since:
+            del self._revived[key]
 
     async def apply(self, session: Session, state: DesiredState, *, applied_before: bool) -> ConfigurationResult:
         """Look at the device; write and restart once if the meaning of something must change.
@@ -135,9 +150,9 @@ class Configurator:
     async def _awake(self, session: Session, observation: _Observation, *, only_reports: bool) -> ConfigurationResult:
         """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""
         device, facts = observation.device, observation.facts
-        last, answered = self._revived.get(device.key, (None, ""))
-        asked = device.requested_at not in {device.status.last_handled_reconcile_at, answered}
-        too_soon = last is not None and self._clock.monotonic() - last < REVIVAL_SECONDS and not asked
+        last = self._revived.get(device.key)
+        asked = device.requested_at not in {device.status.last_handled_reconcile_at, last.request if last else ""}
+        too_soon = last is not None and self._clock.monotonic() - last.at < REVIVAL_SECONDS and not asked
         if only_reports and not facts.taken:
             change = PlannedChange(path="device:iotedge config apply", action="Change", restart="Daemon")
             return dataclasses.replace(observation.applied(), plan=(change,))
@@ -153,7 +168,12 @@ class Configurator:
             event = Event("DaemonRestarted", f"{facts.path} is newer than the daemon's start; it was restarted.")
         else:
             return observation.applied()
-        self._revived[device.key] = (self._clock.monotonic(), device.requested_at)
+        said = device.status.condition("DaemonHealthy")
+        self._revived[device.key] = _Revival(
+            at=self._clock.monotonic(),
+            request=device.requested_at,
+            healthy_since=said.last_transition_time if said and said.status == "True" else "",
+        )
         _require(await session.apply(observation.change(content=None)), observation)
         return observation.applied(event, restarted=True)
 

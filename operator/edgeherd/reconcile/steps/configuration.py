@@ -35,7 +35,7 @@ class ConfigurationStep(Step):
         state = await self._desired_state(context)
         before = device.status.condition("DaemonHealthy")
         if before is not None and before.status == "True":
-            self._configurator.healthy(device.key)
+            self._configurator.healthy(device.key, since=before.last_transition_time)
         context.result = result = await self._configured(context, state)
         known = device.status.device
         context.update(plan=result.plan)
