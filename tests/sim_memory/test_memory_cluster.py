@@ -147,6 +147,14 @@ class ServerUser:
         with contextlib.suppress(ConflictError):
             await self._create(path("", "v1", "namespaces"), {"metadata": {"name": NAMESPACE}})
 
+    async def add_condition(self, type_: str) -> None:
+        """Somebody else says something of the EdgeDevice."""
+        where = f"{self._devices}/{NAME}"
+        said = (await self._api.request("GET", where))["status"]["conditions"]
+        more = {**said[0], "type": type_}
+        body, query = {"status": {"conditions": [*said, more]}}, {"fieldManager": "other"}
+        await self._api.request("PATCH", f"{where}/status", query=query, body=body, content_type=MERGE_PATCH)
+
     async def _served(self, plural: str) -> None:
         """The real server serves a kind a moment after its CRD."""
         async with asyncio.timeout(30):
@@ -427,6 +435,21 @@ async def labels_of_namespaces(user: User) -> object:
     """The API server adds one."""
     await user.label({"plant": "a"})
     return dict(await user.cluster.namespace_labels(NAMESPACE)), dict(await user.cluster.namespace_labels("other"))
+
+
+@pytest.mark.parametrize("user", ["simulator", "real"], indirect=True)
+async def test_conditions_of_others_stay(user: ServerUser) -> None:
+    """A status takes away what the operator said itself, and nothing else."""
+    device = await user.create()
+    await user.cluster.put_status(
+        device, dataclasses.replace(SAID, conditions=(READY, dataclasses.replace(READY, type="Stalled")))
+    )
+    await user.add_condition("example.net/Approved")
+    await user.cluster.put_status(device, SAID)
+    assert sorted(condition.type for condition in (await live(user)).status.conditions) == [
+        "Ready",
+        "example.net/Approved",
+    ]
 
 
 LABELS = {"app.kubernetes.io/managed-by": "edgeherd"}
