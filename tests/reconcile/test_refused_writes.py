@@ -156,7 +156,12 @@ TO_SWITCH = "the key that is not in use. To renew the other one, set spec.identi
         ("primary", "Primary", f"{NOT_RENEWED}'primary'; it may be 'Secondary', {TO_SWITCH}"),
         ("Primary", "Primary", f"{NOT_RENEWED}'Primary'; it may be 'Secondary', {TO_SWITCH}"),
         ("Secondary", "Secondary", f"{NOT_RENEWED}'Secondary'; it may be 'Primary', {TO_SWITCH}"),
-        ("x\n" * 50, "Primary", f"{NOT_RENEWED}{('x' + chr(10)) * 16!r}; it may be 'Secondary', {TO_SWITCH}"),
+        pytest.param(
+            "x\n" * 50,
+            "Primary",
+            f"{NOT_RENEWED}{('x' + chr(10)) * 16!r}; it may be 'Secondary', {TO_SWITCH}",
+            id="long",
+        ),
     ],
 )
 async def test_a_renewal_that_cannot_be_is_answered(value: str, in_use: str, expected: str) -> None:
