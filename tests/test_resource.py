@@ -92,6 +92,7 @@ allowedNamespaces:
 deviceIdPattern: '{namespace}-*'
 allowedCIDRs: [10.0.0.0/16]
 allowedPorts: [22]
+allowedConfigPaths: [/srv/iotedge/]
 adoption: Never
 """
 WORKLOAD = f"""
@@ -161,6 +162,7 @@ FIELDS = {
         ("deviceIdPattern", HUB, "press-*", "device_id_pattern"),
         ("allowedCIDRs[]", HUB, "10.1.0.0/16", "allowed_cidrs"),
         ("allowedPorts[]", HUB, 2222, "allowed_ports"),
+        ("allowedConfigPaths[]", HUB, "/data/config.yaml", "allowed_config_paths"),
         ("adoption", HUB, "Allowed", "adoption_allowed"),
     ),
 }

@@ -51,6 +51,12 @@ def of_hub(
     return _stamped([ready, *_abnormal(ended_by), *hints], old, generation, at)
 
 
+def refused(old: tuple[Condition, ...], generation: int, message: str, *, at: str) -> tuple[Condition, ...]:
+    """The least that can be said of an object whose whole status the API server refuses."""
+    error = Stalled("StatusRefused", message)
+    return _stamped([_summary(error), *_abnormal(error)], old, generation, at)
+
+
 def begun(generation: int, *, at: str, steps: tuple[str, ...]) -> tuple[Condition, ...]:
     """The conditions of an object at the first visit: all there, none known (api-conventions, Typical status properties)."""
     message = "The first pass has begun."

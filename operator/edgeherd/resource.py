@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from edgeherd import fitting
 from edgeherd.model import (
     FORCE_DELETE,
     RENEW_KEY,
@@ -46,14 +47,14 @@ def edge_device(body: Body) -> EdgeDevice:
         deleted_at=meta.get("deletionTimestamp", ""),
         force_delete=annotations.get(FORCE_DELETE, ""),
         finalizers=tuple(meta.get("finalizers", ())),
-        requested_at=annotations.get(REQUESTED_AT, ""),
+        requested_at=fitting.request(annotations.get(REQUESTED_AT, "")),
         hub_name=spec["hubRef"]["name"],
         device_id=spec.get("deviceId", meta["name"]),
         enabled=identity.get("status", "Enabled") == "Enabled",
         x509=_x509(identity["x509"]) if identity.get("authentication") == "SelfSignedX509" else None,
         key_in_use=identity.get("keyInUse", "Primary"),
         renew_key=annotations.get(RENEW_KEY, ""),
-        check_requested=annotations.get(RUN_CHECK, "")[:256],
+        check_requested=fitting.request(annotations.get(RUN_CHECK, "")),
         ssh=_ssh_target(spec["ssh"]),
         runtime=_runtime(spec.get("runtime", {})),
         secret_name=spec.get("connectionSecret", {}).get("name", f"{meta['name']}-connection"),
@@ -200,7 +201,7 @@ def secret(body: Body) -> Secret:
 
 
 def condition_bodies(conditions: tuple[Condition, ...]) -> list[dict[str, object]]:
-    """Conditions as the API has them."""
+    """Conditions as the API has them, and takes them."""
     return [
         {
             "type": c.type,
@@ -210,7 +211,7 @@ def condition_bodies(conditions: tuple[Condition, ...]) -> list[dict[str, object
             "reason": c.reason,
             "message": c.message,
         }
-        for c in conditions
+        for c in fitting.fit_conditions(conditions)
     ]
 
 
@@ -229,7 +230,8 @@ def _check_body(check: CheckReport) -> dict[str, object]:
 
 
 def status_body(status: Status) -> dict[str, object]:
-    """The status of an EdgeDevice as the API has it."""
+    """The status of an EdgeDevice as the API has it, and takes it."""
+    status = fitting.fit(status)
     identity, device = status.identity, status.device
     return {
         "conditions": condition_bodies(status.conditions),

@@ -293,14 +293,24 @@ def test_which_unit_is_the_container_engine(names: list[str], engine: str | None
     ("path", "shown"),
     [
         (b"C:\\ProgramData\\iotedge\\config.yaml\r\n", "C:\\ProgramData\\iotedge\\config.yaml"),
-        (b"/etc/x\x00\x1b[31m.yaml", "/etc/x[31m.yaml"),
-        (b"/etc/x.yaml\nsecond line", "/etc/x.yaml"),
-        (b"/" + b"x" * 5000, "/" + "x" * 4095),
+        (b"/var/snap/azure-iot-edge/x1/etc/config.toml", "/var/snap/azure-iot-edge/x1/etc/config.toml"),
+        (b"/" + b"x" * 254, "/" + "x" * 254),
+        (b"", ""),
+        (b"/" + b"x" * 255, None),
+        (b"/etc/x\x00\x1b[31m.yaml", None),
+        (b"/etc/x.yaml\nsecond line", None),
+        (b"/etc/x.yaml'; curl evil", None),
+        ("/etc/\u00e4.yaml".encode(), None),
+        (b"/etc/\xff.yaml", None),
     ],
 )
-def test_a_path_may_be_shown_to_people(path: bytes, shown: str) -> None:
-    """It is part of messages, so it is one line of letters and not long."""
-    assert parse(said(path=path)).path == shown
+def test_a_path_may_be_shown_to_people(path: bytes, shown: str | None) -> None:
+    """It is part of messages, so an answer with anything else in its place is none."""
+    if shown is None:
+        with pytest.raises(ValueError, match="is no path"):
+            parse(said(path=path))
+    else:
+        assert parse(said(path=path)).path == shown
 
 
 @pytest.mark.parametrize(
@@ -343,6 +353,7 @@ def test_any_values_are_facts_or_refused(values: dict[str, bytes], others: int) 
         facts = parse(values, others=others)
         shown = [facts.version, facts.path, facts.kind, facts.mode, facts.unit.name, facts.unit.active_state]
         assert all(text.isprintable() and len(text) <= 4096 for text in shown)
+        assert len(facts.path) <= 255
         assert len(facts.hashes) == others
 
 

@@ -22,9 +22,11 @@ from edgeherd.device.port import Change, Initialization, Login, Query, Result, S
 from edgeherd.device.ssh import SshConnector
 from edgeherd.model import SECRET_TYPE, EdgeDevice, HubConnection, Key, PlannedChange
 from edgeherd.reconcile import desired
+from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import HubClients
 from edgeherd.reconcile.requeue import STALLED_SECONDS, Requeue
+from edgeherd.reconcile.secret_use import ALLOW_USE
 from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
 from edgeherd_sim.memory import MemoryCluster, MemoryHub, MemoryHubClient
@@ -64,15 +66,15 @@ class Operator:
         self.cluster, self.hub = MemoryCluster(), MemoryHub(twins=False)
         self._spec: dict[str, Any] = {}
         self._connector = SshConnector()
+        clock = Clock()
+        hubs = HubClients(self.cluster, namespace="edgeherd-system", factory=lambda *_: MemoryHubClient(self.hub))
         self._reconciler = DeviceReconciler(
             Dependencies(
                 cluster=self.cluster,
-                hubs=HubClients(
-                    self.cluster, namespace="edgeherd-system", factory=lambda *_: MemoryHubClient(self.hub)
-                ),
+                hubs=hubs,
                 ssh=SshLogins(self.cluster, connect=self._connect, host_key=self._connector.host_key),
-                claimants=DeviceIndex(),
-                clock=Clock(),
+                claims=Claims(self.cluster, hubs, DeviceIndex(), clock),
+                clock=clock,
             )
         )
         self.cluster.put_hub(_hub_connection(subject.login))
@@ -88,8 +90,8 @@ class Operator:
         self._spec = spec
 
     def secret(self, name: str, data: dict[str, bytes]) -> None:
-        """There is such a Secret."""
-        self.cluster.put_secret(NAMESPACE, name, data)
+        """There is such a Secret, and it may be used."""
+        self.cluster.put_secret(NAMESPACE, name, data, labels={ALLOW_USE: "true"})
 
     async def facts(self) -> Facts:
         """One look, and nothing else."""

@@ -405,7 +405,7 @@ async def test_a_daemon_is_revived_once() -> None:
     for healthy in (False, False, True, False, False):
         lab.memory.state = "failed/failed"
         if healthy:
-            lab.configurator.healthy(lab.device.key)
+            lab.configurator.healthy(lab.device.key, since="later")
         revived.append((await lab.apply(applied_before=True)).restarted)
     assert revived == [True, False, True, False, False]
 

@@ -171,7 +171,7 @@ async def test_an_event_is_kept_as_it_was_told() -> None:
     """As much of it as the API server takes."""
     world = World()
     await world.cluster.event(world.device, warning=True, reason="Why", message="y" * 2000)
-    assert world.cluster.events == [Event(device="press-01", warning=True, reason="Why", message="y" * 1024)]
+    assert world.cluster.events == [Event(device="press-01", warning=True, reason="Why", message="y" * 1021 + "...")]
 
 
 async def test_what_a_deleted_device_owned_goes_with_it() -> None:

@@ -7,6 +7,7 @@ read, computed on and compared needs none.
 import asyncio
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 from urllib.parse import quote, urlencode
@@ -15,18 +16,23 @@ import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
-from edgeherd.cluster.errors import ApiError, ConflictError, ForbiddenError
+from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
 
 Body = dict[str, Any]
 _log = logging.getLogger(__name__)
 
-APPLY = "application/apply-patch+yaml"
+APPLY = "application/apply-patch+yaml; charset=utf-8"
+"""The client passes bytes through where the type is not the bare one."""
+
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "edgeherd"
 
 CONNECTIONS = 32
 """Connections to the API server at once; unbounded pools cost memory and stall the loop in TLS handshakes."""
+
+_INVALID = frozenset({400, 413, 422})
+_NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
 
@@ -91,6 +97,7 @@ class ApiClient:
         Raises:
             ConflictError: 409, or 422 to a JSON patch.
             ForbiddenError: 403.
+            ContentRefusedError: the content is refused.
             ApiError: any other refusal, or no answer.
         """
         headers = {"Accept": "application/json"}
@@ -124,9 +131,8 @@ class ApiClient:
 
     async def apply(self, url_path: str, body: Body) -> Body:
         """Server-side apply under our field manager; it owns what the body names and nothing else."""
-        return await self.request(
-            "PATCH", url_path, query={"fieldManager": FIELD_MANAGER, "force": "true"}, body=body, content_type=APPLY
-        )
+        query = {"fieldManager": FIELD_MANAGER, "force": "true"}
+        return await self.request("PATCH", url_path, query=query, body=_yaml(body), content_type=APPLY)
 
     async def json_patch(self, url_path: str, operations: list[Body]) -> Body:
         """A JSON patch; its `test` operations guard against a stale read."""
@@ -147,6 +153,16 @@ class ApiClient:
         }
 
 
+def _yaml(body: Body) -> bytes:
+    r"""JSON that a YAML parser reads as it is meant.
+
+    The API server takes an apply for YAML, whose escapes have no surrogate pairs: '\\ud83d\\ude00' is refused, so text
+    goes as it is. What YAML has no place for, or takes for a line break, is escaped.
+    """
+    text = json.dumps(body, ensure_ascii=False)
+    return _NOT_IN_YAML.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode("utf-8", "replace")
+
+
 def _decoded(status: int, raw: bytes, content_type: str) -> Body:
     try:
         answer = json.loads(raw) if raw else {}
@@ -157,6 +173,9 @@ def _decoded(status: int, raw: bytes, content_type: str) -> Body:
     message = str(answer.get("message", "")) or f"HTTP {status}"
     if status == 409 or (status == 422 and content_type == JSON_PATCH):
         raise ConflictError(status, message)
+    # A list of a status with two items of one key is a 500 of the server's typed patch.
+    if status in _INVALID or (status == 500 and "failed to create typed patch object" in message):
+        raise ContentRefusedError(status, message)
     if status == 403:
         raise ForbiddenError(status, message)
     raise ApiError(status, message)

@@ -14,5 +14,9 @@ class ConflictError(ApiError):
     """The object was changed meanwhile (409, or 422 on a failed JSON patch test): read again."""
 
 
+class ContentRefusedError(ApiError):
+    """The API server does not take the content of the request, however often it is sent."""
+
+
 class ForbiddenError(ApiError):
     """The operator's ServiceAccount may not do this (403)."""

@@ -1,13 +1,14 @@
 """Reads and writes of the operator in the cluster's own words: EdgeDevices, HubConnections, Secrets, Events."""
 
 import base64
+import logging
 import socket
 from collections.abc import Mapping
 
-from edgeherd import resource
+from edgeherd import fitting, resource
 from edgeherd.clock import Clock
 from edgeherd.cluster.client import MERGE_PATCH, ApiClient, Body, path
-from edgeherd.cluster.errors import ApiError
+from edgeherd.cluster.errors import ApiError, ConflictError
 from edgeherd.model import (
     FINALIZER,
     GROUP,
@@ -23,6 +24,11 @@ from edgeherd.model import (
 )
 
 COMPONENT = "edgeherd"
+
+STATUS_ATTEMPTS = 5
+"""How often a status is sent while others change the object."""
+
+_log = logging.getLogger(__name__)
 
 
 def _device_path(namespace: str, name: str, subresource: str = "") -> str:
@@ -171,28 +177,59 @@ class KubernetesCluster:
 
     async def put_status(self, device: EdgeDevice, status: Status) -> None:
         """Write the whole computed status."""
-        await self._api.apply(
-            _device_path(device.namespace, device.name, "status"),
+        await self._put_status(
+            _device_path(device.namespace, device.name),
             {
                 "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": "EdgeDevice",
-                # The uid, so that a namesake that was created meanwhile does not get this status.
-                "metadata": {"name": device.name, "namespace": device.namespace, "uid": device.uid},
+                "metadata": {"name": device.name, "namespace": device.namespace},
                 "status": resource.status_body(status),
             },
+            uid=device.uid,
+            version=device.resource_version,
         )
 
     async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
         """Write the status of a HubConnection."""
-        await self._api.apply(
-            path(GROUP, VERSION, "hubconnections", name=hub.name, subresource="status"),
+        status = {
+            "conditions": resource.condition_bodies(conditions),
+            "observedGeneration": fitting.fit_generation(observed),
+        }
+        await self._put_status(
+            path(GROUP, VERSION, "hubconnections", name=hub.name),
             {
                 "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": "HubConnection",
                 "metadata": {"name": hub.name},
-                "status": {"conditions": resource.condition_bodies(conditions), "observedGeneration": observed},
+                "status": status,
             },
+            uid=hub.uid,
         )
+
+    async def _put_status(self, where: str, body: Body, *, uid: str, version: str = "") -> None:
+        """Apply a status to the object with that uid, and to no namesake that was created meanwhile.
+
+        The API server puts the stored metadata in the place of a status request's, so a uid in it guards nothing; a
+        resourceVersion is compared before that. Where it is another one, the object is read again: a change of its spec
+        or by its user is no reason to lose what was found, another uid is.
+
+        Raises:
+            ConflictError: it is another object by now, or it is changed faster than it can be written.
+        """
+        for _ in range(STATUS_ATTEMPTS):
+            if not version:
+                meta = (await self._api.request("GET", where))["metadata"]
+                if meta["uid"] != uid:
+                    raise ConflictError(409, f"{body['kind']} '{meta['name']}' has another uid by now.")
+                version = meta["resourceVersion"]
+            try:
+                guarded = {**body, "metadata": {**body["metadata"], "resourceVersion": version}}
+                await self._api.apply(f"{where}/status", guarded)
+            except ConflictError:
+                version = ""
+            else:
+                return
+        raise ConflictError(409, f"{body['kind']} '{body['metadata']['name']}' is changed all the time.")
 
     async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
         """Record an Event on the EdgeDevice. Events are a courtesy: a refusal is no trouble of the device."""
@@ -200,7 +237,7 @@ class KubernetesCluster:
         body = {
             "apiVersion": "v1",
             "kind": "Event",
-            "metadata": {"generateName": f"{device.name[:50]}.", "namespace": device.namespace},
+            "metadata": {"generateName": fitting.event_prefix(device.name), "namespace": device.namespace},
             "involvedObject": {
                 "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": "EdgeDevice",
@@ -210,8 +247,8 @@ class KubernetesCluster:
                 "resourceVersion": device.resource_version,
             },
             "type": "Warning" if warning else "Normal",
-            "reason": reason,
-            "message": message[:1024],
+            "reason": reason[: fitting.EVENT_REASON],
+            "message": fitting.event_message(message),
             "source": {"component": COMPONENT},
             "reportingComponent": COMPONENT,
             "reportingInstance": socket.gethostname(),
@@ -222,5 +259,5 @@ class KubernetesCluster:
         try:
             events = path("", "v1", "events", namespace=device.namespace)
             await self._api.request("POST", events, body=body, content_type="application/json")
-        except ApiError:
-            return
+        except ApiError as exc:
+            _log.info("%s/%s: the API server refuses Event %s: %s", device.namespace, device.name, reason, exc)

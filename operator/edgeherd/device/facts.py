@@ -95,20 +95,28 @@ def framed(output: bytes, nonce: str) -> dict[str, bytes]:
 _VERSION = re.compile(r"(?<![\w.])([0-9]{1,4}(?:\.[0-9]{1,4}){1,4}(?:[~-][0-9A-Za-z.]{1,16})?)(?![\w.])")
 
 
+_PATH = re.compile(r"[A-Za-z0-9._/\\:@+~() -]{0,255}")
+"""Every path that `spec.runtime.configPath` can be, or that a runtime has; it gets into messages. Empty without one."""
+
+
 def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
     """Facts from the values of one observation; `others` is how many other files were asked for.
 
     Raises:
-        ValueError: the answer is not whole.
+        ValueError: the answer is not whole, or its path is none.
     """
     if "end" not in values or "kind" not in values:
         message = "the device's answer was cut short"
+        raise ValueError(message)
+    path = _text(values, "path")
+    if not _PATH.fullmatch(path):
+        message = "what it calls the daemon's file is no path"
         raise ValueError(message)
     version = _VERSION.search(_text(values, "version"))
     units = [_unit(block) for block in re.split(r"\n\s*\n", _text(values, "units"))]
     return Facts(
         version=version[1] if version else "",
-        path=_line(values, "path"),
+        path=path,
         kind=_line(values, "kind"),
         mode=_line(values, "mode"),
         content=values.get("content"),
@@ -130,7 +138,7 @@ def _text(values: Mapping[str, bytes], name: str) -> str:
 
 
 def _line(values: Mapping[str, bytes], name: str) -> str:
-    """A text that may be shown to people: one line, as long as a path may be, and nothing that a terminal obeys."""
+    """A text that may be shown to people: one line, not endless, and nothing that a terminal obeys."""
     first = _text(values, name).partition("\n")[0][:4096]
     return "".join(character for character in first if character.isprintable())
 

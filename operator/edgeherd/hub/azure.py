@@ -32,6 +32,7 @@ from edgeherd.hub.port import (
     ThrottledError,
     Twin,
     UnavailableError,
+    error_code,
 )
 from edgeherd.model import Credentials, HubConnection, Key, Keys, Thumbprints
 
@@ -359,7 +360,7 @@ def _mapped(error: HttpOperationError) -> HubError:
     """The hub's refusal in our terms, without its tracking ids."""
     response = error.response
     status = int(response.status_code)
-    code = response.headers.get("iothub-errorcode") or f"HTTP{status}"
+    code = error_code(response.headers.get("iothub-errorcode") or f"HTTP{status}")
     # A 404 without the hub's own word may be a proxy's: it must not read as "absent".
     if status == 404 and code == "DeviceNotFound":
         return _NotFoundError(code, "There is no such device.")

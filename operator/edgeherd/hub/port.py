@@ -1,6 +1,7 @@
 """What the operator asks of an IoT hub's identity registry, and what it can answer."""
 
 import dataclasses
+import re
 from typing import Protocol
 
 from edgeherd.model import Credentials, Keys, Thumbprints
@@ -67,6 +68,11 @@ class Listed:
     modules: int
 
 
+def error_code(text: str) -> str:
+    """A hub's word for a trouble, as it may be shown: whoever answers for a hub may write anything there."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "", text)[:64] or "Unknown"
+
+
 class HubError(Exception):
     """The hub did not do what it was asked. Never stands for "absent"; `code` is the hub's own word for it.
 
@@ -74,8 +80,8 @@ class HubError(Exception):
     """
 
     def __init__(self, code: str, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(f"{code}: {message}")
-        self.code = code
+        self.code = error_code(code)
+        super().__init__(f"{self.code}: {message}")
         self.message = message
         self.retry_after = retry_after
 

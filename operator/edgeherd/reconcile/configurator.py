@@ -75,22 +75,41 @@ class _Observation:
         )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class _Revival:
+    """A start of a daemon whose files were right."""
+
+    at: float
+    request: str
+    """The `requestedAt` of then."""
+    healthy_since: str
+    """When the status that was known then had called it healthy; empty where it had not."""
+
+
 class Configurator:
     """Makes the device look as the spec says. What it remembers only saves restarts; it may be forgotten."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._revived: dict[Key, float] = {}
+        self._revived: dict[Key, _Revival] = {}
+        self._rejected: dict[Key, tuple[str, str]] = {}
+        """Which change the daemon of which object (uid) refused: a status that cannot be written must not cost restarts."""
         self._corrected: dict[Key, collections.deque[float]] = {}
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._revived.pop(key, None)
         self._corrected.pop(key, None)
+        self._rejected.pop(key, None)
 
-    def healthy(self, key: Key) -> None:
-        """The daemon was seen healthy: should it fail again, it may be started again."""
-        self._revived.pop(key, None)
+    def healthy(self, key: Key, *, since: str) -> None:
+        """The daemon was seen healthy since then: should it fail again, it may be started again.
+
+        What the status said before the last start says nothing: it may be that it cannot be written.
+        """
+        revival = self._revived.get(key)
+        if revival is not None and revival.healthy_since != since:
+            del self._revived[key]
 
     async def apply(self, session: Session, state: DesiredState, *, applied_before: bool) -> ConfigurationResult:
         """Look at the device; write and restart once if the meaning of something must change.
@@ -114,6 +133,7 @@ class Configurator:
             return await self._initialize(session, state, facts, version, only_reports=only_reports)
         observation = _observed(state, facts, version, query)
         if not observation.edit.changes and not observation.others:
+            self._rejected.pop(device.key, None)
             return await self._awake(session, observation, only_reports=only_reports)
         plan = _plan(observation)
         if only_reports:
@@ -131,8 +151,8 @@ class Configurator:
         """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""
         device, facts = observation.device, observation.facts
         last = self._revived.get(device.key)
-        asked = device.requested_at != device.status.last_handled_reconcile_at
-        too_soon = last is not None and self._clock.monotonic() - last < REVIVAL_SECONDS and not asked
+        asked = device.requested_at not in {device.status.last_handled_reconcile_at, last.request if last else ""}
+        too_soon = last is not None and self._clock.monotonic() - last.at < REVIVAL_SECONDS and not asked
         if only_reports and not facts.taken:
             change = PlannedChange(path="device:iotedge config apply", action="Change", restart="Daemon")
             return dataclasses.replace(observation.applied(), plan=(change,))
@@ -148,7 +168,12 @@ class Configurator:
             event = Event("DaemonRestarted", f"{facts.path} is newer than the daemon's start; it was restarted.")
         else:
             return observation.applied()
-        self._revived[device.key] = self._clock.monotonic()
+        said = device.status.condition("DaemonHealthy")
+        self._revived[device.key] = _Revival(
+            at=self._clock.monotonic(),
+            request=device.requested_at,
+            healthy_since=said.last_transition_time if said and said.status == "True" else "",
+        )
         _require(await session.apply(observation.change(content=None)), observation)
         return observation.applied(event, restarted=True)
 
@@ -156,7 +181,10 @@ class Configurator:
         device = observation.device
         content = observation.edit.content if observation.edit.changes else None
         content_hash = config.fingerprint(observation.edit.content)
-        if content is not None and device.status.device.rejected_hash == f"sha256:{content_hash}":
+        change = observation.change(content=content, others=observation.others)
+        refused = (device.uid, _fingerprint(change))
+        known = content is not None and device.status.device.rejected_hash == f"sha256:{content_hash}"
+        if known or self._rejected.get(device.key) == refused:
             before = device.status.condition("ConfigApplied")
             told = before is not None and before.reason == "ConfigRejected"
             message = (
@@ -165,7 +193,11 @@ class Configurator:
             raise RejectedError(message, content_hash)
         if is_drift:
             self._require_peace(device, observation.facts.path)
-        _require(await session.apply(observation.change(content=content, others=observation.others)), observation)
+        result = await session.apply(change)
+        if result is Result.REFUSED:
+            self._rejected[device.key] = refused
+        _require(result, observation)
+        self._rejected.pop(device.key, None)
         if is_drift:
             self._corrected.setdefault(device.key, collections.deque(maxlen=CONTESTED_TIMES)).append(
                 self._clock.monotonic()
@@ -244,6 +276,14 @@ def _plan(observation: _Observation) -> tuple[PlannedChange, ...]:
         action = "Remove" if other.content is None else "Add" if other.before == ABSENT else "Change"
         changes.append(PlannedChange(path=f"device:{other.path}", action=action, restart="Daemon"))
     return tuple(changes)
+
+
+def _fingerprint(change: Change) -> str:
+    """Of all that a change writes; what it writes may be secret."""
+    written = [("", change.content), *((other.path, other.content) for other in change.others)]
+    return config.fingerprint(
+        b"\n".join(f"{path} {config.fingerprint(content or b'')}".encode() for path, content in written)
+    )
 
 
 def _hash(facts: Facts) -> str:

@@ -1,18 +1,19 @@
 """One pass over one EdgeDevice: the list of steps, forward, or backward when it is deleted, and one status at the end."""
 
 import dataclasses
+import logging
 import random
 from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
-from edgeherd import conditions
-from edgeherd.cluster.errors import ApiError
+from edgeherd import conditions, fitting
+from edgeherd.cluster.errors import ApiError, ContentRefusedError
 from edgeherd.device.port import DeviceError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import HubError
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, Key, Priority, Status
 from edgeherd.reconcile import deletion, requeue
-from edgeherd.reconcile.errors import from_device_error, from_hub_error
+from edgeherd.reconcile.errors import from_device_error, from_hub_error, from_refused_content
 from edgeherd.reconcile.requeue import Outage, Requeue
 from edgeherd.reconcile.step import Context, Dependencies, Event, Step
 from edgeherd.reconcile.steps.configuration import ConfigurationStep
@@ -20,6 +21,8 @@ from edgeherd.reconcile.steps.connection import ConnectionStep
 from edgeherd.reconcile.steps.health import HealthStep
 from edgeherd.reconcile.steps.identity import IdentityStep
 from edgeherd.reconcile.steps.secret import SecretStep
+
+_log = logging.getLogger(__name__)
 
 STEPS: tuple[type[Step], ...] = (
     IdentityStep,
@@ -92,7 +95,7 @@ class DeviceReconciler:
                     context.at = step.condition
                     done = await self._timed(step, context, step.reconcile(context))
                     context.conditions[context.at] = _condition(context.at, "True", done.reason, done.message)
-        except (ReconcileError, HubError, DeviceError) as exc:
+        except (ReconcileError, HubError, DeviceError, ContentRefusedError) as exc:
             error = self._with_deadline(device, _meaning(exc, device))
         else:
             self._outages.pop(device.key, None)
@@ -149,16 +152,13 @@ class DeviceReconciler:
     async def _pause(self, device: EdgeDevice) -> None:
         """A suspended device keeps what was last said of it; nothing is looked at."""
         said = conditions.paused(device.status.conditions, device.generation, at=self._clock.now(), steps=CONDITIONS)
-        status = dataclasses.replace(device.status, conditions=said)
-        if status != device.status:
-            await self._cluster.put_status(device, status)
+        await self._put_status(device, dataclasses.replace(device.status, conditions=said))
 
     async def _init_status(self, device: EdgeDevice) -> EdgeDevice:
         """The first status of a new object: every condition is there, as Unknown, before anything is done."""
         begun = conditions.begun(device.generation, at=self._clock.now(), steps=CONDITIONS)
-        status = dataclasses.replace(device.status, conditions=begun)
-        await self._cluster.put_status(device, status)
-        return dataclasses.replace(device, status=status)
+        stored = await self._put_status(device, dataclasses.replace(device.status, conditions=begun))
+        return dataclasses.replace(device, status=stored)
 
     async def _record_bug(self, context: Context) -> None:
         """A bug must show where the user looks, not in the operator's log alone."""
@@ -191,10 +191,31 @@ class DeviceReconciler:
             ),
             last_handled_reconcile_at=device.requested_at,
         )
-        if status != device.status:
-            await self._cluster.put_status(device, status)
-            await self._emit(device, _transitions(device.status, status, error))
+        stored = await self._put_status(device, status)
+        await self._emit(device, _transitions(device.status, stored, error))
         return rested
+
+    async def _put_status(self, device: EdgeDevice, status: Status) -> Status:
+        """Write a status if it differs; what is stored then.
+
+        One that is refused must not leave an earlier one that says all is well.
+        """
+        status = fitting.fit(status)
+        if status == device.status:
+            return status
+        try:
+            await self._cluster.put_status(device, status)
+        except ContentRefusedError as exc:
+            _log.error("EdgeDevice %s/%s: the API server refuses the status: %s", device.namespace, device.name, exc)
+            message = (
+                f"The API server refuses the status of this pass ({fitting.cut(exc.message, 512)}). What else is in the "
+                "status is older. Install the CRDs of the operator's version; if they are, report a bug of edgeherd."
+            )
+            said = conditions.refused(device.status.conditions, device.generation, message, at=self._clock.now())
+            status = fitting.fit(dataclasses.replace(device.status, conditions=said))
+            if status != device.status:
+                await self._cluster.put_status(device, status)
+        return status
 
     async def _say_blocked(self, device: EdgeDevice, error: ReconcileError) -> None:
         """Say what blocks the deletion; a status that cannot be written is no reason to stop trying."""
@@ -202,14 +223,14 @@ class DeviceReconciler:
         for_a_human = isinstance(error, Stalled) or error.reason == "HubNotFound"
         told = Stalled(error.reason, error.message + hint) if for_a_human else error
         said = conditions.deleting(device.status.conditions, device.generation, told, at=self._clock.now())
-        status = dataclasses.replace(device.status, conditions=said)
+        status = fitting.fit(dataclasses.replace(device.status, conditions=said))
         if status == device.status:
             return
         before = device.status.condition("Deleting")
         if before is None or before.reason != error.reason:
             await self._emit(device, [Event("DeletionBlocked", error.message, warning=True)])
         try:
-            await self._cluster.put_status(device, status)
+            await self._put_status(device, status)
         except ApiError as exc:
             if exc.status != 404:
                 raise
@@ -223,12 +244,16 @@ def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
     return Condition(type=type_, status=status, reason=reason, message=message)
 
 
-def _meaning(error: ReconcileError | HubError | DeviceError, device: EdgeDevice) -> ReconcileError:
+def _meaning(
+    error: ReconcileError | HubError | DeviceError | ContentRefusedError, device: EdgeDevice
+) -> ReconcileError:
     match error:
         case HubError():
             return from_hub_error(error)
         case DeviceError():
             return from_device_error(error, device)
+        case ContentRefusedError():
+            return from_refused_content(error)
         case _:
             return error
 

@@ -1,5 +1,7 @@
 """What a call that failed means: errors of the hub and of devices, as what happens next."""
 
+from edgeherd import fitting
+from edgeherd.cluster.errors import ContentRefusedError
 from edgeherd.device.port import (
     AddressNotAllowedError,
     CredentialError,
@@ -57,6 +59,15 @@ def from_hub_error(error: HubError) -> Waiting | Stalled:
         case _:
             message = f"The hub cannot be reached now ({error.code}). It is tried again."
             return Waiting("HubUnavailable", message, retry_after=15, observed=False)
+
+
+def from_refused_content(error: ContentRefusedError) -> Stalled:
+    """What it means that the API server refuses something that a step writes, but for the status.
+
+    A 422 names fields; what a 400 quotes may be a Secret's content.
+    """
+    why = f" ({fitting.cut(error.message, 512)})" if error.status == 422 else ""
+    return Stalled("WriteRefused", f"The API server refuses what has to be written{why}. Fix the object that it names.")
 
 
 def from_device_error(error: DeviceError, device: EdgeDevice) -> ReconcileError:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -12,6 +13,8 @@ from edgeherd_sim.kube.failures import bad_request, unsupported_media
 
 JSON = "application/json"
 YAML_MEDIA = "application/yaml"
+_SURROGATE = re.compile(rb"(?<!\\)(?:\\\\)*\\u[dD][89a-fA-F]")
+"""An escape that JSON has in pairs and YAML not at all."""
 PROTOBUF = "application/vnd.kubernetes.protobuf"
 _SHOWN = 2048
 
@@ -84,6 +87,10 @@ def from_yaml(raw: bytes, *, any_type: bool = False) -> Any:
     Raises:
         Failure: 400, it cannot be parsed.
     """
+    if not any_type and _SURROGATE.search(raw):
+        raise bad_request(
+            "error decoding YAML: error converting YAML to JSON: yaml: found invalid Unicode character escape code"
+        )
     try:
         return json.loads(raw)
     except ValueError:

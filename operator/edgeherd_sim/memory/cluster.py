@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from edgeherd.cluster.errors import ApiError, ConflictError
+from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError
 from edgeherd.cluster.port import Cluster
 from edgeherd.model import (
     FINALIZER,
@@ -21,8 +21,8 @@ from edgeherd.model import (
 from edgeherd_sim.memory.steps import Steps
 
 _MANAGED_BY = {"app.kubernetes.io/managed-by": "edgeherd"}
-_EVENT_MESSAGE = 1024
-"""Characters of an Event's message that the API server takes (validation of core/v1 Events)."""
+_EVENT_BYTES = 1024
+"""So much of a message the client sends."""
 
 _DEVICE_METADATA = ("resource_version", "finalizers", "force_delete", "requested_at", "renew_key", "check_requested")
 """Metadata and annotations, which are no part of the spec. `deletionTimestamp` is not here: it moves the generation."""
@@ -189,7 +189,9 @@ class MemoryCluster:
         with self._step("forget renewal"):
             found = self._found(device)
             if found.uid != device.uid:
-                raise ApiError(422, f"EdgeDevice '{device.name}' is invalid: metadata.uid: field is immutable")
+                raise ContentRefusedError(
+                    422, f"EdgeDevice '{device.name}' is invalid: metadata.uid: field is immutable"
+                )
             self._write_device(found, renew_key="")
 
     async def put_status(self, device: EdgeDevice, status: Status) -> None:
@@ -206,13 +208,15 @@ class MemoryCluster:
             found = self.hubs.get(hub.name)
             if found is None:
                 raise _not_found("HubConnection", hub.name)
+            if found.uid != hub.uid:
+                raise ConflictError(409, f"HubConnection '{hub.name}' has another uid by now")
             self.hubs[hub.name] = dataclasses.replace(found, conditions=conditions, observed_generation=observed)
 
     async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
         """See `Cluster`."""
         try:
             with self._step(f"event {reason}"):
-                text = message[:_EVENT_MESSAGE]
+                text = message if len(message.encode()) <= _EVENT_BYTES else _cut(message)
                 self.events.append(Event(device=device.name, warning=warning, reason=reason, message=text))
         except ApiError:
             return
@@ -275,7 +279,7 @@ class MemoryCluster:
             if create:
                 raise ConflictError(409, f"Secret '{wanted.name}' already exists.")
             if old.type != wanted.type:
-                raise ApiError(422, f"Secret '{wanted.name}' is invalid: type: field is immutable")
+                raise ContentRefusedError(422, f"Secret '{wanted.name}' is invalid: type: field is immutable")
             kept = {key: value for key, value in old.data.items() if key not in obsolete}
             merged = dataclasses.replace(
                 old,
@@ -312,6 +316,10 @@ def _owned(
         owner_uids=(device.uid,),
         resource_version="",
     )
+
+
+def _cut(message: str) -> str:
+    return message.encode()[: _EVENT_BYTES - 3].decode("utf-8", "ignore") + "..."
 
 
 def _not_found(kind: str, name: str) -> ApiError:

@@ -1,9 +1,9 @@
 """The daemon's file, and the files beside it: they say what the spec says, and the daemon runs with them."""
 
-from edgeherd import config
+from edgeherd import config, fitting
 from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.model import EdgeDevice, Key, Secret
+from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
 from edgeherd.reconcile import config_paths, desired, diagnostics, secret_use
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
@@ -15,6 +15,10 @@ CLEANUP_SECONDS = 60.0
 """How long after the request to delete an unreachable device is tried."""
 
 RETRY_SECONDS = 10.0
+
+PATHS_TOLD = 16
+PATH_CHARACTERS = 128
+"""So many paths of a plan, and so much of each, are in the message; the status has all of it."""
 
 
 class ConfigurationStep(Step):
@@ -33,7 +37,7 @@ class ConfigurationStep(Step):
         state = await self._desired_state(context)
         before = device.status.condition("DaemonHealthy")
         if before is not None and before.status == "True":
-            self._configurator.healthy(device.key)
+            self._configurator.healthy(device.key, since=before.last_transition_time)
         context.result = result = await self._configured(context, state)
         known = device.status.device
         context.update(plan=result.plan)
@@ -46,9 +50,8 @@ class ConfigurationStep(Step):
         )
         context.events.extend(result.events)
         if result.plan:
-            paths = ", ".join(change.path for change in result.plan)
-            message = f"The device differs from the spec ({paths}), and spec.driftPolicy is 'Report'. See status.plan."
-            raise Stalled("DriftDetected", message)
+            message = f"The device differs from the spec ({_told(result.plan)}), and spec.driftPolicy is 'Report'."
+            raise Stalled("DriftDetected", f"{message} See status.plan{_left_out(result.plan)}.")
         return Done("Applied", "The daemon's file says what the spec says.")
 
     async def delete(self, context: Context) -> None:
@@ -116,6 +119,19 @@ class ConfigurationStep(Step):
             raise Waiting("RuntimeSecretNotFound", message, retry_after=30)
         secret_use.require(secret, use)
         return secret
+
+
+def _told(plan: tuple[PlannedChange, ...]) -> str:
+    """What would change, in brief."""
+    paths = [fitting.cut(change.path, PATH_CHARACTERS) for change in plan[:PATHS_TOLD]]
+    more = len(plan) - len(paths)
+    return ", ".join(paths) + (f" and {more} more" if more else "")
+
+
+def _left_out(plan: tuple[PlannedChange, ...]) -> str:
+    """The status has room for so many."""
+    most = fitting.LISTS["plan"].most
+    return f", which has the first {most} of {len(plan)} changes" if len(plan) > most else ""
 
 
 async def _check(context: Context, session: Session) -> None:

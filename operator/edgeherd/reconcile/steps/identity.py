@@ -254,6 +254,8 @@ class IdentityStep(Step):
             text = f"got a new {renewed.lower()} key" if renewed else "was put right in the hub"
             context.event(reason, f"The identity '{device.device_id}' {text}.")
         if device.renew_key:
+            if not renewed:
+                context.events.append(_not_renewed(device))
             await self.dependencies.cluster.forget_renewal(device)
         return Claim(identity=identity, origin=origin, credentials=held), twin
 
@@ -370,6 +372,18 @@ def _wanted(device: EdgeDevice, identity: Identity, thumbprints: Thumbprints | N
     if keys is not None and device.renew_key in {"Primary", "Secondary"} and device.renew_key != device.key_in_use:
         return credentials.renewed(keys, device.renew_key), device.renew_key
     return keys, ""
+
+
+def _not_renewed(device: EdgeDevice) -> Event:
+    """The annotation goes in any case: without a word it would look like heard."""
+    allowed = (
+        f"it may be '{'Secondary' if device.key_in_use == 'Primary' else 'Primary'}', the key that is not in use. To renew "
+        f"the other one, set spec.identity.keyInUse first"
+    )
+    if device.x509 is not None:
+        allowed = "the device authenticates with a certificate, so it has no key"
+    text = f"No key was renewed: the annotation edgeherd.io/renew-key was {device.renew_key[:32]!r}; {allowed}."
+    return Event("KeyNotRenewed", text, warning=True)
 
 
 def _second(secret: Secret) -> str | None:
