@@ -1,7 +1,6 @@
 """Wiring: the operator's parts put together, once, here."""
 
 import asyncio
-import concurrent.futures
 import logging
 
 from edgeherd import __version__, logs
@@ -25,13 +24,12 @@ from edgeherd.settings import Settings
 _log = logging.getLogger(__name__)
 
 
-def _factory(executor: concurrent.futures.ThreadPoolExecutor, queue: WorkQueue) -> ClientFactory:
+def _factory(queue: WorkQueue) -> ClientFactory:
     def opened(connection: HubConnection, login: HubCredentials) -> azure.HubClient:
         return azure.HubClient(
             login,
             port=connection.port,
             operations_per_minute=connection.registry_operations_per_minute,
-            executor=executor,
             on_trouble=lambda: queue.add(connection.key),
         )
 
@@ -45,11 +43,10 @@ async def run(settings: Settings) -> None:
         ApiError: there is no usable Kubernetes configuration.
     """
     logs.configure(settings.log_level)
-    executor = azure.pool()
     async with await ApiClient.configured(settings.kubeconfig) as api:
         clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(), ssh.SshConnector()
         cluster = KubernetesCluster(api, clock=clock)
-        hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
+        hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(queue))
         logins = SshLogins(cluster, connect=connector.connect, host_key=connector.host_key)
         devices = DeviceReconciler(Dependencies(cluster=cluster, hubs=hubs, ssh=logins, claimants=index, clock=clock))
         hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
@@ -66,7 +63,7 @@ async def run(settings: Settings) -> None:
             await Controller(queue, kinds, workers=settings.workers).run(login=api.connection, ready=ready)
         finally:
             announcement.cancel()
-            executor.shutdown(wait=False, cancel_futures=True)
+            hubs.close()
 
 
 async def _announce(ready: asyncio.Event, settings: Settings) -> None:

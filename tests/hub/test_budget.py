@@ -10,7 +10,7 @@ from edgeherd.hub.port import BusyError, ThrottledError
 
 async def used_up() -> Budget:
     """One request a second, the first of which is gone."""
-    budget = Budget(600)
+    budget = Budget(600, at_once=8)
     for _ in range(600):
         async with budget.admitted("x", write=False):
             pass
@@ -76,7 +76,7 @@ async def test_who_gives_up_loses_nobody_s_turn() -> None:
 
 async def test_a_429_closes_the_door_for_longer_each_time() -> None:
     """Until the hub serves somebody."""
-    budget = Budget(600)
+    budget = Budget(600, at_once=8)
     pauses = []
     for _ in range(4):
         budget.throttled()

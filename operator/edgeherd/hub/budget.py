@@ -2,7 +2,8 @@
 
 One hub has one throttle for everybody (100 registry operations a minute and unit in S1: devguide-quotas-throttling), so
 all devices of a HubConnection share one budget: writes before reads, namespaces in turn, and after a 429 nobody for a
-while. Nobody waits here for long: who would, is told when to come back, so that one busy hub cannot hold every worker.
+while. Nobody waits here for long: who would, is told when to come back, so that one hub that is busy, or that hangs,
+cannot hold every worker.
 """
 
 import asyncio
@@ -20,23 +21,25 @@ FIRST_PAUSE = 10.0
 LONGEST_PAUSE = 60.0
 
 MOST_WAITING = 16
-"""Requests that may wait at the same time; below the number of workers, which other hubs need too."""
+"""Requests that may wait or be under way at the same time; below the number of workers, which other hubs need too."""
 
 
 class Budget:
     """Admits requests to one hub. For one event loop."""
 
-    def __init__(self, operations_per_minute: int) -> None:
+    def __init__(self, operations_per_minute: int, *, at_once: int) -> None:
         self._per_second = operations_per_minute / 60
         self._limiter = AsyncLimiter(operations_per_minute, 60)
         self._writes, self._reads = _Turns(), _Turns()
+        self._places = asyncio.Semaphore(at_once)
+        self._under_way = 0
         self._pause = 0.0
         self._paused_until = 0.0
         self._dispatching: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
     async def admitted(self, tenant: str, *, write: bool) -> AsyncIterator[None]:
-        """Wait for one's turn.
+        """Wait for one's turn, and have it until the end of the block.
 
         Raises:
             ThrottledError: the hub asked to be left alone not long ago.
@@ -45,7 +48,7 @@ class Budget:
         loop = asyncio.get_running_loop()
         if (left := self._paused_until - loop.time()) > 0:
             raise ThrottledError("Throttled", "The hub asked for fewer requests.", retry_after=left)
-        waiting = len(self._writes) + len(self._reads)
+        waiting = len(self._writes) + len(self._reads) + self._under_way
         if waiting >= MOST_WAITING:
             message = "The budget of the HubConnection is used up."
             raise BusyError("BudgetSpent", message, retry_after=waiting / self._per_second)
@@ -56,10 +59,13 @@ class Budget:
             self._dispatching = asyncio.create_task(self._dispatch())
         try:
             await turn
-        except asyncio.CancelledError:
-            queue.drop(tenant, turn)
-            raise
-        yield
+            yield
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._under_way -= 1
+                self._places.release()
+            else:
+                queue.drop(tenant, turn)
 
     def throttled(self) -> None:
         """The hub said 429: nobody asks it anything for 10 s, then 20 s, up to a minute."""
@@ -72,10 +78,14 @@ class Budget:
 
     async def _dispatch(self) -> None:
         while self._writes or self._reads:
+            await self._places.acquire()
             await self._limiter.acquire()
             turn = self._writes.next() or self._reads.next()
-            if turn is not None:
-                turn.set_result(None)
+            if turn is None:
+                self._places.release()
+                return
+            self._under_way += 1
+            turn.set_result(None)
 
 
 class _Turns:

@@ -93,6 +93,11 @@ class HubClients:
         if known is not None:
             known.client.close()
 
+    def close(self) -> None:
+        """Let go of all hubs."""
+        for name in tuple(self._open):
+            self.forget(name)
+
     async def _admit(self, device: EdgeDevice, connection: HubConnection) -> None:
         selector = connection.namespace_selector
         if selector is not None and not matches(selector, await self._cluster.namespace_labels(device.namespace)):
