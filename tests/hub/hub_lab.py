@@ -97,7 +97,7 @@ async def raw_server(
 ) -> AsyncIterator[RawServer]:
     """A server that answers each request with `answer`, then `drip` again and again; cut: then it hangs up."""
     server = RawServer()
-    tasks: set[asyncio.Task[None]] = set()
+    connections: set[tuple[asyncio.Task[None], asyncio.StreamWriter]] = set()
 
     async def counted(requests: int = 0, closed: int = 0) -> None:
         async with server.changed:
@@ -123,7 +123,7 @@ async def raw_server(
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        tasks.add(task)
+        connections.add((task, writer))
         with contextlib.suppress(asyncio.IncompleteReadError, OSError):
             await serve(reader, writer)
         writer.close()
@@ -135,9 +135,9 @@ async def raw_server(
         yield server
     finally:
         listener.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        for _, writer in connections:
+            writer.transport.abort()
+        await asyncio.gather(*(task for task, _ in connections))
 
 
 @contextlib.asynccontextmanager

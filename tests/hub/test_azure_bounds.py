@@ -61,7 +61,9 @@ def gzip_of(data: bytes) -> bytes:
         pytest.param(chunked(MOST, b" ") + LAST, TOO_LARGE, id="a byte more, in chunks"),
         pytest.param(chunked() + b"1;" + b"x" * (ANSWER_BYTES + 2 * HEADERS), BROKEN, id="a chunk's size that is long"),
         pytest.param(
-            chunked() + b"0\r\n" + b"X: x\r\n" * ((ANSWER_BYTES + 2 * HEADERS) // 6), TOO_LARGE, id="trailers without end"
+            chunked() + b"0\r\n" + b"X: x\r\n" * ((ANSWER_BYTES + 2 * HEADERS) // 6),
+            TOO_LARGE,
+            id="trailers without end",
         ),
         pytest.param(answer(gzip_of(MOST), "Content-Encoding: gzip"), None, id="gzip, as much as it may"),
         pytest.param(answer(gzip_of(MORE), "Content-Encoding: gzip"), TOO_LARGE, id="gzip, a byte more"),
@@ -81,7 +83,9 @@ def gzip_of(data: bytes) -> bytes:
         pytest.param(b"HTTP/1.1 100 Continue\r\n\r\n" * (HEADERS // 25 + 1), TOO_LARGE, id="100 again and again"),
         pytest.param(answer(b"[" * ANSWER_BYTES), NO_ANSWER, id="lists in lists in lists"),
         pytest.param(
-            b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 4\r\n\r\n<a/>", BROKEN, id="XML is not parsed"
+            b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nContent-Length: 4\r\n\r\n<a/>",
+            BROKEN,
+            id="XML is not parsed",
         ),
     ],
 )

@@ -8,6 +8,7 @@ import pytest
 from aiohttp import web
 from hub_lab import KEYS, OTHER_KEYS, Lab, odd_server, outcome
 
+from edgeherd.hub import azure
 from edgeherd.hub.azure import AzureHub
 from edgeherd.hub.port import RefusedError, ThrottledError, UnavailableError
 from edgeherd_sim.hub import tls
@@ -79,6 +80,33 @@ async def test_a_hub_that_is_down_is_left_alone_after_three_tries(lab: Lab, adap
     assert len(lab.asked) == 3
     await adapter.probe()
     assert await adapter.get("press-1") is None
+
+
+async def test_a_hub_that_stays_down_is_tried_by_one(
+    lab: Lab, adapter: AzureHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the time is over, one device tries; the others wait for what comes of it."""
+    lab.hub.faults.add("error", code="ServiceUnavailable")
+    down = (UnavailableError, "ServiceUnavailable")
+    monkeypatch.setattr(azure, "DOWN_SECONDS", 0.0)
+    assert [await outcome(adapter.get("press-1")) for _ in range(3)] == [down] * 3
+    monkeypatch.setattr(azure, "DOWN_SECONDS", 1000.0)
+    assert [await outcome(adapter.get("press-1")) for _ in range(5)] == [down] * 5
+    assert len(lab.asked) == 4
+
+
+async def test_twins_in_trouble_are_left_alone(lab: Lab) -> None:
+    """After three failures in a row; the registry is not concerned."""
+    adapter = lab.open(policy="iothubowner")
+    identity = await adapter.create("press-1", KEYS, enabled=True)
+    for failures in (2, 3):
+        lab.hub.faults.add("error", code="ServiceUnavailable", path="/twins/", count=failures)
+        assert [await adapter.twin_etag("press-1") for _ in range(failures)] == [None] * failures
+        if failures == 2:
+            assert await adapter.twin_etag("press-1") == identity.etag
+    lab.hub.requests.clear()
+    assert (await adapter.twin_etag("press-1"), await adapter.get("press-1")) == (None, identity)
+    assert [path for _, path, _ in lab.asked] == ["/devices/press-1"]
 
 
 async def test_after_a_429_nobody_asks_for_ten_seconds(lab: Lab, adapter: AzureHub) -> None:

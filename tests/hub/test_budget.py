@@ -65,6 +65,29 @@ async def test_too_many_are_sent_away_with_a_time() -> None:
     await asyncio.gather(*waiting)
 
 
+async def test_a_hub_that_hangs_keeps_few() -> None:
+    """Those under way count as well, and more than may be at once are not let in, however much budget there is."""
+    budget, inside, release = Budget(600, at_once=2), [0], asyncio.Event()
+
+    async def one() -> None:
+        async with budget.admitted("a", write=READ):
+            inside[0] += 1
+            await release.wait()
+
+    calls = [asyncio.create_task(one()) for _ in range(MOST_WAITING)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert inside == [2]
+    with pytest.raises(BusyError):
+        await admitted(budget, ("b", READ))
+    calls[0].cancel()  # one that is inside
+    calls[-1].cancel()  # one that waits
+    release.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert inside == [MOST_WAITING - 1]
+    assert await admitted(budget, ("b", READ), ("b", WRITE)) == [("b", WRITE), ("b", READ)]
+
+
 async def test_who_gives_up_loses_nobody_s_turn() -> None:
     """The next one is let in instead."""
     budget = await used_up()

@@ -14,7 +14,7 @@ import ssl
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import requests
@@ -112,21 +112,12 @@ class _Socket(ssl.SSLSocket):
         return got
 
 
-class _Options(Sequence[Any]):
+class _Options(list[Any]):
     """Socket options, which urllib3 reads for each address of a host: there may be many, each with its own time-out."""
-
-    def __init__(self, options: Sequence[Any]) -> None:
-        self._options = options
-
-    def __getitem__(self, index: Any) -> Any:
-        return self._options[index]
-
-    def __len__(self) -> int:
-        return len(self._options)
 
     def __iter__(self) -> Iterator[Any]:
         _current.get().seconds_left()
-        return iter(self._options)
+        return super().__iter__()
 
 
 class _Connection(urllib3.connection.HTTPSConnection):
@@ -254,18 +245,20 @@ class Threads(concurrent.futures.Executor):
 
     def _serve(self) -> None:
         while (work := self._work.get()) is not None:
-            _carry_out(*work)
-            del work  # what it came to is not this thread's to keep
+            future, function = work
+            deliver = _done(function) if future.set_running_or_notify_cancel() else None
             with self._lock:
-                self._free += 1
+                self._free += 1  # before the news: whoever gets it may come back at once
+            if deliver is not None:
+                deliver(future)
+            del work, future, function, deliver  # what it came to is not this thread's to keep
 
 
-def _carry_out(future: concurrent.futures.Future[Any], function: Callable[[], Any]) -> None:
-    if not future.set_running_or_notify_cancel():
-        return
+def _done(function: Callable[[], Any]) -> Callable[[concurrent.futures.Future[Any]], None]:
+    """Do it, and return how to tell."""
     try:
         result = function()
     except BaseException as exc:  # noqa: BLE001 - whoever waits for the future gets it
-        future.set_exception(exc)
-    else:
-        future.set_result(result)
+        error = exc
+        return lambda future: future.set_exception(error)
+    return lambda future: future.set_result(result)
