@@ -252,7 +252,7 @@ async def test_a_hub_that_does_not_answer_in_time(lab: Lab) -> None:
     """After its time the outcome is unknown, and nothing is sent twice."""
     lab.hub.faults.add("latency", delay=1.0)
     assert await outcomes(lambda: lab.open(seconds=0.5)) == dict.fromkeys(CALLS, (UnavailableError, "Timeout"))
-    assert len(lab.asked) == len(CALLS)
+    assert len(lab.asked) <= len(CALLS)
 
 
 async def test_a_slow_hub_within_the_time(lab: Lab, adapter: AzureHub) -> None:
