@@ -33,12 +33,14 @@ async def run(settings: Settings) -> None:
         ApiError: there is no usable Kubernetes configuration, or the API server does not list our kinds.
     """
     logs.configure(settings.log_level)
-    executor = azure.pool()
     async with await ApiClient.configured(settings.kubeconfig) as api:
         clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(settings.capacity), ssh.SshConnector()
         cluster = KubernetesCluster(api, clock=clock)
-        client_of = functools.partial(azure.client_of, executor=executor, on_trouble=queue.add)
-        hubs = HubClients(cluster, namespace=settings.namespace, factory=client_of)
+        hubs = HubClients(
+            cluster,
+            namespace=settings.namespace,
+            factory=functools.partial(azure.client_of, on_trouble=queue.add),
+        )
         logins = SshLogins(
             cluster,
             connect=connector.connect,
@@ -62,7 +64,7 @@ async def run(settings: Settings) -> None:
             await Controller(queue, kinds, workers=settings.capacity.passes).run(login=api.connection, ready=ready)
         finally:
             announcement.cancel()
-            executor.shutdown(wait=False, cancel_futures=True)
+            hubs.close()
 
 
 async def _fill(index: DeviceIndex, cluster: Cluster) -> None:

@@ -1,9 +1,9 @@
 """An emulated hub, and the adapter over the real SDK that talks to it."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import dataclasses
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -24,7 +24,7 @@ class Lab:
     """The hub, and how the operator would open it."""
 
     hub: Hub
-    executor: concurrent.futures.ThreadPoolExecutor
+    opened: list[HubClient] = dataclasses.field(default_factory=list)
 
     def open(
         self,
@@ -33,7 +33,7 @@ class Lab:
         key: str | None = None,
         port: int | None = None,
         ca_file: str | None = None,
-        timeout: tuple[float, float] = (30.0, 30.0),
+        seconds: float = 30.0,
         operations_per_minute: int = 1000,
     ) -> AzureHub:
         """The adapter with a credential that works, but for what is other."""
@@ -42,11 +42,16 @@ class Lab:
             dataclasses.replace(parsed, key=key or parsed.key),
             port=port or self.hub.port,
             operations_per_minute=operations_per_minute,
-            executor=self.executor,
-            timeout=timeout,
+            seconds=seconds,
             ca_file=ca_file or self.hub.ca_file,
         )
+        self.opened.append(registry)
         return registry.on_behalf_of("plant-a")
+
+    def close(self) -> None:
+        """Close all that was opened."""
+        for client in self.opened:
+            client.close()
 
     @property
     def asked(self) -> list[tuple[str, str, int]]:
@@ -69,6 +74,70 @@ async def odd_server(context: ssl.SSLContext, answer: Callable[[], web.Response]
         yield int(runner.addresses[0][1])
     finally:
         await runner.cleanup()
+
+
+@dataclasses.dataclass
+class RawServer:
+    """What answers with bytes of its own. It counts the requests, and the connections that the client closed."""
+
+    port: int = 0
+    requests: int = 0
+    closed: int = 0
+    changed: asyncio.Condition = dataclasses.field(default_factory=asyncio.Condition)
+
+    async def until(self, reached: Callable[["RawServer"], bool]) -> None:
+        """Wait until that holds."""
+        async with self.changed:
+            await self.changed.wait_for(lambda: reached(self))
+
+
+@contextlib.asynccontextmanager
+async def raw_server(
+    context: ssl.SSLContext | None, answer: bytes, *, drip: bytes = b"", cut: bool = False
+) -> AsyncIterator[RawServer]:
+    """A server that answers each request with `answer`, then `drip` again and again; cut: then it hangs up."""
+    server = RawServer()
+    connections: set[tuple[asyncio.Task[None], asyncio.StreamWriter]] = set()
+
+    async def counted(requests: int = 0, closed: int = 0) -> None:
+        async with server.changed:
+            server.requests += requests
+            server.closed += closed
+            server.changed.notify_all()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = re.search(rb"(?i)content-length: (\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            await counted(requests=1)
+            writer.write(answer)
+            await writer.drain()
+            if cut:
+                return
+            while drip:
+                writer.write(drip)
+                await writer.drain()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.readexactly(1), 0.02)
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        connections.add((task, writer))
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            await serve(reader, writer)
+        writer.close()
+        await counted(closed=1)
+
+    listener = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context, limit=1024 * 1024)
+    server.port = int(listener.sockets[0].getsockname()[1])
+    try:
+        yield server
+    finally:
+        listener.close()
+        for _, writer in connections:
+            writer.transport.abort()
+        await asyncio.gather(*(task for task, _ in connections))
 
 
 @contextlib.asynccontextmanager

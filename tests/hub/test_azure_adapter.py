@@ -249,12 +249,10 @@ async def test_cut_connections(lab: Lab, adapter: AzureHub, kind: str, *, happen
 
 
 async def test_a_hub_that_does_not_answer_in_time(lab: Lab) -> None:
-    """After the read time-out the outcome is unknown, and nothing is sent twice."""
-    lab.hub.faults.add("latency", delay=0.2)
-    assert await outcomes(lambda: lab.open(timeout=(30, 0.05))) == dict.fromkeys(
-        CALLS, (UnavailableError, "ConnectionError")
-    )
-    assert len(lab.asked) == len(CALLS)
+    """After its time the outcome is unknown, and nothing is sent twice."""
+    lab.hub.faults.add("latency", delay=1.0)
+    assert await outcomes(lambda: lab.open(seconds=0.5)) == dict.fromkeys(CALLS, (UnavailableError, "Timeout"))
+    assert len(lab.asked) <= len(CALLS)
 
 
 async def test_a_slow_hub_within_the_time(lab: Lab, adapter: AzureHub) -> None:

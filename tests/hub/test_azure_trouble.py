@@ -1,7 +1,6 @@
 """The adapter in trouble: odd answers, refusals, throttling, a hub that is down."""
 
 import asyncio
-import concurrent.futures
 import json
 import pathlib
 import traceback
@@ -86,6 +85,37 @@ async def test_a_hub_that_is_down_is_left_alone_after_three_tries(lab: Lab, adap
     assert await adapter.get("press-1") is None
 
 
+async def test_a_hub_that_stays_down_is_tried_by_one(
+    lab: Lab, adapter: AzureHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the time is over, one device tries; the others wait for what comes of it."""
+    lab.hub.faults.add("error", code="ServiceUnavailable")
+    down = (UnavailableError, "ServiceUnavailable")
+    monkeypatch.setattr(azure, "DOWN_SECONDS", 0.0)
+    assert [await outcome(adapter.get("press-1")) for _ in range(3)] == [down] * 3
+    monkeypatch.setattr(azure, "DOWN_SECONDS", 1000.0)
+    assert [await outcome(adapter.get("press-1")) for _ in range(5)] == [down] * 5
+    assert len(lab.asked) == 4
+
+
+async def test_twins_in_trouble_are_left_alone(lab: Lab) -> None:
+    """After three failures in a row; the registry is not concerned."""
+    adapter = lab.open(policy="iothubowner")
+    identity = await adapter.create("press-1", KEYS, enabled=True)
+    for failures in (2, 3):
+        lab.hub.faults.add("error", code="ServiceUnavailable", path="/twins/", count=failures)
+        trouble = (UnavailableError, "ServiceUnavailable")
+        assert [await outcome(adapter.twin("press-1")) for _ in range(failures)] == [trouble] * failures
+        if failures == 2:
+            found = await adapter.twin("press-1")
+            assert found is not None
+            assert found.device_etag == identity.etag
+    lab.hub.requests.clear()
+    assert await outcome(adapter.twin("press-1")) == (UnavailableError, "TwinsUnavailable")
+    assert await adapter.get("press-1") == identity
+    assert [path for _, path, _ in lab.asked] == ["/devices/press-1"]
+
+
 async def test_after_a_429_nobody_asks_for_ten_seconds(lab: Lab, adapter: AzureHub) -> None:
     """And the error says for how long."""
     lab.hub.faults.add("throttle", count=1)
@@ -97,9 +127,7 @@ async def test_after_a_429_nobody_asks_for_ten_seconds(lab: Lab, adapter: AzureH
     assert len(lab.asked) == 1
 
 
-async def test_a_client_is_what_its_hub_connection_says(
-    lab: Lab, executor: concurrent.futures.ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_client_is_what_its_hub_connection_says(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its port, its budget (the ninth of a namespace that waits is told how long one a minute takes), and whose trouble it is."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", lab.hub.ca_file)
     spec = {
@@ -112,7 +140,7 @@ async def test_a_client_is_what_its_hub_connection_says(
     connection = resource.hub_connection({"metadata": {"name": "contoso", "uid": "u", "generation": 1}, "spec": spec})
     login = credential.parse(lab.hub.connection_string_of("registryReadWrite"))
     told: list[Key] = []
-    client = azure.client_of(connection, login, executor=executor, on_trouble=told.append)
+    client = azure.client_of(connection, login, on_trouble=told.append)
     hub = client.on_behalf_of("plant-a")
     lab.hub.faults.add("refuse-credential")
     assert await outcome(hub.get("press-01")) == (RefusedError, "IotHubUnauthorizedAccess")

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import concurrent.futures
 import dataclasses
 import logging
 import traceback
@@ -40,15 +39,14 @@ async def test_one_request_each(lab: Lab, adapter: AzureHub) -> None:
 
 
 async def test_one_connection(lab: Lab) -> None:
-    """One thread's calls share one connection, refusals included."""
+    """Calls one after another share one connection, refusals included."""
     async with counting_relay(lab.hub.port) as (port, connections):
-        with concurrent.futures.ThreadPoolExecutor(max_workers=1) as one_thread:
-            adapter = dataclasses.replace(lab, executor=one_thread).open(port=port)
-            await adapter.create("press-01", KEYS, enabled=True)
-            for _ in range(5):
-                await adapter.get("press-01")
-                await adapter.get("absent")
-            assert len(connections) == 1
+        adapter = lab.open(port=port)
+        await adapter.create("press-01", KEYS, enabled=True)
+        for _ in range(5):
+            await adapter.get("press-01")
+            await adapter.get("absent")
+        assert len(connections) == 1
     assert len(lab.asked) == 11
 
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from edgeherd.hub.budget import MOST_WAITING, Budget
+from edgeherd.hub.budget import MOST_WAITING, RESERVED, Budget
 from edgeherd.hub.port import BusyError, ThrottledError
 
 
 async def used_up(operations: int = 600) -> Budget:
     """So many requests a minute, all of which are gone."""
-    budget = Budget(operations)
+    budget = Budget(operations, at_once=8)
     for _ in range(operations):
         async with budget.admitted("x", write=False):
             pass
@@ -92,6 +92,29 @@ async def test_no_namespace_fills_the_line() -> None:
     await given_up(list(itertools.chain(*in_line)))
 
 
+async def test_a_hub_that_hangs_keeps_few() -> None:
+    """Those under way count as well, and more than may be at once are not let in, however much budget there is."""
+    budget, inside, release = Budget(600, at_once=2), [0], asyncio.Event()
+
+    async def one() -> None:
+        async with budget.admitted("a", write=READ):
+            inside[0] += 1
+            await release.wait()
+
+    calls = [asyncio.create_task(one()) for _ in range(RESERVED)]
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert inside == [2]
+    with pytest.raises(BusyError):
+        await admitted(budget, ("a", READ))
+    calls[0].cancel()  # one that is inside
+    calls[-1].cancel()  # one that waits
+    release.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert inside == [RESERVED - 1]
+    assert await admitted(budget, ("b", READ), ("b", WRITE)) == [("b", WRITE), ("b", READ)]
+
+
 async def test_who_gives_up_loses_nobody_s_turn() -> None:
     """The next one is let in instead."""
     budget = await used_up()
@@ -103,7 +126,7 @@ async def test_who_gives_up_loses_nobody_s_turn() -> None:
 
 async def test_a_429_closes_the_door_for_longer_each_time() -> None:
     """Until the hub serves somebody."""
-    budget = Budget(600)
+    budget = Budget(600, at_once=8)
     pauses = []
     for _ in range(4):
         budget.throttled()

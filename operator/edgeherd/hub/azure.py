@@ -1,7 +1,6 @@
-"""The one door to the azure-iot-hub SDK: blocking calls in a bounded pool, own retries off, errors mapped to ours."""
+"""The one door to the azure-iot-hub SDK: blocking calls in threads of the hub's own, bounded, errors mapped to ours."""
 
 import asyncio
-import concurrent.futures
 import contextlib
 import dataclasses
 import functools
@@ -34,6 +33,7 @@ from edgeherd.hub.port import (
     UnavailableError,
     error_code,
 )
+from edgeherd.hub.transport import Call, ClosedError, Threads, Transport
 from edgeherd.model import Credentials, HubConnection, Key, Keys, Thumbprints
 
 _T = TypeVar("_T")
@@ -42,8 +42,23 @@ _T = TypeVar("_T")
 for _name in ("msrest", "uamqp", "urllib3", "requests", "azure"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
-THREADS = 8
-"""Calls to all hubs at once. A registry call takes about 0.1 s, and one hub allows 1.67 a second per unit."""
+THREADS = 4
+"""Calls to one hub at once: 40 a second, where a registry call takes about 0.1 s. A hub that hangs holds no others."""
+
+CONNECT_SECONDS = 5.0
+"""For each address of the hub."""
+
+CALL_SECONDS = 60.0
+"""For a call with all that it waits for. The hub queues requests before it throttles, so it is generous."""
+
+TWIN_SECONDS = 10.0
+"""The same for a twin read, which only spares a registry call."""
+
+ANSWER_BYTES = 1024 * 1024
+"""An identity has some 2 KiB, a twin up to 72 KiB of content and a time stamp for each value in it."""
+
+PAGE_BYTES = 32 * 1024 * 1024
+"""The same for a page of a query: `_PAGE` twins of 72 KiB (devguide-device-twins), with 250 KiB of time stamps each."""
 
 TWIN_READS_PER_SECOND = 20
 """A fifth of what the smallest hub allows (devguide-quotas-throttling: 100 a second)."""
@@ -55,7 +70,7 @@ FAILURES = 3
 """So many time-outs or 5xx without a success between them are the hub's trouble, not that of a device."""
 
 DOWN_SECONDS = 20.0
-"""How long a hub in trouble is not asked by devices; the HubConnection's own probe goes on."""
+"""How long a hub in trouble is not asked by devices, then by one in each such time; its own probe goes on."""
 
 _ERRORS: dict[int, type[HubError]] = {
     400: InvalidError,
@@ -69,11 +84,6 @@ _OWNER_TAG = "edgeherd"
 """The tag of a device twin that names the EdgeDevice which the identity belongs to."""
 _FULL = frozenset({"IotHubQuotaExceeded", "TooManyDevices"})
 _PAGE = 100
-
-
-def pool() -> concurrent.futures.ThreadPoolExecutor:
-    """The threads that all hubs of a process share."""
-    return concurrent.futures.ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="hub")
 
 
 def _manager(login: HubCredential | WorkloadIdentity, port: int) -> Any:
@@ -97,21 +107,23 @@ class HubClient:
         *,
         port: int,
         operations_per_minute: int,
-        executor: concurrent.futures.ThreadPoolExecutor,
-        timeout: tuple[float, float] = (5.0, 60.0),
+        seconds: float = CALL_SECONDS,
         ca_file: str | None = None,
         on_trouble: Callable[[], None] = lambda: None,
     ) -> None:
-        self.budget = Budget(operations_per_minute)
+        self.budget = Budget(operations_per_minute, at_once=THREADS)
         self._login = login
         self._port = port
-        self._executor = executor
-        self._timeout = timeout
+        self._seconds = seconds
+        self._threads = Threads(THREADS)
+        self._transport = Transport(THREADS)
         self._ca_file = ca_file
         self._opened: Any = None
         self._twin_reads = AsyncLimiter(TWIN_READS_PER_SECOND, 1)
         self._no_twins_until = {False: 0.0, True: 0.0}
         """Reads and writes are permissions of their own with Entra ID (twins/read, twins/write)."""
+        self._twin_failures = 0
+        self._twins_down_until = 0.0
         self._on_trouble = on_trouble
         self._failures = 0
         self._down: HubError | None = None
@@ -129,21 +141,25 @@ class HubClient:
             config.keep_alive = True
             if self._ca_file is not None:  # otherwise REQUESTS_CA_BUNDLE, or the public authorities
                 config.connection.verify = self._ca_file
-            # (connect, read): the hub queues requests before it throttles, so the read time-out is generous.
-            config.connection.timeout = self._timeout
-            # Hidden retries of a PUT turn a lost reply into a 409; looking again is this operator's own business.
-            config.retry_policy.retries = 0
-            config.retry_policy.policy.raise_on_status = False
-            config.retry_policy.policy.respect_retry_after_header = False
+            config.connection.timeout = (CONNECT_SECONDS, self._seconds)
             config.redirect_policy.allow = False
+            # Not msrest's adapter, which also retries: a hidden retry of a PUT turns a lost reply into a 409.
+            config.session_configuration_callback = self._configure
             self._opened = manager
         return self._opened
 
+    def _configure(self, session: Any, *_: object, **kwargs: object) -> dict[str, object]:
+        """What msrest calls before each request: its sessions, one for each thread, get the hub's transport."""
+        session.mount("https://", self._transport)
+        return kwargs
+
     async def registry_call(self, tenant: str, function: Callable[[Any], _T], *, write: bool = False) -> _T:
         """One registry operation, when the budget admits it and the hub is not known to be in trouble."""
-        if self._down is not None and asyncio.get_running_loop().time() < self._down_until:
-            raise type(self._down)(self._down.code, self._down.message)
+        self._raise_if_down()
         async with self.budget.admitted(tenant, write=write):
+            self._raise_if_down()  # others may have found out meanwhile
+            if self._down is not None:  # this one tries: if the hub still hangs, the others shall not hang with it
+                self._down_until = asyncio.get_running_loop().time() + DOWN_SECONDS
             try:
                 answer = await self._run(function)
             except HubError as exc:
@@ -152,10 +168,14 @@ class HubClient:
         self._succeeded()
         return answer
 
+    def _raise_if_down(self) -> None:
+        if self._down is not None and asyncio.get_running_loop().time() < self._down_until:
+            raise type(self._down)(self._down.code, self._down.message)
+
     async def probe(self) -> None:
         """Ask the hub for something cheap, whatever is known of its trouble."""
         try:
-            await self._run(lambda manager: manager.get_devices(1))
+            await self._run(_probe)
         except HubError as exc:
             self._suspect(exc)
             raise
@@ -192,14 +212,24 @@ class HubClient:
         loop = asyncio.get_running_loop()
         if loop.time() < self._no_twins_until[write]:
             return None
+        self._raise_if_down()
+        if loop.time() < self._twins_down_until:
+            raise UnavailableError("TwinsUnavailable", "Twins could not be reached some times in a row.")
         async with self._twin_reads:
             try:
-                return await self._run(call)
+                answer = await self._run(call, seconds=TWIN_SECONDS)
             except RefusedError:
                 self._no_twins_until[write] = loop.time() + NO_TWINS_SECONDS
                 return None
             except _NotFoundError:
                 return None
+            except UnavailableError:
+                self._twin_failures += 1
+                if self._twin_failures >= FAILURES:
+                    self._twins_down_until = loop.time() + DOWN_SECONDS
+                raise
+        self._twin_failures = 0
+        return answer
 
     async def query(self, text: str) -> list[Any]:
         """All rows of a query. The index lags behind: never proof that something is there or not."""
@@ -208,30 +238,49 @@ class HubClient:
         while True:
             specification = QuerySpecification(query=text)
             call = functools.partial(_query, specification=specification, token=token)
-            result = await self._run(call)
+            result = await self._run(call, most_bytes=PAGE_BYTES)
             rows += result.items or []
             token = result.continuation_token
             if not token:
                 return rows
 
-    async def _run(self, function: Callable[[Any], _T]) -> _T:
+    async def _run(
+        self, function: Callable[[Any], _T], *, seconds: float = CALL_SECONDS, most_bytes: int = ANSWER_BYTES
+    ) -> _T:
+        """What the SDK answers, within the bounds. A write that is given up is not sent any more, if it was not yet."""
+        seconds = min(seconds, self._seconds)
+        call = Call(seconds=seconds, most_bytes=most_bytes)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._executor, lambda: function(self._open()))
+            async with asyncio.timeout(seconds):
+                return await asyncio.get_running_loop().run_in_executor(
+                    self._threads, lambda: call.run(lambda: function(self._open()))
+                )
+        except TimeoutError:
+            raise UnavailableError("Timeout", f"The hub did not answer within {seconds:g} s.") from None
+        except ClosedError:
+            raise UnavailableError("Closed", "The HubConnection has changed.") from None
         except HttpOperationError as exc:
             raise _mapped(exc) from None
         except ClientException as exc:
             inner = getattr(exc, "inner_exception", None) or exc
-            raise UnavailableError(type(inner).__name__, "The hub could not be reached.") from None
+            raise UnavailableError(call.ended_by or type(inner).__name__, "The hub could not be reached.") from None
         except (ClientAuthenticationError, CredentialUnavailableError) as exc:
             raise RefusedError(type(exc).__name__, "There is no token for the workload identity.") from None
-        except (AzureError, AttributeError, TypeError, ValueError):
+        except (AzureError, AttributeError, TypeError, ValueError, RecursionError):
             # An answer that is none of the hub's, a proxy's page say. What it says may hold keys: it is not repeated.
             raise UnavailableError("AnswerInvalid", "The answer is not that of a hub.") from None
+        finally:
+            call.abandon()
 
     def close(self) -> None:
-        """Let go of the connections."""
-        if self._opened is not None:
-            self._opened.protocol.close()
+        """Let go of the connections and threads; calls under way go on to their end."""
+        self._threads.shutdown()
+        self._transport.close()
+
+
+def _probe(manager: Any) -> None:
+    if not isinstance(manager.get_devices(1), list):  # nothing at all is taken for None
+        raise TypeError("the answer is no list of devices")
 
 
 def _update_twin(manager: Any, *, device_id: str, patch: SdkTwin, etag: str) -> Twin:
@@ -242,7 +291,6 @@ def client_of(
     connection: HubConnection,
     login: HubCredential | WorkloadIdentity,
     *,
-    executor: concurrent.futures.ThreadPoolExecutor,
     on_trouble: Callable[[Key], None] = lambda _: None,
 ) -> HubClient:
     """The client of a HubConnection's hub. `on_trouble` is told the HubConnection's key when the hub gets into trouble."""
@@ -250,7 +298,6 @@ def client_of(
         login,
         port=connection.port,
         operations_per_minute=connection.registry_operations_per_minute,
-        executor=executor,
         on_trouble=functools.partial(on_trouble, connection.key),
     )
 

@@ -2,8 +2,8 @@
 
 One hub has one throttle for everybody (100 registry operations a minute and unit in S1: devguide-quotas-throttling), so
 all devices of a HubConnection share one budget: namespaces in turn, writes of a namespace before its reads, and after a
-429 nobody for a while. Nobody waits here for long: who would, is told when to come back, so that one busy hub cannot hold every worker,
-and one busy namespace not every place in the line.
+429 nobody for a while. Nobody waits here for long: who would, is told when to come back, so that one hub that is busy, or that
+hangs, cannot hold every worker, and one busy namespace not every place in the line.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ FIRST_PAUSE = 10.0
 LONGEST_PAUSE = 60.0
 
 MOST_WAITING = 16
-"""Requests that may wait at the same time; below the number of workers, which other hubs need too."""
+"""Requests that may wait or be under way at the same time; below the number of workers, which other hubs need too."""
 
 
 RESERVED = 8
@@ -32,17 +32,19 @@ RESERVED = 8
 class Budget:
     """Admits requests to one hub. For one event loop."""
 
-    def __init__(self, operations_per_minute: int) -> None:
+    def __init__(self, operations_per_minute: int, *, at_once: int) -> None:
         self._per_second = operations_per_minute / 60
         self._limiter = AsyncLimiter(operations_per_minute, 60)
         self._turns = _Turns()
+        self._places = asyncio.Semaphore(at_once)
+        self._under_way: collections.Counter[str] = collections.Counter()
         self._pause = 0.0
         self._paused_until = 0.0
         self._dispatching: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
     async def admitted(self, tenant: str, *, write: bool) -> AsyncIterator[None]:
-        """Wait for one's turn.
+        """Wait for one's turn, and have it until the end of the block.
 
         Raises:
             ThrottledError: the hub asked to be left alone not long ago.
@@ -51,8 +53,9 @@ class Budget:
         loop = asyncio.get_running_loop()
         if (left := self._paused_until - loop.time()) > 0:
             raise ThrottledError("Throttled", "The hub asked for fewer requests.", retry_after=left)
-        waiting = len(self._turns)
-        if not may_take(held=self._turns.of(tenant), free=MOST_WAITING - waiting, reserve=RESERVED):
+        waiting = len(self._turns) + self._under_way.total()
+        held = self._turns.of(tenant) + self._under_way[tenant]
+        if not may_take(held=held, free=MOST_WAITING - waiting, reserve=RESERVED):
             message = "The budget of the HubConnection is used up."
             raise BusyError("BudgetSpent", message, retry_after=waiting / self._per_second)
         turn: asyncio.Future[None] = loop.create_future()
@@ -61,10 +64,14 @@ class Budget:
             self._dispatching = asyncio.create_task(self._dispatch())
         try:
             await turn
-        except asyncio.CancelledError:
-            self._turns.drop(tenant, turn)
-            raise
-        yield
+            yield
+        finally:
+            if turn.done() and not turn.cancelled():
+                self._under_way[tenant] -= 1
+                self._under_way += collections.Counter()  # without those who have none
+                self._places.release()
+            else:
+                self._turns.drop(tenant, turn)
 
     def throttled(self) -> None:
         """The hub said 429: nobody asks it anything for 10 s, then 20 s, up to a minute."""
@@ -77,10 +84,15 @@ class Budget:
 
     async def _dispatch(self) -> None:
         while self._turns:
+            await self._places.acquire()
             await self._limiter.acquire()
-            turn = self._turns.next()
-            if turn is not None:
-                turn.set_result(None)
+            served = self._turns.next()
+            if served is None:
+                self._places.release()
+                return
+            tenant, turn = served
+            self._under_way[tenant] += 1
+            turn.set_result(None)
 
 
 class _Line:
@@ -126,13 +138,13 @@ class _Turns:
             if not line:
                 del self._lines[tenant]
 
-    def next(self) -> asyncio.Future[None] | None:
-        """The first of the namespace whose turn it is, which goes to the end of the line."""
+    def next(self) -> tuple[str, asyncio.Future[None]] | None:
+        """The first of the namespace whose turn it is, and that namespace, which goes to the end of the line."""
         while self._lines:
             tenant, line = self._lines.popitem(last=False)
             turn = line.next()
             if line:
                 self._lines[tenant] = line
             if not turn.done():
-                return turn
+                return tenant, turn
         return None

@@ -2,7 +2,6 @@
 
 import asyncio
 import dataclasses
-import functools
 import json
 import pathlib
 from collections.abc import Mapping
@@ -113,16 +112,15 @@ def _asked(hub: str) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
 
 
 async def _ask(name: str, settings: Settings) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
-    with azure.pool() as executor:
-        client_of = functools.partial(azure.client_of, executor=executor)
-        async with await ApiClient.configured(settings.kubeconfig) as api:
-            cluster = KubernetesCluster(api, clock=Clock())
-            hubs = HubClients(cluster, namespace=settings.namespace, factory=client_of)
-            connection = await hubs.named(name)
-            listed = await (await hubs.open(connection)).on_behalf_of("").edge_devices()
+    async with await ApiClient.configured(settings.kubeconfig) as api:
+        cluster = KubernetesCluster(api, clock=Clock())
+        hubs = HubClients(cluster, namespace=settings.namespace, factory=azure.client_of)
+        try:
+            listed = await (await hubs.open(await hubs.named(name))).on_behalf_of("").edge_devices()
             managed = {d.device_id: f"{d.namespace}/{d.name}" for d in await cluster.edge_devices() if _is_of(d, name)}
-            hubs.forget(name)
-        return listed, managed
+        finally:
+            hubs.close()
+    return listed, managed
 
 
 def _is_of(device: EdgeDevice, hub: str) -> bool:

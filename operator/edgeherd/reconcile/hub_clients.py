@@ -93,6 +93,11 @@ class HubClients:
         if known is not None:
             known.client.close()
 
+    def close(self) -> None:
+        """Let go of all hubs."""
+        for name in tuple(self._open):
+            self.forget(name)
+
     async def admits(self, device: EdgeDevice, connection: HubConnection) -> bool:
         """Whether the device may use the hub."""
         try:
