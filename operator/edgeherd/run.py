@@ -15,12 +15,14 @@ from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.hub import azure
 from edgeherd.model import HubConnection
+from edgeherd.reconcile import config_editor
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import ClientFactory, HubClients, HubCredentials
 from edgeherd.reconcile.hub_connection import HubConnectionReconciler
 from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
 from edgeherd.settings import Settings
+from edgeherd.worker import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -47,11 +49,17 @@ async def run(settings: Settings) -> None:
     logs.configure(settings.log_level)
     executor = azure.pool()
     async with await ApiClient.configured(settings.kubeconfig) as api:
-        clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(), ssh.SshConnector()
+        key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
+        file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
+        await file_workers.start()
+        clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(), ssh.SshConnector(key_workers.run)
         cluster = KubernetesCluster(api, clock=clock)
         hubs = HubClients(cluster, namespace=settings.namespace, factory=_factory(executor, queue))
         logins = SshLogins(cluster, connect=connector.connect, host_key=connector.host_key)
-        devices = DeviceReconciler(Dependencies(cluster=cluster, hubs=hubs, ssh=logins, claimants=index, clock=clock))
+        editor = config_editor.ConfigEditor(file_workers.run)
+        devices = DeviceReconciler(
+            Dependencies(cluster=cluster, hubs=hubs, ssh=logins, editor=editor, claimants=index, clock=clock)
+        )
         hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
         handler = EventHandler(queue, index)
         kinds = {

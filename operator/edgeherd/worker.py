@@ -19,7 +19,7 @@ from typing import Any
 import anyio
 from anyio import to_process
 
-MEMORY_BYTES = 192 * 1024 * 1024
+MEMORY_BYTES = 128 * 1024 * 1024
 """What a process may allocate. Python with asyncssh and ruamel.yaml needs 42 MiB of it (measured)."""
 
 PATIENCE = 6

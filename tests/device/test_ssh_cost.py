@@ -16,6 +16,7 @@ from sshd_lab import LOOPBACK, PASSPHRASE, PATH, Sshd, StartSshd, key, look, pri
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import Action, Change, CredentialError, Limits, Query, Result, UnreachableError
 from edgeherd.device.ssh import SshConnector, connector, trust
+from edgeherd_sim.memory import run_here
 
 Calls = collections.Counter[str]
 
@@ -156,7 +157,7 @@ async def test_no_packet_is_sent_that_says_nothing(sshd: Sshd, monkeypatch: pyte
 async def test_one_command_for_a_look_and_one_for_a_change(sshd: Sshd, calls: Calls) -> None:
     """On one connection."""
     before = sshd.connections
-    async with SshConnector().connect(sshd.login()) as session:
+    async with SshConnector(run_here).connect(sshd.login()) as session:
         facts = await session.observe(Query(path=PATH, others=("/etc/a", "/etc/b")))
         assert calls["create_session"] == 1
         assert await session.apply(_change(facts)) is Result.APPLIED
@@ -175,7 +176,7 @@ async def test_a_name_is_looked_up_once(sshd: Sshd, calls: Calls) -> None:
     assert calls["getaddrinfo"] == 0
     await look(sshd.login(host="localhost"))
     assert calls["getaddrinfo"] == 1
-    await SshConnector().host_key(sshd.login(host="localhost"))
+    await SshConnector(run_here).host_key(sshd.login(host="localhost"))
     assert calls["getaddrinfo"] == 2
 
 

@@ -24,6 +24,7 @@ from edgeherd.reconcile import desired, ssh_logins
 from edgeherd.reconcile.desired import DesiredState
 from edgeherd.reconcile.steps.configuration import ConfigurationResult, ConfigurationStep, RejectedError
 from edgeherd.reconcile.steps.health import check_health
+from edgeherd_sim.memory import run_here
 
 if TYPE_CHECKING:
     from edgeherd.reconcile.steps.identity import Certificate
@@ -60,7 +61,7 @@ class Operator:
         self._generation = 1
         self._status = Status()
         self._link = ConfigurationStep()
-        self.connector = SshConnector()
+        self.connector = SshConnector(run_here)
 
     def wants(self, **spec: Any) -> None:
         """The user changes the manifest; what is not said again is not in it any more."""

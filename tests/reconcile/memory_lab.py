@@ -8,6 +8,7 @@ from edgeherd.clock import Clock
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.errors import ReconcileError
 from edgeherd.model import Condition, EdgeDevice, HubConnection, Key, Status
+from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import HubClients
 from edgeherd.reconcile.requeue import Requeue
@@ -15,7 +16,7 @@ from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
 from edgeherd_sim.devices import filesystem
 from edgeherd_sim.hub.store import Store
-from edgeherd_sim.memory import MemoryCluster, MemoryDevice, MemoryHub, MemoryHubClient, MemoryNetwork, Steps
+from edgeherd_sim.memory import MemoryCluster, MemoryDevice, MemoryHub, MemoryHubClient, MemoryNetwork, Steps, run_here
 
 HOST = "contoso.azure-devices.net"
 ID = "press-01"
@@ -99,6 +100,7 @@ class Lab:
             cluster=self.cluster,
             hubs=HubClients(self.cluster, namespace=NAMESPACE, factory=lambda _, __: MemoryHubClient(self.hub)),
             ssh=SshLogins(self.cluster, connect=self.network.connect, host_key=self.network.host_key),
+            editor=ConfigEditor(run_here),
             claimants=self.index,
             clock=self.time.clock,
         )

@@ -14,11 +14,13 @@ _PUBLIC_NAME = re.compile(r"identity_pk$|\.uri$", re.IGNORECASE)
 _IN_TEXT = (
     (re.compile(r"((?:SharedAccess|Account)Key\s*=\s*)[^;\"'\s,}]+", re.IGNORECASE), r"\1***"),
     (re.compile(r"(SharedAccessSignature\s+|\bsig=)[^\"'\s&]+", re.IGNORECASE), r"\1***"),
-    (re.compile(r"(://)[^@\s\"']+@"), r"\1***@"),
     (re.compile(r"([?&]pin-value=)[^&\"'\s]+"), r"\1***"),
 )
-_LOGIN = re.compile(r"[^\s\"'@:/]+:[^\s\"'@]+@")
-"""A login without a scheme before it; only where a proxy is spoken of, because image references look alike."""
+_WITH_LOGIN = re.compile(r"(?<![^\s\"'])[^\s\"'@]*+@[^\s\"']*")
+"""A word with an '@'. What is before it is looked at by hand: a pattern would begin anew at each character of a long text."""
+_USER = re.compile(r"(?<![^:/])[^:/]+:(?=.)", re.DOTALL)
+"""A user's name and more: a login without a scheme before it; only where a proxy is spoken of, because image references
+look alike."""
 _PAIR = re.compile(
     rf"(?P<head>[\"']?[\w.\- ]*(?:{_WORDS})[\w.\- ]*[\"']?\s*[:=]\s*)"
     r"(?P<value>\"(?:[^\"\\]|\\.)*\"?|'(?:[^']|'')*'?|[^\s,}#][^,}#]*)",
@@ -59,7 +61,31 @@ def masked_text(text: str, *, proxy: bool = False) -> str:
     """A text without keys of connection strings, signatures, and passwords in URLs."""
     for pattern, replacement in _IN_TEXT:
         text = pattern.sub(replacement, text)
-    return _LOGIN.sub("***@", text) if proxy else text
+    return _WITH_LOGIN.sub(lambda word: _without_logins(word[0], proxy=proxy), text)
+
+
+def _without_logins(word: str, *, proxy: bool) -> str:
+    """A word with `***` for what is between a `://` and the next `@`; with `proxy` for any `user:password` before one."""
+    for start, end in reversed(_url_logins(word)):
+        word = f"{word[:start]}***{word[end:]}"
+    if not proxy:
+        return word
+    *before, last = word.split("@")
+    users = [_USER.search(part) for part in before]
+    return "@".join(
+        [*(f"{part[: user.start()]}***" if user else part for part, user in zip(before, users, strict=True)), last]
+    )
+
+
+def _url_logins(word: str) -> list[tuple[int, int]]:
+    """Where logins begin and end, behind a scheme."""
+    found = []
+    place = word.find("://")
+    while place >= 0 and (at := word.find("@", place)) >= 0:
+        if at > place + 3:
+            found.append((place + 3, at))
+        place = word.find("://", at)
+    return found
 
 
 def _masked_line(line: str) -> str:
@@ -77,6 +103,9 @@ def secrets_in(values: Iterable[tuple[str, str]]) -> Iterator[str]:
         for pattern, _ in _IN_TEXT:
             for match in pattern.finditer(value):
                 yield match[0].removeprefix(match[1] if match.lastindex else "").strip("@")
+        for word in _WITH_LOGIN.findall(value):
+            for start, end in _url_logins(word):
+                yield word[start:end]
 
 
 def _masked_lines(lines: Sequence[str], secrets: Sequence[str]) -> list[str]:

@@ -16,6 +16,7 @@ from edgeherd.device.facts import Facts
 from edgeherd.device.port import Session
 from edgeherd.hub.port import Identity
 from edgeherd.model import Condition, Credentials, EdgeDevice, Key, Origin, PlannedChange, Secret
+from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.credentials import Certificate
 from edgeherd.reconcile.hub_clients import HubAccess, HubClients
 from edgeherd.reconcile.ssh_logins import SshLogins
@@ -143,6 +144,7 @@ class Dependencies:
     cluster: Cluster
     hubs: HubClients
     ssh: SshLogins
+    editor: ConfigEditor
     claimants: Claimants
     clock: Clock
 

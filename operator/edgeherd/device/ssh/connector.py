@@ -28,7 +28,7 @@ from edgeherd.device.port import (
 )
 from edgeherd.device.ssh import keys, trust
 from edgeherd.device.ssh.session import SshSession, cause, fingerprint
-from edgeherd.worker import Run, Workers
+from edgeherd.worker import Run
 
 CONNECT_SECONDS = 10.0
 """Until there is a connection."""
@@ -149,9 +149,9 @@ class _Shared:
 class SshConnector:
     """Opens sessions. Devices behind one jump host share a connection to it while they are looked at."""
 
-    def __init__(self, run: Run | None = None) -> None:
-        """`run` is where keys are read; processes of its own when there is none."""
-        self._trust = trust.Trust(run or Workers(processes=KEY_PROCESSES, seconds=KEY_SECONDS).run)
+    def __init__(self, run: Run) -> None:
+        """`run` is where keys are read."""
+        self._trust = trust.Trust(run)
         self._jump_hosts: dict[Login, _Shared] = {}
         try:
             getpass.getuser()

@@ -5,17 +5,14 @@ device must pay none of it, and the first one must not make all others wait, so 
 passphrase and is taken as it is, which costs 0.1 ms.
 """
 
-import asyncio
-import collections
 import dataclasses
 import functools
-import hashlib
-import weakref
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import asyncssh
 
+from edgeherd.cache import Cache, digest
 from edgeherd.device import addresses
 from edgeherd.device.port import CredentialError, Login
 from edgeherd.device.ssh import keys
@@ -38,8 +35,6 @@ _PORT = 22
 CACHED_KEY_BYTES = 8 * 1024 * 1024
 CACHED_HOST_BYTES = 4 * 1024 * 1024
 """Room for 1,400 RSA keys, and for what a known_hosts file says of 1,800 hosts: at least."""
-_OVERHEAD = 2048
-"""Of the objects around an entry's bytes."""
 
 _T = TypeVar("_T")
 
@@ -66,41 +61,6 @@ class Pins:
         return list(dict.fromkeys([*certificates, *(name for name in pinned if name in HOST_KEYS), *HOST_KEYS]))
 
 
-class _Cache(Generic[_T]):
-    """What contents were read to: successes only, by the hash of the content, up to so many bytes; the oldest use goes."""
-
-    def __init__(self, most_bytes: int) -> None:
-        self._left = most_bytes
-        self._values: collections.OrderedDict[bytes, tuple[_T, int]] = collections.OrderedDict()
-        self._locks: weakref.WeakValueDictionary[bytes, asyncio.Lock] = weakref.WeakValueDictionary()
-
-    async def get(self, digest: bytes, read: Callable[[], Awaitable[tuple[_T, int]]]) -> _T:
-        """The value of a content; where it is not known, `read` gives it and about how many bytes it takes.
-
-        Who asks for the same content meanwhile waits for it. What cannot be read is tried again each time.
-        """
-        lock = self._locks.setdefault(digest, asyncio.Lock())
-        async with lock:
-            if digest not in self._values:
-                value, size = await read()
-                self._values[digest] = value, size
-                self._left -= size
-                while self._left < 0:
-                    self._left += self._values.popitem(last=False)[1][1]
-                return value
-            self._values.move_to_end(digest)
-            return self._values[digest][0]
-
-
-def _digest(*parts: bytes | str | int | None) -> bytes:
-    """A hash of parts that tells where one ends and the next begins."""
-    whole = hashlib.sha256()
-    for part in parts:
-        data = part if isinstance(part, bytes) else repr(part).encode()
-        whole.update(b"%d:" % len(data) + data)
-    return whole.digest()
-
-
 _public_key = functools.lru_cache(maxsize=1024)(keys.public_key)
 
 
@@ -109,8 +69,8 @@ class Trust:
 
     def __init__(self, run: Run) -> None:
         self._run = run
-        self._private_keys = _Cache[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate | None]](CACHED_KEY_BYTES)
-        self._known_hosts = _Cache[keys.KnownHosts](CACHED_HOST_BYTES)
+        self._private_keys = Cache[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate | None]](CACHED_KEY_BYTES)
+        self._known_hosts = Cache[keys.KnownHosts](CACHED_HOST_BYTES)
 
     async def pinned(self, login: Login) -> Pins:
         """The host keys and the host certificate authorities that are trusted for this host.
@@ -139,9 +99,9 @@ class Trust:
 
         async def read() -> tuple[keys.KnownHosts, int]:
             found: keys.KnownHosts = await _read(self._run, "known_hosts", keys.known_hosts, login.known_hosts, *about)
-            return found, sum(len(line) for lines in found for line in lines) + _OVERHEAD
+            return found, sum(len(line) for lines in found for line in lines)
 
-        return await self._known_hosts.get(_digest(login.known_hosts, *about), read)
+        return await self._known_hosts.get(digest(login.known_hosts, *about), read)
 
     async def client_keys(self, login: Login) -> Sequence[asyncssh.SSHKeyPair]:
         """What proves who we are; nothing for a login by password alone.
@@ -158,12 +118,12 @@ class Trust:
             # It was validated by the worker.
             key = asyncssh.import_private_key(exported, unsafe_skip_rsa_key_validation=True)
             if not certificate:
-                return (key, None), len(exported) + _OVERHEAD
+                return (key, None), len(exported)
             await _read(self._run, "the certificate", keys.check_certificate, certificate)
-            size = len(exported) + len(certificate) + _OVERHEAD
+            size = len(exported) + len(certificate)
             return (key, asyncssh.import_certificate(certificate)), size
 
-        key, certified = await self._private_keys.get(_digest(content, passphrase, certificate), read)
+        key, certified = await self._private_keys.get(digest(content, passphrase, certificate), read)
         try:
             return asyncssh.load_keypairs([key if certified is None else (key, certified)])
         except ValueError:
