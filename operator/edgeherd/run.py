@@ -15,6 +15,7 @@ from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.hub import azure
+from edgeherd.reconcile import config_editor
 from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import HubClients
@@ -22,6 +23,7 @@ from edgeherd.reconcile.hub_connection import HubConnectionReconciler
 from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
 from edgeherd.settings import Settings
+from edgeherd.worker import Workers
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +36,11 @@ async def run(settings: Settings) -> None:
     """
     logs.configure(settings.log_level)
     async with await ApiClient.configured(settings.kubeconfig) as api:
-        clock, index, queue, connector = Clock(), DeviceIndex(), WorkQueue(settings.capacity), ssh.SshConnector()
-        cluster = KubernetesCluster(api, clock=clock)
+        key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
+        file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
+        await file_workers.start()
+        clock, index, queue = Clock(), DeviceIndex(), WorkQueue(settings.capacity)
+        cluster, connector = KubernetesCluster(api, clock=clock), ssh.SshConnector(key_workers.run)
         hubs = HubClients(
             cluster,
             namespace=settings.namespace,
@@ -47,8 +52,16 @@ async def run(settings: Settings) -> None:
             host_key=connector.host_key,
             cluster_networks=settings.cluster_networks,
         )
-        claims = Claims(cluster, hubs, index, clock)
-        devices = DeviceReconciler(Dependencies(cluster=cluster, hubs=hubs, ssh=logins, claims=claims, clock=clock))
+        devices = DeviceReconciler(
+            Dependencies(
+                cluster=cluster,
+                hubs=hubs,
+                ssh=logins,
+                editor=config_editor.ConfigEditor(file_workers.run),
+                claims=Claims(cluster, hubs, index, clock),
+                clock=clock,
+            )
+        )
         hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
         handler = EventHandler(queue, index)
         kinds = {

@@ -156,7 +156,7 @@ def bad(sentence: str, content: str | bytes, *problems: tuple[str, int | None, s
         bad("a byte order mark", b"\xef\xbb\xbf" + PLAIN.encode(), ("bom", 1, "error")),
         bad("UTF-16", PLAIN.encode("utf-16"), ("encoding", 1, "error")),
         bad("latin-1 on line 12", changed(PLAIN, ('press-01"\ncon', 'preß"\ncon')).encode("latin-1"), ("encoding", 12, "error")),
-        bad("more than 1 MiB", PLAIN.encode() + b"#" * 1024 * 1024, ("size", None, "error")),
+        bad("more than 256 KiB", PLAIN.encode() + b"#" * 256 * 1024, ("size", None, "error")),
         bad("a NUL behind everything", PLAIN + "\0", ("control-character", 23, "warning"), valid=True),
         bad("a bell in a comment", PLAIN + "# \a\n", ("control-character", 23, "warning"), valid=True),
         bad("a tab as indentation", changed(PLAIN, ("  source", "\tsource")), ("tab", 2, "error")),

@@ -122,7 +122,7 @@ def test_nothing_else_is_touched(text: str) -> None:
     [
         pytest.param(b"a: [\n", ("syntax", 1), id="a bracket that is never closed"),
         pytest.param(PLAIN.encode("utf-16"), ("encoding", 1), id="UTF-16"),
-        pytest.param(b"#" * (1024 * 1024 + 1), ("size", None), id="more than 1 MiB"),
+        pytest.param(b"#" * (256 * 1024 + 1), ("size", None), id="more than 256 KiB"),
     ],
 )
 def test_what_cannot_be_mended_is_refused(content: bytes, problem: tuple[str, int | None]) -> None:

@@ -184,3 +184,16 @@ def test_a_hub_connection_that_is_gone_is_forgotten() -> None:
     assert index.older_claimants(device) == (DEVICE_KEY,)
     handler.on_hub("DELETED", second)
     assert index.older_claimants(device) == ()
+
+
+def test_annotations_are_not_kept() -> None:
+    """They may have 256 KiB; a hash of them tells that one changed."""
+    queue = Recorder()
+    handler = EventHandler(queue, DeviceIndex())
+    value = "x" * 200_000
+    for said in (value, value, value + "y"):
+        annotations = {"reconcile.edgeherd.io/requestedAt": said, "edgeherd.io/run-check": said}
+        handler.on_device("MODIFIED", changed(DEVICE, annotations=annotations))
+    assert len(queue.now) == 2
+    kept = [*vars(handler).values(), *vars(handler._index).values()]  # noqa: SLF001 - what is held in memory is the point
+    assert len(repr(kept)) < 10_000

@@ -12,6 +12,7 @@ import asyncssh
 
 from edgeherd.device.port import Limits, Login, Query
 from edgeherd.device.ssh import SshConnector
+from edgeherd_sim.memory import run_here
 
 PASSPHRASE = "correct horse"
 PATH = "/etc/iotedge/config.yaml"
@@ -20,7 +21,7 @@ LOOPBACK = Limits(networks=("127.0.0.0/8", "::1/128"))
 
 async def look(login: Login, connector: SshConnector | None = None) -> str:
     """Log in and look at the device; the kind of its file, which is 'file' when all went well."""
-    async with (connector or SshConnector()).connect(login) as session:
+    async with (connector or SshConnector(run_here)).connect(login) as session:
         return (await session.observe(Query(path=PATH))).kind
 
 

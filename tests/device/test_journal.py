@@ -350,3 +350,26 @@ PIECES = st.sampled_from([text for _, text, _ in CLASSIC + AZIOT] + [text for _,
 def test_no_log_breaks_it(pieces: list[str]) -> None:
     """Whatever it holds, the answer is one of few words of our own."""
     assert diagnose("\n".join(pieces)) in {None, *Diagnosis}
+
+
+@pytest.mark.parametrize(
+    ("journal", "found"),
+    [
+        pytest.param("x\n" * 20_000 + "iothubnotfound\n", Diagnosis.HUB_NOT_FOUND, id="a long log of short lines"),
+        pytest.param("iothubnotfound\n" + "x\n" * 200, None, id="what stands before the newest 200 lines"),
+        pytest.param("x" * 2048 + "iothubnotfound\n", None, id="what stands at the end of a long line"),
+        pytest.param(
+            "failed to send http request " * 70 + "trying to connect: connection refused",
+            None,
+            id="many requests of one service to another",
+        ),
+        pytest.param(
+            "trying to connect: connection refused failed to send http request",
+            Diagnosis.NETWORK,
+            id="the other way round",
+        ),
+    ],
+)
+def test_a_log_that_goes_on_and_on(journal: str, found: Diagnosis | None) -> None:
+    """Is looked at as far as one was asked for."""
+    assert diagnose(journal) == found

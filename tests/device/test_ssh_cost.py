@@ -6,7 +6,6 @@ import collections
 import hmac
 import ipaddress
 import socket
-import threading
 from collections.abc import Callable
 
 import asyncssh
@@ -15,7 +14,10 @@ from sshd_lab import LOOPBACK, PASSPHRASE, PATH, Sshd, StartSshd, key, look, pri
 
 from edgeherd.device.facts import Facts
 from edgeherd.device.port import Action, Change, CredentialError, Limits, Query, Result, UnreachableError
-from edgeherd.device.ssh import SshConnector, connector, trust
+from edgeherd.device.ssh import SshConnector, keys
+from edgeherd.device.ssh import connector as ssh_connector
+from edgeherd.worker import WorkerError
+from edgeherd_sim.memory import run_here
 
 Calls = collections.Counter[str]
 
@@ -34,8 +36,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
         monkeypatch.setattr(where, name, counting)
 
-    count(asyncssh, "import_private_key")
-    count(asyncssh, "import_known_hosts")
+    count(keys, "private_key")
+    count(keys, "known_hosts")
     count(socket, "getaddrinfo")
     count(asyncssh.SSHClientConnection, "create_session")
     count(asyncssh.SSHClientConnection, "create_connection")
@@ -62,23 +64,24 @@ async def test_a_key_is_read_once(
     credentials = make(client)
     content = credentials.pop("private_key")
     assert isinstance(content, bytes)
+    connector = SshConnector(run_here)
 
     async def once() -> str:
-        return await look(sshd.login(private_key=bytes(bytearray(content)), **credentials))
+        return await look(sshd.login(private_key=bytes(bytearray(content)), **credentials), connector)
 
     await asyncio.gather(*(once() for _ in range(4)))
     await once()
-    assert calls["import_private_key"] == 1
+    assert calls["private_key"] == 1
 
 
 async def test_a_key_that_cannot_be_read_is_tried_again(sshd: Sshd, calls: Calls) -> None:
     """Its passphrase may be right the next time; a failure is nobody else's."""
-    content = private(sshd.client_key, PASSPHRASE)
+    content, connector = private(sshd.client_key, PASSPHRASE), SshConnector(run_here)
     for _ in range(2):
         with pytest.raises(CredentialError):
-            await look(sshd.login(private_key=content, passphrase="guess"))
-    assert await look(sshd.login(private_key=content, passphrase=PASSPHRASE)) == "file"
-    assert calls["import_private_key"] == 3
+            await look(sshd.login(private_key=content, passphrase="guess"), connector)
+    assert await look(sshd.login(private_key=content, passphrase=PASSPHRASE), connector) == "file"
+    assert calls["private_key"] == 3
 
 
 def _hashed(host: str, line: str) -> str:
@@ -89,53 +92,38 @@ def _hashed(host: str, line: str) -> str:
 
 @pytest.mark.parametrize("hashed", [False, True])
 async def test_a_long_known_hosts_is_read_once(sshd: Sshd, calls: Calls, hashed: bool) -> None:
-    """10,000 lines; and what is in it for a host is looked for once, for each line may be a hash to try."""
+    """5,000 lines; and what is in it for a host is looked for once, for each line may be a hash to try."""
     stranger, right = public(key()), public(sshd.host_key)
-    lines = [f"[10.0.{number // 250}.{number % 250}]:2222" for number in range(10_000)]
+    lines = [f"[10.0.{number // 250}.{number % 250}]:2222" for number in range(5_000)]
     text = "".join(_hashed(line, stranger) if hashed else f"{line} {stranger}\n" for line in lines)
     ours = f"[{sshd.host}]:{sshd.port}"
     text += _hashed(ours, right) if hashed else f"{ours} {right}\n"
-    await look(sshd.login(host_keys=(), known_hosts=text))
+    connector = SshConnector(run_here)
+    await look(sshd.login(host_keys=(), known_hosts=text), connector)
     first = calls["new"]
     for _ in range(3):
-        await look(sshd.login(host_keys=(), known_hosts="".join(text)))
-    assert calls["import_known_hosts"] == 1
+        await look(sshd.login(host_keys=(), known_hosts="".join(text)), connector)
+    assert calls["known_hosts"] == 1
     assert calls["new"] == first
 
 
-async def test_the_loop_goes_on_while_a_key_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """98 ms for RSA: nobody else waits for it."""
-    real, loops = asyncssh.import_private_key, []
+async def test_a_key_that_takes_for_ever_to_read(sshd: Sshd) -> None:
+    """Holds up nobody whose key is known."""
+    release = asyncio.Event()
 
-    def slow(content: bytes, passphrase: str | None) -> asyncssh.SSHKey:
-        with pytest.raises(RuntimeError):
-            loops.append(asyncio.get_running_loop())
-        return real(content, passphrase)
+    async def run(function: Callable[..., object], *arguments: object) -> object:
+        if arguments[0] != sshd.login().private_key:
+            await release.wait()
+            raise WorkerError("it took longer than 20 s")
+        return await run_here(function, *arguments)
 
-    monkeypatch.setattr(asyncssh, "import_private_key", slow)
-    login = Sshd(folder=None, user="x", port=1).login()  # type: ignore[arg-type]
-    assert len(await trust.client_keys(login)) == 1
-    assert not loops
-
-
-async def test_a_key_that_takes_for_ever_to_read(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is given up, and holds up nobody whose key is known."""
-    assert await look(sshd.login()) == "file"
-    real, release = asyncssh.import_private_key, threading.Event()
-
-    def slow(content: bytes, passphrase: str | None) -> asyncssh.SSHKey:
-        release.wait(30)
-        return real(content, passphrase)
-
-    monkeypatch.setattr(asyncssh, "import_private_key", slow)
-    monkeypatch.setattr(trust, "PARSE_SECONDS", 1.0)
-    slow_ones = [asyncio.create_task(look(sshd.login(private_key=private(key())))) for _ in range(12)]
-    await asyncio.sleep(0.1)
-    assert await look(sshd.login()) == "file"
-    results = await asyncio.gather(*slow_ones, return_exceptions=True)
+    connector = SshConnector(run)
+    assert await look(sshd.login(), connector) == "file"
+    slow_ones = [asyncio.create_task(look(sshd.login(private_key=private(key())), connector)) for _ in range(12)]
+    assert await look(sshd.login(), connector) == "file"
     release.set()
-    assert {type(one) for one in results} == {CredentialError}
-    assert "too long" in str(results[0])
+    results = await asyncio.gather(*slow_ones, return_exceptions=True)
+    assert {str(one) for one in results} == {"the private key could not be read: it took longer than 20 s"}
 
 
 async def test_no_packet_is_sent_that_says_nothing(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +144,7 @@ async def test_no_packet_is_sent_that_says_nothing(sshd: Sshd, monkeypatch: pyte
 async def test_one_command_for_a_look_and_one_for_a_change(sshd: Sshd, calls: Calls) -> None:
     """On one connection."""
     before = sshd.connections
-    async with SshConnector().connect(sshd.login()) as session:
+    async with SshConnector(run_here).connect(sshd.login()) as session:
         facts = await session.observe(Query(path=PATH, others=("/etc/a", "/etc/b")))
         assert calls["create_session"] == 1
         assert await session.apply(_change(facts)) is Result.APPLIED
@@ -175,7 +163,7 @@ async def test_a_name_is_looked_up_once(sshd: Sshd, calls: Calls) -> None:
     assert calls["getaddrinfo"] == 0
     await look(sshd.login(host="localhost"))
     assert calls["getaddrinfo"] == 1
-    await SshConnector().host_key(sshd.login(host="localhost"))
+    await SshConnector(run_here).host_key(sshd.login(host="localhost"))
     assert calls["getaddrinfo"] == 2
 
 
@@ -212,7 +200,7 @@ async def test_a_name_with_many_addresses_does_not_take_for_ever(sshd: Sshd, mon
     monkeypatch.setattr(asyncssh, "create_connection", counting)
     with pytest.raises(UnreachableError):
         await look(sshd.login(host="press-01", port=1))
-    assert tried == [f"127.0.1.{number}" for number in range(1, 1 + connector.ADDRESSES)]
+    assert tried == [f"127.0.1.{number}" for number in range(1, 1 + ssh_connector.ADDRESSES)]
 
 
 async def test_a_name_server_that_hangs_is_not_waited_for(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +214,7 @@ async def test_a_name_server_that_hangs_is_not_waited_for(sshd: Sshd, monkeypatc
         return real(host, *rest, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(socket, "getaddrinfo", hangs)
-    monkeypatch.setattr(connector, "CONNECT_SECONDS", 2.0)
+    monkeypatch.setattr(ssh_connector, "CONNECT_SECONDS", 2.0)
     waiting = [asyncio.create_task(look(sshd.login(host="hangs"))) for _ in range(16)]
     await asyncio.sleep(0.1)
     assert await look(sshd.login()) == "file"

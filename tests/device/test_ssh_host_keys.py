@@ -11,6 +11,7 @@ from sshd_lab import Sshd, StartSshd, key, look, private, public
 
 from edgeherd.device.port import AddressNotAllowedError, HostKeyMismatchError, UnreachableError
 from edgeherd.device.ssh import SshConnector, connector
+from edgeherd_sim.memory import run_here
 
 KINDS = ("ssh-rsa", "ecdsa-sha2-nistp256", "ssh-ed25519")
 
@@ -65,7 +66,7 @@ GOOD_PINS: dict[str, Callable[[Sshd], dict[str, object]]] = {
 @pytest.mark.parametrize("name", GOOD_PINS)
 async def test_a_host_key_that_is_pinned(sshd: Sshd, name: str) -> None:
     """Whichever way."""
-    async with SshConnector().connect(sshd.login(**GOOD_PINS[name](sshd))) as session:
+    async with SshConnector(run_here).connect(sshd.login(**GOOD_PINS[name](sshd))) as session:
         assert session.fingerprint == sshd.host_key.get_fingerprint()
         assert session.jump_fingerprint == ""
 
@@ -75,7 +76,7 @@ async def test_a_host_with_many_keys_shows_the_one_that_is_pinned(start_sshd: St
     """Whatever it would rather show; and a host that has only that kind, too."""
     for lab in (start_sshd(kinds=KINDS), start_sshd(kinds=(kind,))):
         pinned = next(one for one in lab.host_keys if one.get_algorithm() == kind)
-        async with SshConnector().connect(lab.login(host_keys=(public(pinned),))) as session:
+        async with SshConnector(run_here).connect(lab.login(host_keys=(public(pinned),))) as session:
             assert session.fingerprint == pinned.get_fingerprint()
 
 
@@ -148,7 +149,7 @@ async def test_nothing_else_makes_a_host_key_good(
 async def test_a_host_is_asked_for_its_key(start_sshd: StartSshd) -> None:
     """The most modern one, as in a '.pub' file; nobody logs in, and it can be pinned as it is."""
     lab = start_sshd(kinds=KINDS)
-    found = await SshConnector().host_key(lab.login(private_key=b"", host_keys=()))
+    found = await SshConnector(run_here).host_key(lab.login(private_key=b"", host_keys=()))
     assert found == public(lab.host_keys[2])
     assert "userauth-request" not in lab.log
     assert "kex: algorithm" in lab.log
@@ -159,13 +160,13 @@ async def test_a_host_is_asked_for_its_key(start_sshd: StartSshd) -> None:
 async def test_a_host_is_asked_for_the_only_key_that_it_has(start_sshd: StartSshd, kind: str) -> None:
     """Never for its certificate."""
     lab = start_sshd(kinds=(kind,))
-    assert await SshConnector().host_key(lab.login()) == public(lab.host_key)
+    assert await SshConnector(run_here).host_key(lab.login()) == public(lab.host_key)
 
 
 async def test_a_host_is_asked_for_its_key_through_a_jump_host(start_sshd: StartSshd) -> None:
     """Which must be who it is."""
     jump, lab = start_sshd(), start_sshd()
-    assert await SshConnector().host_key(lab.login(jump=jump.login())) == public(lab.host_key)
+    assert await SshConnector(run_here).host_key(lab.login(jump=jump.login())) == public(lab.host_key)
     assert "userauth-request" not in lab.log
     assert "userauth-request" in jump.log
 
@@ -174,14 +175,14 @@ async def test_a_host_that_may_not_be_connected_to_is_not_asked(sshd: Sshd) -> N
     """The limits hold here too."""
     before = sshd.connections
     with pytest.raises(AddressNotAllowedError):
-        await SshConnector().host_key(sshd.login(limits=sshd.login().limits.__class__()))
+        await SshConnector(run_here).host_key(sshd.login(limits=sshd.login().limits.__class__()))
     assert sshd.connections == before
 
 
 async def test_a_host_that_is_not_there_shows_no_key(sshd: Sshd) -> None:
     """Refused, and silent."""
     with pytest.raises(UnreachableError, match="the connection was refused"):
-        await SshConnector().host_key(sshd.login(port=1))
+        await SshConnector(run_here).host_key(sshd.login(port=1))
 
 
 async def test_a_silent_host_shows_no_key(sshd: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,4 +192,4 @@ async def test_a_silent_host_shows_no_key(sshd: Sshd, monkeypatch: pytest.Monkey
         port = server.sockets[0].getsockname()[1]
         async with asyncio.timeout(5):
             with pytest.raises(UnreachableError, match="did not answer in time"):
-                await SshConnector().host_key(sshd.login(port=port, private_key=private(key())))
+                await SshConnector(run_here).host_key(sshd.login(port=port, private_key=private(key())))

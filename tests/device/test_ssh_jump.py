@@ -22,6 +22,7 @@ from edgeherd.device.port import (
     UnreachableError,
 )
 from edgeherd.device.ssh import SshConnector, connector
+from edgeherd_sim.memory import run_here
 
 
 @pytest.fixture
@@ -32,7 +33,7 @@ def jump(start_sshd: StartSshd) -> Sshd:
 
 async def test_both_hosts_are_known(sshd: Sshd, jump: Sshd) -> None:
     """Each by its own key; nothing but the way is the jump host's affair."""
-    async with SshConnector().connect(sshd.login(jump=jump.login())) as session:
+    async with SshConnector(run_here).connect(sshd.login(jump=jump.login())) as session:
         assert (await session.observe(Query(path=PATH))).kind == "file"
         assert session.fingerprint == sshd.host_key.get_fingerprint()
         assert session.jump_fingerprint == jump.host_key.get_fingerprint()
@@ -118,7 +119,7 @@ async def test_a_jump_host_that_forwards_nothing(sshd: Sshd, start_sshd: StartSs
 
 async def test_sessions_share_one_connection(sshd: Sshd, jump: Sshd) -> None:
     """Opened by the first, closed after the last, and opened again when there is a next."""
-    way, before = SshConnector(), jump.connections
+    way, before = SshConnector(run_here), jump.connections
     login = sshd.login(jump=jump.login())
     async with asyncio.timeout(60):
         assert await asyncio.gather(*(look(login, way) for _ in range(12))) == ["file"] * 12
@@ -131,7 +132,7 @@ async def test_sessions_share_one_connection(sshd: Sshd, jump: Sshd) -> None:
 
 async def test_other_credentials_never_share(sshd: Sshd, jump: Sshd) -> None:
     """Another key, another pin, other limits: another connection."""
-    way, before = SshConnector(), jump.connections
+    way, before = SshConnector(run_here), jump.connections
     other = key()
     jump.authorize(other)
     hops = [
@@ -151,7 +152,7 @@ async def test_other_credentials_never_share(sshd: Sshd, jump: Sshd) -> None:
 
 async def test_users_that_fail_or_go_away_do_not_break_the_others(sshd: Sshd, jump: Sshd) -> None:
     """Cancelled at any moment, refused by the device, or with the wrong key for it."""
-    way, before = SshConnector(), jump.connections
+    way, before = SshConnector(run_here), jump.connections
     login = sshd.login(jump=jump.login())
     bad = [sshd.login(jump=jump.login(), port=1), sshd.login(jump=jump.login(), host_keys=(public(key()),))]
     async with way.connect(login) as session:
@@ -170,7 +171,7 @@ async def test_users_that_fail_or_go_away_do_not_break_the_others(sshd: Sshd, ju
 
 async def test_the_first_user_goes_away_while_the_jump_host_is_called(sshd: Sshd, jump: Sshd) -> None:
     """The second goes on with the same connection; when both go, nothing is left."""
-    way, before = SshConnector(), jump.connections
+    way, before = SshConnector(run_here), jump.connections
     login = sshd.login(jump=jump.login())
     first, second = (asyncio.create_task(look(login, way)) for _ in range(2))
     await until(lambda: jump.connections > before)
@@ -197,7 +198,7 @@ async def test_a_jump_host_that_is_down_holds_nobody_up(sshd: Sshd, monkeypatch:
         writer.close()
 
     async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
-        way, hop = SshConnector(), sshd.login(port=server.sockets[0].getsockname()[1])
+        way, hop = SshConnector(run_here), sshd.login(port=server.sockets[0].getsockname()[1])
         users = [look(sshd.login(jump=hop, user=f"user{number}"), way) for number in range(20)]
         results = await asyncio.gather(*users, return_exceptions=True)
     assert {(type(one), str(one)) for one in results} == {(JumpHostError, "it did not answer in time")}
@@ -224,7 +225,7 @@ def _command(entry: pathlib.Path) -> str:
 
 async def test_a_connection_that_broke_is_opened_again(sshd: Sshd, jump: Sshd) -> None:
     """Those that used it are told that it was the jump host; the next one finds a new one, while they are still there."""
-    way, before = SshConnector(), jump.connections
+    way, before = SshConnector(run_here), jump.connections
     login = sshd.login(jump=jump.login())
 
     async def look_twice() -> None:

@@ -13,6 +13,7 @@ from sshd_lab import LOOPBACK, PASSPHRASE, Sshd, StartSshd, key, look, private, 
 
 from edgeherd.device.port import CredentialError, DeviceError, Login, LoginRefusedError
 from edgeherd.device.ssh import SshConnector
+from edgeherd_sim.memory import run_here
 
 PASSWORD = "mauve staple 7"
 _HASH = "$6$edgeherd$LusSSoVB00nyhtOo7n78wQBEBHhvQZq.iJ8tGl7G0qA1bptLFySecBvsXBo.WINHBuZQv76YlsdzrsYzwKoUs0"
@@ -273,10 +274,10 @@ async def test_a_password_that_is_asked_for_in_a_dialogue() -> None:
     """Keyboard-interactive, as PAM does it: one question for the password is answered."""
     host_key = key()
     async with asyncssh.listen("127.0.0.1", 0, server_factory=_Asks, server_host_keys=[host_key]) as acceptor:
-        async with SshConnector().connect(_login_at(acceptor, host_key, password=PASSWORD)):
+        async with SshConnector(run_here).connect(_login_at(acceptor, host_key, password=PASSWORD)):
             pass
         with pytest.raises(LoginRefusedError, match=r"this user and password$"):
-            async with SshConnector().connect(_login_at(acceptor, host_key, password="guess")):
+            async with SshConnector(run_here).connect(_login_at(acceptor, host_key, password="guess")):
                 pass
 
 
@@ -285,7 +286,7 @@ async def test_a_password_that_must_be_changed_is_not() -> None:
     host_key = key()
     async with asyncssh.listen("127.0.0.1", 0, server_factory=_Expired, server_host_keys=[host_key]) as acceptor:
         with pytest.raises(LoginRefusedError, match=r"^the password has expired$"):
-            async with SshConnector().connect(_login_at(acceptor, host_key, password=PASSWORD)):
+            async with SshConnector(run_here).connect(_login_at(acceptor, host_key, password=PASSWORD)):
                 pass
 
 
@@ -338,4 +339,4 @@ async def test_nothing_of_our_own_home_is_used(sshd: Sshd, monkeypatch: pytest.M
         await look(sshd.login(private_key=b"", password="guess"))
     assert "Postponed publickey" not in sshd.log
     assert await look(sshd.login()) == "file"
-    assert await SshConnector().host_key(sshd.login()) == public(sshd.host_key)
+    assert await SshConnector(run_here).host_key(sshd.login()) == public(sshd.host_key)

@@ -13,6 +13,7 @@ from sshd_lab import Sshd, key, public
 
 from edgeherd.device.port import DeviceError, HostKeyMismatchError, LoginRefusedError, UnreachableError
 from edgeherd.device.ssh import SshConnector
+from edgeherd_sim.memory import run_here
 
 pytestmark = pytest.mark.usefixtures("short_deadlines")
 
@@ -42,7 +43,7 @@ async def test_what_is_no_ssh_server_is_unreachable_in_time(text: bytes, again: 
         await ends(port, UnreachableError)
         async with asyncio.timeout(8):
             with pytest.raises(UnreachableError):
-                await SshConnector().host_key(login(port))
+                await SshConnector(run_here).host_key(login(port))
 
 
 async def test_a_server_that_hangs_up_at_once() -> None:
@@ -75,10 +76,10 @@ async def test_bytes_that_somebody_changed_on_the_way(sshd: Sshd) -> None:
 
         async with between(sshd, change) as port:
             with contextlib.suppress(DeviceError):
-                async with SshConnector().connect(sshd.login(port=port, host_keys=(good,))) as there:
+                async with SshConnector(run_here).connect(sshd.login(port=port, host_keys=(good,))) as there:
                     assert there.fingerprint == sshd.host_key.get_fingerprint()
             with contextlib.suppress(DeviceError):
-                assert await SshConnector().host_key(sshd.login(port=port)) == good
+                assert await SshConnector(run_here).host_key(sshd.login(port=port)) == good
 
     for _ in range(8):
         await asyncio.gather(*(one(dice.randrange(2200), 1 << dice.randrange(8)) for _ in range(12)))
@@ -125,7 +126,7 @@ async def test_silence_after_the_key_exchange() -> None:
 
     async with rogue(Silent) as port:
         assert await ends(port, UnreachableError) == "it did not answer in time"
-        assert await SshConnector().host_key(login(port)) == public(HOST_KEY)
+        assert await SshConnector(run_here).host_key(login(port)) == public(HOST_KEY)
 
 
 async def test_refusals_without_end() -> None:

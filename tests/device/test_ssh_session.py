@@ -26,6 +26,7 @@ from edgeherd.device.port import (
 from edgeherd.device.remote_command import RemoteCommand
 from edgeherd.device.ssh import SshConnector, session
 from edgeherd_sim.devices.device import Device
+from edgeherd_sim.memory import run_here
 
 
 def configured(before: Facts) -> bytes:
@@ -48,7 +49,7 @@ def instead(monkeypatch: pytest.MonkeyPatch, script: str, seconds: float = 20) -
 
 async def test_apply_goes_through_sudo_and_the_real_sshd(sshd: Sshd, device: Device) -> None:
     """Compare-and-swap, mode kept, one restart; a second try with the old hash changes nothing."""
-    async with SshConnector().connect(sshd.login()) as door:
+    async with SshConnector(run_here).connect(sshd.login()) as door:
         before = await door.observe(Query(path=PATH))
         content = configured(before) + b"# a remark\n" * 20000
         assert await door.apply(change(before, content)) is Result.APPLIED
@@ -64,7 +65,7 @@ async def test_a_symbolic_link_is_refused(sshd: Sshd, device: Device) -> None:
     """It is seen, not read, and not replaced."""
     real = device.config_file.rename(device.config_file.with_name("elsewhere.yaml"))
     device.config_file.symlink_to(real)
-    async with SshConnector().connect(sshd.login()) as door:
+    async with SshConnector(run_here).connect(sshd.login()) as door:
         facts = await door.observe(Query(path=PATH))
         swap = Change(
             path=PATH,
@@ -90,7 +91,7 @@ async def test_sudo_that_asks_for_a_password_is_told_apart(
 
 async def test_a_line_break_in_a_parameter_is_never_sent(sshd: Sshd) -> None:
     """It would become another parameter."""
-    async with SshConnector().connect(sshd.login()) as door:
+    async with SshConnector(run_here).connect(sshd.login()) as door:
         with pytest.raises(OddAnswerError, match="line break"):
             await door.observe(Query(path="/etc/iotedge/config.yaml\n/etc/shadow"))
 
@@ -173,7 +174,7 @@ async def test_an_operator_that_goes_away_mid_apply_leaves_no_half_done_work(
     program = device.root / "usr/bin" / step
     program.write_text(f'#!/bin/sh\ntouch "{marker}"\nsleep 0.3\nPATH=${{PATH#*:}} exec {step} "$@"\n')
     program.chmod(0o755)
-    async with SshConnector().connect(sshd.login()) as door:
+    async with SshConnector(run_here).connect(sshd.login()) as door:
         before = await door.observe(Query(path=PATH))
         content = configured(before)
         work = asyncio.create_task(door.apply(change(before, content)))

@@ -23,13 +23,14 @@ from edgeherd.device.ssh import SshConnector
 from edgeherd.model import SECRET_TYPE, EdgeDevice, HubConnection, Key, PlannedChange
 from edgeherd.reconcile import desired
 from edgeherd.reconcile.claims import Claims
+from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import HubClients
 from edgeherd.reconcile.requeue import STALLED_SECONDS, Requeue
 from edgeherd.reconcile.secret_use import ALLOW_USE
 from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
-from edgeherd_sim.memory import MemoryCluster, MemoryHub, MemoryHubClient
+from edgeherd_sim.memory import MemoryCluster, MemoryHub, MemoryHubClient, run_here
 
 HUB = "contoso.azure-devices.net"
 NAMESPACE = "plant-a"
@@ -65,7 +66,7 @@ class Operator:
         # The devices do not tell this hub that they are connected, so its credential must not see it either.
         self.cluster, self.hub = MemoryCluster(), MemoryHub(twins=False)
         self._spec: dict[str, Any] = {}
-        self._connector = SshConnector()
+        self._connector = SshConnector(run_here)
         clock = Clock()
         hubs = HubClients(self.cluster, namespace="edgeherd-system", factory=lambda *_: MemoryHubClient(self.hub))
         self._reconciler = DeviceReconciler(
@@ -73,6 +74,7 @@ class Operator:
                 cluster=self.cluster,
                 hubs=hubs,
                 ssh=SshLogins(self.cluster, connect=self._connect, host_key=self._connector.host_key),
+                editor=ConfigEditor(run_here),
                 claims=Claims(self.cluster, hubs, DeviceIndex(), clock),
                 clock=clock,
             )

@@ -9,6 +9,7 @@ from edgeherd.controller.index import DeviceIndex
 from edgeherd.errors import ReconcileError
 from edgeherd.model import Condition, EdgeDevice, HubConnection, Key, Status
 from edgeherd.reconcile.claims import Claims
+from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.device import DeviceReconciler
 from edgeherd.reconcile.hub_clients import HubClients
 from edgeherd.reconcile.requeue import Requeue
@@ -16,7 +17,7 @@ from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
 from edgeherd_sim.devices import filesystem
 from edgeherd_sim.hub.store import Store
-from edgeherd_sim.memory import MemoryCluster, MemoryDevice, MemoryHub, MemoryHubClient, MemoryNetwork, Steps
+from edgeherd_sim.memory import MemoryCluster, MemoryDevice, MemoryHub, MemoryHubClient, MemoryNetwork, Steps, run_here
 
 HOST = "contoso.azure-devices.net"
 ID = "press-01"
@@ -106,6 +107,7 @@ class Lab:
             cluster=self.cluster,
             hubs=hubs,
             ssh=SshLogins(self.cluster, connect=self.network.connect, host_key=self.network.host_key),
+            editor=ConfigEditor(run_here),
             claims=Claims(self.cluster, hubs, self.index, self.time.clock),
             clock=self.time.clock,
         )

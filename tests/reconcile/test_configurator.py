@@ -11,11 +11,12 @@ from edgeherd import config
 from edgeherd.device.port import Action, Change, Initialization, Result
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import DeviceStatus, EdgeDevice, PlannedChange, Status
+from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import CONTESTED_SECONDS, Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
 from edgeherd.reconcile.step import ConfigurationResult, Event
 from edgeherd_sim.devices import filesystem
-from edgeherd_sim.memory import MemoryDevice
+from edgeherd_sim.memory import MemoryDevice, run_here
 from edgeherd_sim.memory.device import classic_config, digest
 
 STRING = f"HostName={HOST};DeviceId=press-01;SharedAccessKey=c2VjcmV0"
@@ -47,7 +48,7 @@ class Lab:
     def __init__(self, memory: MemoryDevice, **spec: Any) -> None:
         self.memory = memory
         self.time = Time()
-        self.configurator = Configurator(self.time.clock)
+        self.configurator = Configurator(self.time.clock, ConfigEditor(run_here))
         self.device = edge_device(**spec)
         self.string = STRING
         self.more: dict[str, Any] = {}
@@ -142,7 +143,7 @@ async def test_a_second_look_does_nothing(made: Callable[[], MemoryDevice]) -> N
         assert applied == ConfigurationResult(
             facts=applied.facts, version=applied.version, config_hash=f"sha256:{digest(lab.content)}"
         )
-        lab.configurator = Configurator(lab.time.clock)
+        lab.configurator = Configurator(lab.time.clock, ConfigEditor(run_here))
 
 
 async def test_a_changed_spec_is_no_drift() -> None:
@@ -227,7 +228,7 @@ async def test_what_was_refused_is_not_tried_again() -> None:
     assert sent is not None
     assert refused.content_hash == digest(sent)
     lab.seen(rejected_hash=f"sha256:{refused.content_hash}")
-    lab.configurator = Configurator(lab.time.clock)
+    lab.configurator = Configurator(lab.time.clock, ConfigEditor(run_here))
     again = await lab.refusal()
     assert parts(again) == (RejectedError, "ConfigRejected", message, None)
     assert isinstance(again, RejectedError)

@@ -32,6 +32,7 @@ from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.hubdoor import https_hub
 from edgeherd_sim.devices.server import Fleet, serve
 from edgeherd_sim.hub.server import serve as serve_hub
+from edgeherd_sim.memory import run_here
 
 LOOPBACK = Limits(networks=("127.0.0.0/8",))
 
@@ -76,7 +77,7 @@ def client(fleet: Fleet) -> AbstractAsyncContextManager[asyncssh.SSHClientConnec
 
 async def test_the_operators_adapter_provisions_a_device(fleet: Fleet, device: Device) -> None:
     """Observe, apply, observe: the file is new and as closed as before, the daemon was started once, edgeAgent runs."""
-    async with SshConnector().connect(login(fleet)) as session:
+    async with SshConnector(run_here).connect(login(fleet)) as session:
         before = await session.observe(Query())
         assert (before.version, before.kind, before.unit.exec_main_status, before.modules) == (
             "1.0.10",
@@ -97,13 +98,13 @@ async def test_the_operators_adapter_provisions_a_device(fleet: Fleet, device: D
 async def test_only_the_right_user_and_key_get_in(fleet: Fleet) -> None:
     """Another user with the right key and the right user with another key are refused alike."""
     with pytest.raises(LoginRefusedError):
-        async with SshConnector().connect(login(fleet, user="root")):
+        async with SshConnector(run_here).connect(login(fleet, user="root")):
             pass
     stranger = asyncssh.generate_private_key("ssh-ed25519").export_private_key("openssh")
     device = fleet.devices[0]
     wrong = dataclasses.replace(login(fleet, device), private_key=stranger)
     with pytest.raises(LoginRefusedError):
-        async with SshConnector().connect(wrong):
+        async with SshConnector(run_here).connect(wrong):
             pass
 
 
@@ -118,7 +119,7 @@ async def test_each_device_has_its_own_address_host_key_and_files(hub: ScriptedH
         assert len({device.host_key for device in fleet.devices}) == 3
         assert len({device.root for device in fleet.devices}) == 3
         with pytest.raises(HostKeyMismatchError):
-            async with SshConnector().connect(login(fleet, host_key=fleet.devices[1].host_key)):
+            async with SshConnector(run_here).connect(login(fleet, host_key=fleet.devices[1].host_key)):
                 pass
 
 
@@ -198,11 +199,11 @@ async def test_a_fault_shows_and_goes_away(
     }[name]
     turn()
     with pytest.raises(error):
-        async with SshConnector().connect(login(fleet)) as session:
+        async with SshConnector(run_here).connect(login(fleet)) as session:
             await session.observe(Query())
     faults.clear()
     monkeypatch.undo()
-    async with SshConnector().connect(login(fleet)) as session:
+    async with SshConnector(run_here).connect(login(fleet)) as session:
         assert (await session.observe(Query())).kind == "file"
 
 
@@ -212,7 +213,7 @@ async def test_a_reset_mid_transfer_leaves_the_old_file(fleet: Fleet, device: De
     old = device.config_file.read_bytes()
     device.faults.reset_mid_transfer(after)
     with pytest.raises(UnreachableError):
-        async with SshConnector().connect(login(fleet)) as session:
+        async with SshConnector(run_here).connect(login(fleet)) as session:
             await session.apply(change(old, old + b"# new\n" * 500))
     device.faults.clear()
     folder = device.config_file.parent
@@ -224,7 +225,7 @@ async def test_a_full_disk_leaves_the_old_file(fleet: Fleet, device: Device) -> 
     """The adapter says that it could not be written; nothing lies around."""
     old = device.config_file.read_bytes()
     device.faults.disk_full()
-    async with SshConnector().connect(login(fleet)) as session:
+    async with SshConnector(run_here).connect(login(fleet)) as session:
         result = await session.apply(change(old, old + b"# new\n"))
     assert result is Result.FULL
     assert [entry.name for entry in device.config_file.parent.iterdir()] == ["config.yaml"]
@@ -234,7 +235,7 @@ async def test_a_full_disk_leaves_the_old_file(fleet: Fleet, device: Device) -> 
 async def test_an_unreadable_file_is_a_file_without_content(fleet: Fleet, device: Device) -> None:
     """Not an empty file, for root and for everybody else: an empty one could be edited."""
     device.faults.unreadable_file()
-    async with SshConnector().connect(login(fleet)) as session:
+    async with SshConnector(run_here).connect(login(fleet)) as session:
         facts = await session.observe(Query())
     assert (facts.kind, facts.content) == ("file", None)
     device.faults.clear()
@@ -301,7 +302,7 @@ async def test_hundreds_of_devices_share_one_process(hub: ScriptedHub) -> None:
         await asyncio.sleep(0.3)
         assert time.process_time() - before < 0.1
         assert len({device.host for device in fleet.devices}) == 100
-        async with SshConnector().connect(login(fleet, fleet.devices[-1])) as session:
+        async with SshConnector(run_here).connect(login(fleet, fleet.devices[-1])) as session:
             assert (await session.observe(Query())).kind == "file"
 
 
@@ -328,7 +329,7 @@ async def test_the_command_says_where_it_listens_and_ends_on_sigterm(tmp_path: p
             host_keys=(second["hostKey"],),
             limits=LOOPBACK,
         )
-        async with SshConnector().connect(found) as session:
+        async with SshConnector(run_here).connect(found) as session:
             assert (await session.observe(Query())).version == "1.0.10"
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 20) == 0

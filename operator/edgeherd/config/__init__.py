@@ -5,6 +5,7 @@
 
 from edgeherd.config.connection import ConnectionString, ConnectionStringError, parse_connection_string
 from edgeherd.config.editor import check, deprovision, edit, fingerprint, load, masked_diff, repair
+from edgeherd.config.limits import MAX_BYTES
 from edgeherd.config.values import (
     X509,
     Change,
@@ -24,6 +25,7 @@ from edgeherd.config.yaml_tree import dumped as yaml_of
 from edgeherd.config.yaml_tree import plain as plain_yaml
 
 __all__ = [
+    "MAX_BYTES",
     "X509",
     "Change",
     "ConfigError",

@@ -47,7 +47,7 @@ def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
     try:
         data = toml_text.parsed(text)
     except TomlSyntaxError as exc:
-        complain(problems, exc.line, "syntax", f"The file is not TOML: {exc.message}. Fix the line.")
+        problems += toml_text.unreadable(exc).problems
         return None, problems
     lines = {statement.path: statement.line for statement in reversed(toml_text.statements(text))}
     root = _item(data, (), lines)

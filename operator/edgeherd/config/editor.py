@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 
-from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, masking, toml_text, yaml_tree
+from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, limits, masking, toml_text, yaml_tree
 from edgeherd.config.connection import ConnectionStringError, check_for_device
 from edgeherd.config.repairs import repaired, repaired_toml
 from edgeherd.config.shapes import Problems
@@ -22,9 +22,6 @@ from edgeherd.config.values import (
     Wanted,
     refuse,
 )
-
-MAX_BYTES = 1024 * 1024
-"""Larger files are refused. The largest template has 22 KB."""
 
 
 def fingerprint(content: bytes) -> str:
@@ -170,13 +167,14 @@ def _values(text: str) -> list[tuple[str, str]]:
 
 
 def _decoded(content: bytes) -> str:
-    if len(content) > MAX_BYTES:
-        raise refuse(None, "size", "The file is larger than 1 MiB, which no file of the daemon is.")
+    limits.check_bytes(content)
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
     except UnicodeDecodeError as exc:
         line = content.count(b"\n", 0, exc.start) + 1
         raise refuse(line, "encoding", "The file is not UTF-8. Save it as UTF-8 without BOM.") from None
+    limits.check_text(text)
+    return text
 
 
 def _text(content: bytes, version: Version) -> str:

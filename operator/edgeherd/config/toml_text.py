@@ -8,13 +8,13 @@ and because the template's sections are comments, which no parser keeps apart. W
 import dataclasses
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from edgeherd.config import removal
+from edgeherd.config import limits, removal
 from edgeherd.config.comments import commented
 from edgeherd.config.values import UneditableError, refuse
 
@@ -58,13 +58,29 @@ def parsed(text: str) -> dict[str, Any]:
         TomlSyntaxError: it is not TOML.
     """
     try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+        said = tomllib.loads(text)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as exc:  # a TOMLDecodeError, or a number of more digits than Python reads
         found = re.search(r"\(at line (\d+), column \d+\)", str(exc))
         line = int(found[1]) if found else text.rstrip().count("\n") + 1
         twice = re.match(r"Cannot (?:declare|overwrite)|Cannot mutate", str(exc))
         why = "something is there for the second time" if twice else "the line cannot be read"
         raise TomlSyntaxError(line, why) from None
+    level: list[Any] = [said]
+    for _ in range(limits.MAX_DEPTH):
+        level = [inner for value in level for inner in _inner(value) if isinstance(inner, dict | list)]
+    if level:
+        raise _too_deep()
+    return said
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _too_deep() -> TomlSyntaxError:
+    return TomlSyntaxError(None, f"tables and keys with dots are nested more than {limits.MAX_DEPTH} deep")
 
 
 def values(text: str) -> list[tuple[str, str]]:
@@ -93,12 +109,16 @@ def statements(text: str) -> list[Statement]:
     """The statements of a text that is TOML; of another text, those before the first that cannot be read."""
     found: list[Statement] = []
     table: Path = ()
-    place = 0
+    place = counted = 0
+    line = 1
     while place < len(text):
         if blank := _BLANK.match(text, place):
             place = max(blank.end(), place + 1)
             continue
-        statement = _header(text, place) or _pair(text, place, table)
+        # Counted on from the last one: from the beginning each time, a long file takes for ever.
+        line += text.count("\n", counted, place)
+        counted = place
+        statement = _header(text, place, line) or _pair(text, place, table, line)
         if statement is None:
             break
         if statement.header:
@@ -109,7 +129,7 @@ def statements(text: str) -> list[Statement]:
     return found
 
 
-def _header(text: str, place: int) -> Statement | None:
+def _header(text: str, place: int, line: int) -> Statement | None:
     opening = re.compile(r"[ \t]*(\[\[?)").match(text, place)
     if opening is None:
         return None
@@ -119,15 +139,15 @@ def _header(text: str, place: int) -> Statement | None:
     line_end = _BLANK.match(text, end + len(opening[1]))
     if line_end is None:
         return None
-    return Statement(header=True, path=path, line=_line(text, place), start=place, end=_line_end(text, end))
+    return Statement(header=True, path=path, line=line, start=place, end=_line_end(text, end))
 
 
-def _pair(text: str, place: int, table: Path, stops: str = "\n") -> Statement | None:
+def _pair(text: str, place: int, table: Path, line: int, stops: str = "\n") -> Statement | None:
     path, end = _path(text, place)
     if not path or not text.startswith("=", end):
         return None
     start = end + 1
-    while text[start : start + 1] in {" ", "\t"}:
+    while text.startswith((" ", "\t"), start):
         start += 1
     value_end = _value_end(text, start, stops)
     if value_end is None:
@@ -135,7 +155,7 @@ def _pair(text: str, place: int, table: Path, stops: str = "\n") -> Statement | 
     return Statement(
         header=False,
         path=table + path,
-        line=_line(text, place),
+        line=line,
         start=place,
         end=_line_end(text, value_end),
         value_start=start,
@@ -164,11 +184,12 @@ def _unescaped(inner: str) -> str:
 
 
 def _inline_pairs(text: str, holder: Statement) -> Iterator[Statement]:
-    """The pairs of a value that is an inline table, and of those in it. They begin at their keys."""
+    """The pairs of a value that is an inline table, and of those in it. They begin at their keys, on the holder's line."""
     place = holder.value_start + 1 if text.startswith("{", holder.value_start) else None
     while place is not None:
-        place += len(text[place:]) - len(text[place:].lstrip(" \t"))
-        pair = _pair(text, place, holder.path, ",}")
+        while text.startswith((" ", "\t"), place):
+            place += 1
+        pair = _pair(text, place, holder.path, holder.line, ",}")
         if pair is None:
             return
         yield pair
@@ -192,10 +213,6 @@ def _value_end(text: str, place: int, stops: str) -> int | None:
             last = token.start() + len(said.rstrip())
         place = token.end()
     return last if depth == 0 else None
-
-
-def _line(text: str, place: int) -> int:
-    return text.count("\n", 0, place) + 1
 
 
 def _line_end(text: str, place: int) -> int:
@@ -419,4 +436,6 @@ def _chosen(lines: Sequence[str], region: range, wanted: Sequence[Commented]) ->
 
 def unreadable(error: TomlSyntaxError) -> UneditableError:
     """The refusal of a text that is not TOML."""
-    return refuse(error.line, "syntax", f"The file is not TOML: {error.message}. Fix the line.")
+    return refuse(
+        error.line, "syntax", f"The file is not TOML: {error.message}. Fix {'the line' if error.line else 'it'}."
+    )

@@ -144,6 +144,10 @@ class ConfigError(Exception):
         super().__init__("; ".join(map(str, problems)))
         self.problems = problems
 
+    def __reduce__(self) -> tuple[type[Self], tuple[tuple[Problem, ...]]]:
+        """For its way out of a worker process."""
+        return type(self), (self.problems,)
+
 
 class UneditableError(ConfigError):
     """The file cannot be edited safely; nothing was changed."""

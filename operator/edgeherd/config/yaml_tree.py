@@ -24,6 +24,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
+from edgeherd.config import limits
+
 Scalar = str | int | float | bool | None
 
 ODD = "\ue000"
@@ -102,7 +104,8 @@ class SyntaxProblemError(Exception):
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(
-    r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity|nan)|[+-]?\.inf|\.nan", re.IGNORECASE
+    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity|nan)|[+-]?\.inf|\.nan",
+    re.IGNORECASE,
 )
 _YAML_TAG = "tag:yaml.org,2002:"
 
@@ -129,7 +132,7 @@ def _tagged(text: str, tag: str) -> Scalar:
         case "bool":
             return text == "true" if text in {"true", "false"} else None
         case "int":
-            return int(text) if _INTEGER.fullmatch(text) else None
+            return _number(text, 10) if _INTEGER.fullmatch(text) else None
         case "float":
             return _float(text) if _FLOAT.fullmatch(text) else None
         case "null":
@@ -141,9 +144,17 @@ def _tagged(text: str, tag: str) -> Scalar:
 def _integer(text: str) -> int | None:
     for prefix, base, digits in (("0x", 16, "[0-9a-fA-F]+"), ("0o", 8, "[0-7]+"), ("", 10, "[0-9]+")):
         if re.fullmatch(f"{'' if prefix else '[+-]?'}{prefix}{digits}", text):
-            number = int(text.removeprefix(prefix), base)
-            return number if -(2**63) <= number < 2**63 else None  # an i64
+            number = _number(text.removeprefix(prefix), base)
+            return number if number is not None and -(2**63) <= number < 2**63 else None  # an i64
     return None
+
+
+def _number(text: str, base: int) -> int | None:
+    """Python reads no more than 4,300 digits; a number that has more fits nowhere."""
+    try:
+        return int(text, base)
+    except ValueError:
+        return None
 
 
 def _float(text: str) -> float:
@@ -170,7 +181,7 @@ def documents(text: str) -> tuple[Node, ...]:
         raise SyntaxProblemError(None, _without_values(str(exc)) or "not YAML") from None
 
 
-_REFUSED = re.compile(r"^ *\t[ \t]*#|\r(?!\r*(?:\n|\Z))", re.MULTILINE)
+_REFUSED = re.compile(r"^ *\t[ \t]*#|(?<!\r)\r++(?!\n|\Z)", re.MULTILINE)
 
 
 _VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*)%(YAML[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\n)*---)")
@@ -181,7 +192,7 @@ def _refuse_what_ruamel_takes(text: str) -> None:
     """To yaml-rust a tab before a '#' is a scalar of its own, and a lone carriage return does not begin a line."""
     found = _REFUSED.search(text)
     if found:
-        what = "a carriage return in the middle of a line" if found[0] == "\r" else "a tab before a comment"
+        what = "a carriage return in the middle of a line" if found[0].startswith("\r") else "a tab before a comment"
         raise SyntaxProblemError(text.count("\n", 0, found.start()) + 1, what)
 
 
@@ -209,6 +220,7 @@ class _Builder:
         self._text = text
         self._events = events
         self._anchors: dict[str, Node] = {}
+        self._depth = 0
 
     def documents(self) -> tuple[Node, ...]:
         found = []
@@ -229,10 +241,13 @@ class _Builder:
         node: Node
         if isinstance(event, ScalarEvent):
             node = self._scalar(event, where, tag)
-        elif isinstance(event, SequenceStartEvent):
-            node = self._sequence(event, where, tag)
         else:
-            node = self._mapping(event, where, tag)
+            self._depth += 1
+            if self._depth > limits.MAX_DEPTH:
+                raise SyntaxProblemError(where["line"], f"it is nested more than {limits.MAX_DEPTH} deep")
+            is_sequence = isinstance(event, SequenceStartEvent)
+            node = self._sequence(event, where, tag) if is_sequence else self._mapping(event, where, tag)
+            self._depth -= 1
         if event.anchor:
             self._anchors[event.anchor] = node
         return node

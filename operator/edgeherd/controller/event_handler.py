@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edgeherd import resource
+from edgeherd.cache import digest
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.model import EdgeDevice, HubConnection, Key, Priority
@@ -19,7 +20,9 @@ class EventHandler:
     def __init__(self, queue: WorkQueue, index: DeviceIndex) -> None:
         self._queue = queue
         self._index = index
-        self._seen: dict[Key, tuple[object, ...]] = {}
+        self._seen: dict[Key, bytes] = {}
+        """A hash of what matters of each device: its annotations may have 256 KiB."""
+        self._seen_hubs: dict[Key, tuple[object, ...]] = {}
 
     def on_device(self, event: str, body: Mapping[str, Any]) -> None:
         """An EdgeDevice was seen. Our own status writes change nothing that matters, and cause no pass."""
@@ -38,7 +41,7 @@ class EventHandler:
         self._index.update(device)
         jump = device.ssh.jump
         self._queue.put_behind(device.key, f"{jump.host}:{jump.port}" if jump is not None else "")
-        predicate = (
+        predicate = digest(
             device.uid,
             device.generation,
             device.deleted_at,
@@ -67,18 +70,18 @@ class EventHandler:
         except (KeyError, TypeError, ValueError):
             _log.exception("a HubConnection cannot be read; is the CRD of this version installed?")
             return
-        before = self._seen.get(hub.key)
+        before = self._seen_hubs.get(hub.key)
         predicate = (hub.uid, hub.generation, _is_ready(hub))
         if event != "DELETED":
             self._index.update_hub(hub)
         if event == "DELETED":
             self._index.delete(hub.key)
-            self._seen.pop(hub.key, None)
+            self._seen_hubs.pop(hub.key, None)
             self._queue.add(hub.key)
         elif before == predicate:
             return
         else:
-            self._seen[hub.key] = predicate
+            self._seen_hubs[hub.key] = predicate
             if before is None or before[:2] != predicate[:2]:
                 self._queue.add(hub.key)
             if before is None and not event:

@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+import contextlib
 import dataclasses
 import hashlib
+import itertools
 import re
 from collections.abc import Mapping
 
@@ -78,19 +80,21 @@ class Facts:
 def framed(output: bytes, nonce: str) -> dict[str, bytes]:
     """The values of the lines `NONCE name base64`; everything else is noise."""
     values = {}
-    prefix = nonce.encode() + b" "
-    for line in output.splitlines():
-        # A banner without a line break may stand before an answer.
-        _, found, answer = line.rpartition(prefix)
-        if not found:
-            continue
-        name, _, encoded = answer.partition(b" ")
-        try:
-            values[name.decode("ascii", "replace")] = base64.b64decode(encoded, validate=True)
-        except binascii.Error:
-            continue
+    # A banner without a line break may stand before an answer.
+    answers = re.finditer(nonce.encode() + rb" ([a-z:0-9]{1,32}+) ([A-Za-z0-9+/=]*+)(?=[\r\n]|\Z)", output)
+    for found in itertools.islice(answers, _ANSWERS):
+        with contextlib.suppress(binascii.Error):
+            values[found[1].decode("ascii")] = base64.b64decode(found[2], validate=True)
     return values
 
+
+_ANSWERS = 256
+"""More than any script gives."""
+MOST: Mapping[str, int] = {"journal": 32 * 1024, "modules": 64 * 1024, "units": 16 * 1024, "check": 256 * 1024}
+"""How many bytes of a text are looked at; of all others 8 KiB. The scripts send no more, but a device may."""
+_OTHERS = 8 * 1024
+_MODULES = 200
+_UNITS = 16
 
 _VERSION = re.compile(r"(?<![\w.])([0-9]{1,4}(?:\.[0-9]{1,4}){1,4}(?:[~-][0-9A-Za-z.]{1,16})?)(?![\w.])")
 
@@ -108,12 +112,12 @@ def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
     if "end" not in values or "kind" not in values:
         message = "the device's answer was cut short"
         raise ValueError(message)
-    path = _text(values, "path")
+    path = text(values, "path")
     if not _PATH.fullmatch(path):
         message = "what it calls the daemon's file is no path"
         raise ValueError(message)
-    version = _VERSION.search(_text(values, "version"))
-    units = [_unit(block) for block in re.split(r"\n\s*\n", _text(values, "units"))]
+    version = _VERSION.search(text(values, "version"))
+    units = [_unit(block) for block in re.split(r"\n\s*\n", text(values, "units"), maxsplit=_UNITS)]
     return Facts(
         version=version[1] if version else "",
         path=path,
@@ -121,25 +125,29 @@ def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
         mode=_line(values, "mode"),
         content=values.get("content"),
         template=values.get("template"),
-        taken=_text(values, "taken") != "no",
+        taken=text(values, "taken") != "no",
         hashes=tuple(_line(values, f"hash:{number}") or "absent" for number in range(others)),
         modified=_time(values, "modified"),
         now=_time(values, "now"),
         started=_time(values, "started"),
         unit=units[0],
         services=tuple(units[1:]),
-        modules=_modules(_text(values, "modules")),
-        journal=_text(values, "journal"),
+        modules=_modules(text(values, "modules")),
+        journal=text(values, "journal"),
     )
 
 
-def _text(values: Mapping[str, bytes], name: str) -> str:
-    return values.get(name, b"").decode("utf-8", "replace").replace("\r\n", "\n").strip()
+def text(values: Mapping[str, bytes], name: str) -> str:
+    """A value as text, as much of it as is looked at."""
+    most = MOST.get(name, _OTHERS)
+    said = values.get(name, b"")
+    said = said[-most:] if name == "journal" else said[:most]  # of a log the newest lines count
+    return said.decode("utf-8", "replace").replace("\r\n", "\n").strip()
 
 
 def _line(values: Mapping[str, bytes], name: str) -> str:
     """A text that may be shown to people: one line, not endless, and nothing that a terminal obeys."""
-    first = _text(values, name).partition("\n")[0][:4096]
+    first = text(values, name).partition("\n")[0][:4096]
     return "".join(character for character in first if character.isprintable())
 
 
@@ -156,8 +164,8 @@ def _word(text: str) -> str:
 
 
 def _time(values: Mapping[str, bytes], name: str) -> int | None:
-    text = _text(values, name)
-    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None
+    said = text(values, name)
+    return int(said) if re.fullmatch(r"[0-9]{1,12}", said) else None
 
 
 def _unit(text: str) -> Unit:
@@ -180,7 +188,7 @@ _UP = re.compile(r"\bUp (?:about )?([0-9]{1,6}|an?) (second|minute|hour|day|week
 
 def _modules(text: str) -> tuple[Module, ...]:
     """Upstream's own reading of `iotedge list`: split on white space; column 0 is the name, column 1 the status."""
-    lines = [(line, line.split()) for line in text.splitlines()[1:]]
+    lines = [(line, line.split(maxsplit=2)) for line in text.splitlines()[1 : _MODULES + 1]]
     return tuple(
         Module(
             name=row[0],

@@ -26,6 +26,10 @@ class Diagnosis(enum.StrEnum):
     SETTINGS = "Settings"
 
 
+MOST_LINES = 200
+"""So many are asked for."""
+MOST_CHARACTERS = 2048
+
 _Rules = tuple[tuple[Diagnosis, str], ...]
 
 _AFRESH = re.compile(r"starting azure iot edge|edge runtime is running|edge runtime status is")
@@ -72,7 +76,7 @@ _OF_NETWORK: _Rules = (
     (Diagnosis.TLS, r"ssl routines|certificate"),
     (Diagnosis.NETWORK, _REQUEST),
 )
-_LOCAL = r"failed to send http request.*trying to connect: (?:connection refused|no such file|permission denied)"
+_LOCAL = re.compile(r"trying to connect: (?:connection refused|no such file|permission denied)")
 """One service of the runtime does not reach another: of TCP it says 'tcp connect error'."""
 _HINTS: _Rules = (
     (Diagnosis.IMAGE, r"failed to pull edge runtime module"),
@@ -95,7 +99,10 @@ _UNTIL_THEN = frozenset(
 
 
 def diagnose(journal: str) -> Diagnosis | None:
-    """The newest failure since the daemon's last start; None where the log says nothing that is known."""
+    """The newest failure since the daemon's last start; None where the log says nothing that is known.
+
+    More than `MOST_LINES` are not looked at, nor more of a line than `MOST_CHARACTERS`.
+    """
     hint = None
     hub_answered = False
     for record in reversed(_records(journal)):
@@ -112,8 +119,8 @@ def diagnose(journal: str) -> Diagnosis | None:
 def _records(journal: str) -> list[str]:
     """What was said since all began afresh, each with its causes: those are lines of their own."""
     records: list[str] = []
-    for line in journal.lower().splitlines():
-        text = _HEAD.sub("", line, count=1)
+    for line in journal.lower().splitlines()[-MOST_LINES:]:
+        text = _HEAD.sub("", line[:MOST_CHARACTERS], count=1)
         if _AFRESH.search(text):
             records.clear()
         elif records and _CAUSE.match(text):
@@ -133,9 +140,15 @@ def _judge(record: str) -> Diagnosis | None:
         return _first(_OF_DOCKER, record)
     if found is None and re.search(_KEY_REFUSED, record):
         return Diagnosis.KEY_REFUSED
-    if found is None and re.search(_REQUEST, record) and not re.search(_LOCAL, record):
+    if found is None and re.search(_REQUEST, record) and not _is_local(record):
         return _first(_OF_NETWORK, record)
     return found
+
+
+def _is_local(record: str) -> bool:
+    """Whether a line says so of a request. In two steps: one pattern with `.*` would begin anew at each of many requests."""
+    heads = (line.partition("failed to send http request")[2] for line in record.split("\n"))
+    return any(_LOCAL.search(rest) for rest in heads)
 
 
 def _first(rules: _Rules, record: str) -> Diagnosis | None:

@@ -49,12 +49,12 @@ elif [ -f "$file" ]; then
   stat -c '%U:%G %a' "$file" 2>/dev/null | say mode
   stat -c '%Y' "$file" 2>/dev/null | say modified
   # A read error must not pass for an empty file: that one would be edited.
-  if head -c 1048577 "$file" >/dev/null 2>&1; then head -c 1048577 "$file" | say content; else echo no | say readable; fi
+  if head -c 262145 "$file" >/dev/null 2>&1; then head -c 262145 "$file" | say content; else echo no | say readable; fi
 elif [ -e "$file" ]; then echo other | say kind
 else
   echo absent | say kind
   template=$R/etc/aziot/config.toml.edge.template
-  [ "$unit" = iotedge.service ] || [ ! -f "$template" ] || head -c 1048577 "$template" 2>/dev/null | say template
+  [ "$unit" = iotedge.service ] || [ ! -f "$template" ] || head -c 262145 "$template" 2>/dev/null | say template
 fi
 if [ "$unit" != iotedge.service ]; then
   super=$R/etc/aziot/edged/config.d/00-super.toml

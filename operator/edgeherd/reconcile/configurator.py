@@ -14,14 +14,19 @@ from edgeherd.device.port import ABSENT, Action, Change, Initialization, OtherFi
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange
 from edgeherd.reconcile import desired, errors
+from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.desired import DesiredState
 from edgeherd.reconcile.step import ConfigurationResult, Event
+from edgeherd.worker import WorkerError
 
 SLACK_SECONDS = 2
 """The device's clocks are read in whole seconds, one after the other."""
 
 REVIVAL_SECONDS = 300.0
 """A daemon that gave up is started again so often, unless somebody asks for it: what it missed may be fixed by now."""
+
+UNJUDGED_SECONDS = 300.0
+"""Until a file that a worker was killed over is looked at again: it may have been the machine, and costs a worker's time."""
 
 CONTESTED_TIMES = 3
 CONTESTED_SECONDS = 1800.0
@@ -89,8 +94,9 @@ class _Revival:
 class Configurator:
     """Makes the device look as the spec says. What it remembers only saves restarts; it may be forgotten."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, editor: ConfigEditor) -> None:
         self._clock = clock
+        self._editor = editor
         self._revived: dict[Key, _Revival] = {}
         self._rejected: dict[Key, tuple[str, str]] = {}
         """Which change the daemon of which object (uid) refused: a status that cannot be written must not cost restarts."""
@@ -131,7 +137,7 @@ class Configurator:
         only_reports = applied_before and not device.correct_drift
         if facts.kind == "absent" and device.runtime.on_windows:
             return await self._initialize(session, state, facts, version, only_reports=only_reports)
-        observation = _observed(state, facts, version, query)
+        observation = await _observed(self._editor, state, facts, version, query)
         if not observation.edit.changes and not observation.others:
             self._rejected.pop(device.key, None)
             return await self._awake(session, observation, only_reports=only_reports)
@@ -247,7 +253,9 @@ class Configurator:
         )
 
 
-def _observed(state: DesiredState, facts: Facts, version: config.Version, query: Query) -> _Observation:
+async def _observed(
+    editor: ConfigEditor, state: DesiredState, facts: Facts, version: config.Version, query: Query
+) -> _Observation:
     found = query.found(facts)
     odd = [path for path, found_hash in found.items() if found_hash == "other"]
     if odd:
@@ -256,9 +264,14 @@ def _observed(state: DesiredState, facts: Facts, version: config.Version, query:
     was_ours = desired.proxy_was_ours(found)
     try:
         want = desired.configuration(state, version.dialect, proxy_was_ours=was_ours)
-        edit = config.edit(_content(facts, version), want, version=version)
+        edit = await editor.edit(_content(facts, version), want, version=version)
     except config.UneditableError as exc:
         raise Stalled("ConfigNotEditable", f"{facts.path} was left as it is: {exc}") from None
+    except WorkerError as exc:
+        message = (
+            f"{facts.path} could not be judged, and was left as it is: {exc}. If this stays so, make the file simpler."
+        )
+        raise Waiting("ConfigNotEditable", message, retry_after=UNJUDGED_SECONDS) from None
     others = desired.other_files(state, version.dialect, found)
     return _Observation(state=state, facts=facts, version=version, edit=edit, others=others)
 

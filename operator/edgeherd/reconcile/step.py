@@ -17,6 +17,7 @@ from edgeherd.device.port import Session
 from edgeherd.hub.port import Identity
 from edgeherd.model import Condition, Credentials, EdgeDevice, Key, Origin, PlannedChange, Secret
 from edgeherd.reconcile.claims import Claims
+from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.credentials import Certificate
 from edgeherd.reconcile.hub_clients import HubAccess, HubClients
 from edgeherd.reconcile.ssh_logins import SshLogins
@@ -136,6 +137,7 @@ class Dependencies:
     cluster: Cluster
     hubs: HubClients
     ssh: SshLogins
+    editor: ConfigEditor
     claims: Claims
     clock: Clock
 

@@ -4,6 +4,7 @@ from edgeherd_sim.memory.cluster import Event, MemoryCluster
 from edgeherd_sim.memory.device import MemoryDevice, MemoryNetwork
 from edgeherd_sim.memory.hub import MemoryHub, MemoryHubClient
 from edgeherd_sim.memory.steps import CrashError, Steps
+from edgeherd_sim.memory.worker import run_here
 
 __all__ = [
     "CrashError",
@@ -14,4 +15,5 @@ __all__ = [
     "MemoryHubClient",
     "MemoryNetwork",
     "Steps",
+    "run_here",
 ]

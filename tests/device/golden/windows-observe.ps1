@@ -85,7 +85,7 @@ if ($kind -eq 'file') {
     Tell 'mode' ([IO.File]::GetAccessControl($path).GetSecurityDescriptorSddlForm($sections))
   } catch { }
   try {
-    $buffer = New-Object byte[] 1048577
+    $buffer = New-Object byte[] 262145
     $have = 0
     $file = [IO.File]::Open($path, [IO.FileMode]::Open, [IO.FileAccess]::Read, [IO.FileShare] 'ReadWrite, Delete')
     try {

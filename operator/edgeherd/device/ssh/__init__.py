@@ -1,5 +1,5 @@
 """The one door to asyncssh: pinned host keys, keys in memory only, every wait bounded."""
 
-from edgeherd.device.ssh.connector import SshConnector
+from edgeherd.device.ssh.connector import KEY_PROCESSES, KEY_SECONDS, SshConnector
 
-__all__ = ["SshConnector"]
+__all__ = ["KEY_PROCESSES", "KEY_SECONDS", "SshConnector"]

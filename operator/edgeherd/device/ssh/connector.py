@@ -18,6 +18,7 @@ import asyncssh
 
 from edgeherd.device import addresses
 from edgeherd.device.port import (
+    CredentialError,
     DeviceError,
     HostKeyMismatchError,
     JumpHostError,
@@ -25,8 +26,9 @@ from edgeherd.device.port import (
     LoginRefusedError,
     UnreachableError,
 )
-from edgeherd.device.ssh import trust
+from edgeherd.device.ssh import keys, trust
 from edgeherd.device.ssh.session import SshSession, cause, fingerprint
+from edgeherd.worker import Run
 
 CONNECT_SECONDS = 10.0
 """Until there is a connection."""
@@ -34,6 +36,9 @@ LOGIN_SECONDS = 15.0
 """From then on, until there is a login."""
 KEEPALIVE_SECONDS = 15
 """A connection on which three of these go unanswered is given up."""
+KEY_PROCESSES = 2
+KEY_SECONDS = 20.0
+"""How many keys are read at once, and how long one may take; at the limits of `keys` it takes 3 s (measured)."""
 ADDRESSES = 3
 """So many of a host's addresses are tried: whoever serves its name could list more than there is time for."""
 
@@ -82,6 +87,7 @@ class _Client(asyncssh.SSHClient):
         self._deadline = deadline
         self._pinned = pinned
         self.presented = ""
+        self.refused: CredentialError | None = None
         self.password_expired = False
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
@@ -98,6 +104,11 @@ class _Client(asyncssh.SSHClient):
     def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
         del host, addr, port
         self.presented = key.get_fingerprint()
+        try:
+            keys.refuse_large(key, "the host key that it shows")
+        except CredentialError as exc:
+            self.refused = exc
+            return False
         return self.presented in self._pinned
 
     def validate_host_ca_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:
@@ -118,11 +129,11 @@ class _Shared:
     users: int = 0
     opening: "asyncio.Task[asyncssh.SSHClientConnection] | None" = None
 
-    async def connection(self, login: Login) -> asyncssh.SSHClientConnection:
+    async def connection(self, login: Login, known: trust.Trust) -> asyncssh.SSHClientConnection:
         """The one that is open or being opened; a new one when that failed or broke. One user's end is no other's."""
         task = self.opening
         if task is None or (task.done() and (task.exception() or task.result().is_closed())):
-            task = self.opening = asyncio.create_task(_open(login, None))
+            task = self.opening = asyncio.create_task(_open(login, None, known))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -138,7 +149,9 @@ class _Shared:
 class SshConnector:
     """Opens sessions. Devices behind one jump host share a connection to it while they are looked at."""
 
-    def __init__(self) -> None:
+    def __init__(self, run: Run) -> None:
+        """`run` is where keys are read."""
+        self._trust = trust.Trust(run)
         self._jump_hosts: dict[Login, _Shared] = {}
         try:
             getpass.getuser()
@@ -159,7 +172,7 @@ class SshConnector:
             UnreachableError: anything else on the way.
         """
         async with self._tunnel(login.jump) as tunnel:
-            connection = await _open(login, tunnel)
+            connection = await _open(login, tunnel, self._trust)
             try:
                 jump_fingerprint = fingerprint(tunnel) if tunnel is not None else ""
                 yield SshSession(connection, login.platform, jump_fingerprint=jump_fingerprint)
@@ -170,10 +183,12 @@ class SshConnector:
         """The public host key that the host shows, as in a '.pub' file without comment. Nobody logs in.
 
         Raises:
+            CredentialError: it is one that would cost too much to use.
             AddressNotAllowedError, JumpHostError, UnreachableError: as `connect`.
         """
         async with self._tunnel(login.jump) as tunnel:
             key = await _first(login, tunnel, lambda address: _shown(login, address, tunnel))
+        keys.refuse_large(key, "the host key that it shows")
         return " ".join(key.export_public_key("openssh").decode().split()[:2])
 
     @contextlib.asynccontextmanager
@@ -185,7 +200,7 @@ class SshConnector:
         shared.users += 1
         try:
             try:
-                connection = await shared.connection(login)
+                connection = await shared.connection(login, self._trust)
             except DeviceError as exc:
                 raise JumpHostError(exc) from None
             try:
@@ -239,14 +254,14 @@ async def _first(login: Login, tunnel: _Tunnel, attempt: Callable[[str], Awaitab
     return await attempt(last)
 
 
-async def _open(login: Login, tunnel: _Tunnel) -> asyncssh.SSHClientConnection:
+async def _open(login: Login, tunnel: _Tunnel, known: trust.Trust) -> asyncssh.SSHClientConnection:
     """A connection with a login."""
-    pins = await trust.pinned(login)
-    keys = await trust.client_keys(login)
+    pins = await known.pinned(login)
+    own = await known.client_keys(login)
     options = {
         **_OPTIONS,
         "username": login.user,
-        "client_keys": keys or None,
+        "client_keys": own or None,
         "password": login.password,
         "known_hosts": (pins.keys, pins.authorities, pins.revoked),
         "host_key_alias": login.host,
@@ -267,6 +282,8 @@ async def _connected(
                     lambda: client, address, login.port, tunnel=tunnel, **options
                 )
             except asyncssh.HostKeyNotVerifiable:
+                if client.refused is not None and client.presented in pins.prints:
+                    raise client.refused from None
                 presented = client.presented or "a key or certificate that is revoked, expired or for another host"
                 raise HostKeyMismatchError(presented, pins.fingerprints) from None
             except asyncssh.PermissionDenied:

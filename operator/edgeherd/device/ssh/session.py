@@ -25,8 +25,8 @@ from edgeherd.device.port import (
 )
 from edgeherd.device.remote_command import RemoteCommand
 
-OUTPUT_BYTES = 4 * 1024 * 1024
-"""More than any answer has: a file of 1 MiB in base64, and all the rest."""
+OUTPUT_BYTES = 1024 * 1024
+"""More than any answer has: a file of 256 KiB in base64, and all the rest."""
 
 _EXPIRED = b"Password change required"
 """What OpenSSH's sshd says in place of running a command, whether the login was by password or by key."""
@@ -92,7 +92,7 @@ class SshSession:
 
     async def check(self) -> str:
         """See `port.Session`."""
-        return (await self._run(self._scripts.check())).get("check", b"").decode("utf-8", "replace").strip()
+        return facts.text(await self._run(self._scripts.check()), "check")
 
     async def initialize(self, initialization: Initialization) -> Result:
         """See `port.Session`."""

@@ -1,20 +1,22 @@
-"""Who the other side must be, and who we are: keys and certificates, parsed once for a content.
+"""Who the other side must be, and who we are: keys and certificates, read once for a content.
 
-Parsing an RSA key costs 98 ms, one with a passphrase more, and known_hosts of a fleet 50 ms (measured): a pass over a
-device must pay none of it, and the first one must not make all others wait, so it is done in a thread.
+Reading an RSA key costs 98 ms, one with a passphrase more, and known_hosts of a fleet 50 ms (measured): a pass over a
+device must pay none of it, and the first one must not make all others wait, so a worker does it. A key comes back without
+passphrase and is taken as it is, which costs 0.1 ms.
 """
 
-import asyncio
-import concurrent.futures
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import asyncssh
 
+from edgeherd.cache import Cache, digest
 from edgeherd.device import addresses
 from edgeherd.device.port import CredentialError, Login
+from edgeherd.device.ssh import keys
+from edgeherd.worker import Run, WorkerError
 
 FINGERPRINT = "SHA256:"
 AUTHORITY = "@cert-authority "
@@ -30,10 +32,9 @@ _HOST_CERTIFICATES = tuple(f"{name}-cert-v01@openssh.com" for name in HOST_KEYS)
 _PORT = 22
 """Lines of known_hosts name every port but this one."""
 
-PARSE_SECONDS = 30.0
-"""Whoever writes a key says how often its passphrase is hashed, four billion times if he likes."""
-_PARSERS = concurrent.futures.ThreadPoolExecutor(max_workers=4, thread_name_prefix="keys")
-"""Of its own: a key that takes for ever must not hold up connections with keys that are known."""
+CACHED_KEY_BYTES = 8 * 1024 * 1024
+CACHED_HOST_BYTES = 4 * 1024 * 1024
+"""Room for 1,400 RSA keys, and for what a known_hosts file says of 1,800 hosts: at least."""
 
 _T = TypeVar("_T")
 
@@ -60,94 +61,87 @@ class Pins:
         return list(dict.fromkeys([*certificates, *(name for name in pinned if name in HOST_KEYS), *HOST_KEYS]))
 
 
-class _Once(Generic[_T]):
-    """What a content was parsed to. Content that cannot be parsed is tried again each time."""
-
-    def __init__(self) -> None:
-        self._lock = asyncio.Lock()
-        self._values: list[_T] = []
-
-    async def value(self, parse: Callable[[], _T]) -> _T:
-        if not self._values:
-            async with asyncio.timeout(PARSE_SECONDS), self._lock:
-                if not self._values:
-                    self._values.append(await asyncio.get_running_loop().run_in_executor(_PARSERS, parse))
-        return self._values[0]
+_public_key = functools.lru_cache(maxsize=1024)(keys.public_key)
 
 
-class _KnownHosts:
-    """A known_hosts file. Trying 10,000 hashed lines costs as much as parsing them, so what was found is kept too."""
+class Trust:
+    """Reads what Logins name. `run` runs what may take long in a process of its own."""
 
-    def __init__(self, text: str) -> None:
-        self.match = functools.lru_cache(maxsize=1024)(asyncssh.import_known_hosts(text).match)
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._private_keys = Cache[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate | None]](CACHED_KEY_BYTES)
+        self._known_hosts = Cache[keys.KnownHosts](CACHED_HOST_BYTES)
+
+    async def pinned(self, login: Login) -> Pins:
+        """The host keys and the host certificate authorities that are trusted for this host.
+
+        Raises:
+            CredentialError: one of them cannot be read.
+        """
+        lines = [line for line in login.host_keys if not line.startswith(FINGERPRINT)]
+        prints = tuple(line for line in login.host_keys if line.startswith(FINGERPRINT))
+        pins = Pins(
+            keys=[_pinned(line) for line in lines if not line.startswith(AUTHORITY)],
+            authorities=[_pinned(line.removeprefix(AUTHORITY)) for line in lines if line.startswith(AUTHORITY)],
+            revoked=[],
+            prints=prints,
+        )
+        if login.known_hosts:
+            known = await self._known(login)
+            pins.keys.extend(map(_pinned, known.keys))
+            pins.authorities.extend(map(_pinned, known.authorities))
+            pins.revoked.extend(map(_pinned, known.revoked))
+        return pins
+
+    async def _known(self, login: Login) -> keys.KnownHosts:
+        address = login.host if addresses.parsed(login.host) else ""
+        about = (login.host, address, login.port if login.port != _PORT else None)
+
+        async def read() -> tuple[keys.KnownHosts, int]:
+            found: keys.KnownHosts = await _read(self._run, "known_hosts", keys.known_hosts, login.known_hosts, *about)
+            return found, sum(len(line) for lines in found for line in lines)
+
+        return await self._known_hosts.get(digest(login.known_hosts, *about), read)
+
+    async def client_keys(self, login: Login) -> Sequence[asyncssh.SSHKeyPair]:
+        """What proves who we are; nothing for a login by password alone.
+
+        Raises:
+            CredentialError: the key or its certificate cannot be read.
+        """
+        content, passphrase, certificate = login.private_key, login.passphrase, login.certificate
+        if not content:
+            return []
+
+        async def read() -> tuple[tuple[asyncssh.SSHKey, asyncssh.SSHCertificate | None], int]:
+            exported = await _read(self._run, "the private key", keys.private_key, content, passphrase)
+            # It was validated by the worker.
+            key = asyncssh.import_private_key(exported, unsafe_skip_rsa_key_validation=True)
+            if not certificate:
+                return (key, None), len(exported)
+            await _read(self._run, "the certificate", keys.check_certificate, certificate)
+            size = len(exported) + len(certificate)
+            return (key, asyncssh.import_certificate(certificate)), size
+
+        key, certified = await self._private_keys.get(digest(content, passphrase, certificate), read)
+        try:
+            return asyncssh.load_keypairs([key if certified is None else (key, certified)])
+        except ValueError:
+            raise CredentialError("the private key or its certificate cannot be read") from None
 
 
-@functools.lru_cache(maxsize=64)
-def _known_hosts(text: str) -> _Once[_KnownHosts]:
-    del text
-    return _Once()
-
-
-@functools.lru_cache(maxsize=4096)
-def _private_key(content: bytes, passphrase: str | None) -> _Once[asyncssh.SSHKey]:
-    del content, passphrase
-    return _Once()
-
-
-_public_key = functools.lru_cache(maxsize=4096)(asyncssh.import_public_key)
-
-
-async def pinned(login: Login) -> Pins:
-    """The host keys and the host certificate authorities that are trusted for this host.
-
-    Raises:
-        CredentialError: one of them cannot be read.
-    """
-    keys: list[asyncssh.SSHKey] = []
-    authorities: list[asyncssh.SSHKey] = []
-    revoked: list[asyncssh.SSHKey] = []
+async def _read(run: Run, what: str, function: Callable[..., _T], *arguments: object) -> _T:
     try:
-        for line in login.host_keys:
-            if not line.startswith(FINGERPRINT):
-                (authorities if line.startswith(AUTHORITY) else keys).append(_public_key(line.removeprefix(AUTHORITY)))
-        text = login.known_hosts
-        if text:
-            known = await _known_hosts(text).value(lambda: _KnownHosts(text))
-            address = login.host if addresses.parsed(login.host) else ""
-            matches = known.match(login.host, address, login.port if login.port != _PORT else None)
-            keys.extend(matches[0])
-            authorities.extend(matches[1])
-            revoked.extend(matches[2])
-    except (ValueError, asyncssh.Error, TimeoutError):
-        message = "a pinned host key cannot be read"
+        result: _T = await run(function, *arguments)
+    except WorkerError as exc:
+        message = f"{what} could not be read: {exc}"
         raise CredentialError(message) from None
-    prints = tuple(line for line in login.host_keys if line.startswith(FINGERPRINT))
-    return Pins(keys, authorities, revoked, prints)
+    return result
 
 
-async def client_keys(login: Login) -> Sequence[asyncssh.SSHKeyPair]:
-    """What proves who we are; nothing for a login by password alone.
-
-    Raises:
-        CredentialError: the key or its certificate cannot be read.
-    """
-    content, passphrase = login.private_key, login.passphrase
-    if not content:
-        return []
+def _pinned(line: str | bytes) -> asyncssh.SSHKey:
     try:
-        key = await _private_key(content, passphrase).value(lambda: asyncssh.import_private_key(content, passphrase))
-        if not login.certificate:
-            return asyncssh.load_keypairs([key])
-        return asyncssh.load_keypairs([(key, asyncssh.import_certificate(login.certificate))])
-    except TimeoutError:
-        raise CredentialError("the private key takes too long to read: too many rounds for its passphrase") from None
-    except ValueError as exc:
-        # All of asyncssh's errors about keys are this one; only its words tell a lock from garbage.
-        is_locked = isinstance(exc, asyncssh.KeyEncryptionError) or any(
-            word in str(exc).lower() for word in ("passphrase", "decrypt")
-        )
-        why = (
-            "is encrypted, and the passphrase is missing or wrong" if is_locked else "or its certificate cannot be read"
-        )
-        message = f"the private key {why}"
+        return _public_key(line)
+    except ValueError:
+        message = "a pinned host key cannot be read"
         raise CredentialError(message) from None

@@ -5,11 +5,13 @@ from edgeherd.device.port import Action, Change, DeviceError, Session, Unreachab
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
 from edgeherd.reconcile import config_paths, desired, diagnostics, secret_use
+from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
 from edgeherd.reconcile.requeue import UNREACHABLE
 from edgeherd.reconcile.secret_use import Use
 from edgeherd.reconcile.step import ConfigurationResult, Context, Dependencies, Done, Step
+from edgeherd.worker import WorkerError
 
 CLEANUP_SECONDS = 60.0
 """How long after the request to delete an unreachable device is tried."""
@@ -28,7 +30,7 @@ class ConfigurationStep(Step):
 
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
-        self._configurator = Configurator(dependencies.clock)
+        self._configurator = Configurator(dependencies.clock, dependencies.editor)
 
     async def reconcile(self, context: Context) -> Done:
         """The device has what the spec says."""
@@ -66,7 +68,7 @@ class ConfigurationStep(Step):
         try:
             config_paths.require(device, context.hub.connection)
             async with self.dependencies.ssh.session(device, context.hub.connection) as session:
-                await _retire(session, device)
+                await _retire(session, device, self.dependencies.editor)
         except UnreachableError as exc:
             if self.dependencies.clock.seconds_since(device.deleted_at) < CLEANUP_SECONDS:
                 message = (
@@ -74,7 +76,7 @@ class ConfigurationStep(Step):
                 )
                 raise Waiting(UNREACHABLE, message, retry_after=RETRY_SECONDS) from exc
             _left(context, "it cannot be reached")
-        except (DeviceError, ReconcileError, config.UneditableError, config.InvalidConfigError, ValueError):
+        except (DeviceError, ReconcileError, config.ConfigError, WorkerError, ValueError):
             _left(context, "its file, its path or its login cannot be used")
 
     def forget(self, key: Key) -> None:
@@ -145,14 +147,13 @@ def _left(context: Context, why: str) -> None:
     context.event("DeviceCleanupSkipped", text, warning=True)
 
 
-async def _retire(session: Session, device: EdgeDevice) -> None:
+async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) -> None:
     query = desired.query(device)
     facts = await session.observe(query)
     version = config.Version.parse(facts.version)
-    content = facts.content or b""
-    if _provisioned_as(config.load(content, version=version)) != device.device_id:
+    edit = await editor.retire(facts.content or b"", device.device_id, version=version)
+    if edit is None:
         return
-    edit = config.deprovision(content, version=version)
     # The services of 1.2 and later refuse to be without provisioning; what they hold is worth nothing from now on.
     is_yaml = version.dialect is config.Dialect.YAML
     change = Change(
@@ -164,11 +165,3 @@ async def _retire(session: Session, device: EdgeDevice) -> None:
         action=Action.RETIRE if is_yaml else Action.NONE,
     )
     await session.apply(change)
-
-
-def _provisioned_as(settings: config.Settings) -> str:
-    """The device id in the daemon's file; empty for none."""
-    if settings.x509 is not None:
-        return settings.x509.device_id
-    text = settings.connection_string
-    return config.parse_connection_string(text).device_id if text else ""

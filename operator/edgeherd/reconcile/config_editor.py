@@ -1,0 +1,88 @@
+"""The daemon's file, judged and edited in a worker process: its parsers take as long as who wrote it likes.
+
+What was found is remembered by what was asked, so that a pass over what is right already asks no process.
+"""
+
+import dataclasses
+import json
+
+from edgeherd import config
+from edgeherd.cache import Cache, digest
+from edgeherd.worker import Run
+
+PROCESSES = 2
+SECONDS = 10.0
+"""How many files are looked at once, and how much processor time one may take; at the limits of `config` it takes 1.5 s
+(measured), the template 0.02 s."""
+
+CACHED_BYTES = 8 * 1024 * 1024
+"""Room for 4,000 files that are right, at least."""
+
+
+_Verdict = config.Edit | config.UneditableError
+
+
+class ConfigEditor:
+    """`config` for those who must not wait. `run` runs it elsewhere."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._verdicts = Cache[_Verdict](CACHED_BYTES)
+
+    async def edit(self, content: bytes, wanted: config.Wanted, *, version: config.Version) -> config.Edit:
+        """See `config.edit`.
+
+        Raises:
+            UneditableError: it cannot be edited safely.
+            WorkerError: it could not be judged.
+        """
+        if len(content) > config.MAX_BYTES:
+            content = content[: config.MAX_BYTES + 1]  # refused all the same
+
+        async def judge() -> tuple[_Verdict, int]:
+            verdict: _Verdict = await self._run(_judged, content, wanted, version)
+            if isinstance(verdict, config.Edit):
+                is_right = verdict.content == content
+                # Of a file that stays as it is the bytes are at hand each time.
+                kept = dataclasses.replace(verdict, content=b"") if is_right else verdict
+                return kept, len(kept.content) + sum(len(c.before) + len(c.after) for c in kept.changes)
+            return verdict, sum(len(problem.message) for problem in verdict.problems)
+
+        wishes = json.dumps(dataclasses.asdict(wanted))
+        verdict = await self._verdicts.get(digest(content, wishes, str(version)), judge)
+        if isinstance(verdict, config.UneditableError):
+            raise config.UneditableError(verdict.problems)
+        return verdict if verdict.content else dataclasses.replace(verdict, content=content)
+
+    async def retire(self, content: bytes, device_id: str, *, version: config.Version) -> config.Edit | None:
+        """The file without what `edit` put in; None for one that is provisioned as another device, or not at all.
+
+        Raises:
+            ConfigError, ValueError: it cannot be used.
+            WorkerError: it could not be judged.
+        """
+        edit: config.Edit | None = await self._run(_retired, content[: config.MAX_BYTES + 1], device_id, version)
+        return edit
+
+
+def _judged(content: bytes, wanted: config.Wanted, version: config.Version) -> _Verdict:
+    """Runs in the worker."""
+    try:
+        return config.edit(content, wanted, version=version)
+    except config.UneditableError as exc:
+        return exc
+
+
+def _retired(content: bytes, device_id: str, version: config.Version) -> config.Edit | None:
+    """Runs in the worker."""
+    if _provisioned_as(config.load(content, version=version)) != device_id:
+        return None
+    return config.deprovision(content, version=version)
+
+
+def _provisioned_as(settings: config.Settings) -> str:
+    """The device id in the daemon's file; empty for none."""
+    if settings.x509 is not None:
+        return settings.x509.device_id
+    text = settings.connection_string
+    return config.parse_connection_string(text).device_id if text else ""
