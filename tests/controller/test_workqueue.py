@@ -208,6 +208,22 @@ async def test_devices_behind_one_jump_host_wait_for_each_other() -> None:
     assert await queue.get() == key("b")
 
 
+async def test_one_pass_that_ends_can_make_room_for_two() -> None:
+    """A namespace that holds less need leave less: both workers that wait are woken."""
+    queue = WorkQueue(Capacity(workers=3, reserved_workers=1, slow_workers=1, per_jump_host=1))
+    first, other = Key("EdgeDevice", "a", "1"), Key("EdgeDevice", "b", "1")
+    for device in (first, other):
+        queue.add(device)
+        await queue.get()
+    queue.add(first._replace(name="2"))
+    queue.add(other._replace(name="2"), Priority.DELETE)
+    workers = [asyncio.create_task(queue.get()) for _ in range(2)]
+    await asyncio.sleep(0)
+    queue.done(first)
+    taken = await asyncio.wait_for(asyncio.gather(*workers), 5)
+    assert taken == [other._replace(name="2"), first._replace(name="2")]
+
+
 async def test_a_worker_that_is_cancelled_takes_no_key_with_it() -> None:
     """It was woken for the key, and another one takes it."""
     queue = WorkQueue()
