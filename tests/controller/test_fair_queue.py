@@ -22,9 +22,9 @@ def keys(namespace: str, count: int) -> list[Key]:
     return [Key("EdgeDevice", namespace, str(number)) for number in range(count)]
 
 
-def queue(places: int = 64, reserve: int = 16, lane_places: int = 4) -> FairQueue:
+def queue(places: int = 64, reserve: int = 16, lane_places: int = 4, young_places: int = 1000) -> FairQueue:
     """An empty one."""
-    return FairQueue(places, reserve=reserve, lane_places=lane_places)
+    return FairQueue(places, reserve=reserve, lane_places=lane_places, young_places=young_places)
 
 
 def filled(fair: FairQueue, waiting: Iterable[Key], priority: Priority = CHANGE, lane: str = "") -> FairQueue:
@@ -141,6 +141,19 @@ def test_a_jump_host_has_a_limit_and_holds_up_no_other() -> None:
     assert taken(fair) == [keys("a", 10)[4]]
 
 
+def test_a_namespace_does_not_begin_everything_at_once() -> None:
+    """What has gone on for a while, or ended, lets the next one begin; another namespace begins as it likes."""
+    fair = filled(queue(young_places=2), keys("a", 9))
+    filled(fair, keys("b", 1), DRIFT)
+    assert taken(fair) == [*keys("a", 2), *keys("b", 1)]
+    fair.grown(keys("a", 1)[0])
+    assert taken(fair) == [keys("a", 9)[2]]
+    fair.release(keys("a", 1)[0])
+    assert taken(fair) == []
+    fair.release(keys("a", 2)[1])
+    assert taken(fair) == [keys("a", 9)[3]]
+
+
 def test_a_key_that_matters_more_now_moves_up_also_to_another_lane() -> None:
     """It is taken once."""
     fair = filled(queue(), keys("a", 3), DRIFT, lane="jump:22")
@@ -188,6 +201,7 @@ _STEPS = st.lists(
         ),
         st.tuples(st.just("take")),
         st.tuples(st.just("release")),
+        st.tuples(st.just("grow")),
     ),
     max_size=80,
 )  # fmt: skip
@@ -197,7 +211,8 @@ _STEPS = st.lists(
 @given(_STEPS)
 def test_no_key_is_lost_and_no_limit_broken(steps: list[tuple[object, ...]]) -> None:
     """After any history; and when all is released all can be taken."""
-    fair = queue(places=4, reserve=1, lane_places=2)
+    fair = queue(places=4, reserve=1, lane_places=2, young_places=2)
+    young: set[Key] = set()
     running: collections.deque[Key] = collections.deque()
     waiting: set[Key] = set()
     for step in steps:
@@ -212,10 +227,16 @@ def test_no_key_is_lost_and_no_limit_broken(steps: list[tuple[object, ...]]) -> 
                 if found is not None:
                     waiting.remove(found)
                     running.append(found)
+                    young.add(found)
+            case ("grow",) if young:
+                fair.grown(young.pop())
             case ("release",) if running:
-                fair.release(running.popleft())
+                ended = running.popleft()
+                fair.release(ended)
+                young.discard(ended)
         assert len(running) <= 4
         assert max(counted(running).values(), default=0) <= 3
+        assert max(counted(sorted(young)).values(), default=0) <= 2
         assert len(fair) == len(waiting)
     while waiting or running:
         for key in running:

@@ -3,6 +3,7 @@
 import asyncio
 import collections
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,8 +151,9 @@ class Workers:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
-async def test_a_victim_has_its_passes_at_once_beside_500_that_hang() -> None:
+async def test_a_victim_has_its_passes_at_once_beside_500_that_hang(monkeypatch: pytest.MonkeyPatch) -> None:
     """In their first round, when nobody can know that they hang, and in each one after it."""
+    monkeypatch.setattr(workqueue, "YOUNG_SECONDS", 0)
     queue = WorkQueue()
     workers = Workers(queue, Capacity().passes)
     hostile = [Key("EdgeDevice", "hostile", str(number)) for number in range(500)]
@@ -208,8 +210,9 @@ async def test_devices_behind_one_jump_host_wait_for_each_other() -> None:
     assert await queue.get() == key("b")
 
 
-async def test_one_pass_that_ends_can_make_room_for_two() -> None:
+async def test_one_pass_that_ends_can_make_room_for_two(monkeypatch: pytest.MonkeyPatch) -> None:
     """A namespace that holds less need leave less: both workers that wait are woken."""
+    monkeypatch.setattr(workqueue, "YOUNG_SECONDS", 0)
     queue = WorkQueue(Capacity(workers=3, reserved_workers=1, slow_workers=1, per_jump_host=1))
     first, other = Key("EdgeDevice", "a", "1"), Key("EdgeDevice", "b", "1")
     for device in (first, other):
@@ -218,10 +221,22 @@ async def test_one_pass_that_ends_can_make_room_for_two() -> None:
     queue.add(first._replace(name="2"))
     queue.add(other._replace(name="2"), Priority.DELETE)
     workers = [asyncio.create_task(queue.get()) for _ in range(2)]
-    await asyncio.sleep(0)
+    for _ in range(10):
+        await asyncio.sleep(0)
     queue.done(first)
     taken = await asyncio.wait_for(asyncio.gather(*workers), 5)
     assert taken == [other._replace(name="2"), first._replace(name="2")]
+
+
+async def test_passes_that_go_on_for_long_make_room_for_others_to_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And a pass that ended earlier does not make the next one over its key old."""
+    monkeypatch.setattr(workqueue, "YOUNG_SECONDS", 0.01)
+    queue = WorkQueue(Capacity(workers=8, reserved_workers=0, slow_workers=1, per_jump_host=1))
+    queue.add(key("a"))
+    queue.done(await queue.get())
+    for name in "abc":
+        queue.add(key(name))
+    assert [await asyncio.wait_for(queue.get(), 5) for _ in "abc"] == [key(name) for name in "abc"]
 
 
 async def test_a_worker_that_is_cancelled_takes_no_key_with_it() -> None:

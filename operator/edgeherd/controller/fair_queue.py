@@ -3,6 +3,8 @@
 What matters more comes first; among equals the namespace with the fewest passes at work, and among those the one that
 was served longest ago. Within a namespace the same holds between lanes (the jump hosts of its devices), and a lane has a
 limit of its own. A key that may not be worked on now waits here, where it costs nothing: no worker and no connection.
+A pass costs most at its beginning, so a namespace may have only few that have just begun: a hundred that begin together
+would keep the one processor busy for all.
 Every operation is O(log n) in the number of keys.
 """
 
@@ -57,6 +59,8 @@ class _Lane:
 class _Namespace:
     turn: int
     running: int = 0
+    young: int = 0
+    """How many of those have just begun."""
     lanes: dict[str, _Lane] = dataclasses.field(default_factory=dict)
     order: _Ranking[str, tuple[int, int, int]] = dataclasses.field(default_factory=_Ranking)
     """The lanes that may start one more, by the priority of their first key, by passes at work, by turn."""
@@ -65,22 +69,25 @@ class _Namespace:
 class FairQueue:
     """Keys that wait for a place, and the places."""
 
-    def __init__(self, places: int, *, reserve: int, lane_places: int) -> None:
+    def __init__(self, places: int, *, reserve: int, lane_places: int, young_places: int) -> None:
         """All is free.
 
         Args:
             places: how many keys may be worked on at the same time.
             reserve: how many of the places no namespace can take that holds as many already.
             lane_places: how many keys of a lane may be worked on at the same time; the lane '' has no limit.
+            young_places: how many keys of a namespace may be at their beginning at the same time.
         """
         self._free = places
         self._reserve = reserve
         self._lane_places = lane_places
+        self._young_places = young_places
         self._namespaces: dict[str, _Namespace] = {}
         self._turns: dict[Priority, _Ranking[str, tuple[int, int]]] = {priority: _Ranking() for priority in Priority}
         """The namespaces that want a place, by their best priority; in it by passes at work, then by turn."""
         self._waiting: dict[Key, tuple[Priority, str]] = {}
         self._running: dict[Key, str] = {}
+        self._young: set[Key] = set()
         self._count = itertools.count()
 
     def __len__(self) -> int:
@@ -112,8 +119,16 @@ class FairQueue:
                 return self._start(name)
         return None
 
+    def grown(self, key: Key) -> None:
+        """The work on a key has been going on for a while: it is not at its beginning any more."""
+        self._young.remove(key)
+        self._namespaces[key.namespace].young -= 1
+        self._rank(key.namespace, self._running[key])
+
     def release(self, key: Key) -> None:
         """Give back the key's place."""
+        if key in self._young:
+            self.grown(key)
         lane = self._running.pop(key)
         namespace = self._namespaces[key.namespace]
         self._free += 1
@@ -129,8 +144,10 @@ class FairQueue:
         lane.keys.set(key, None)
         del self._waiting[key]
         self._running[key] = lane_name
+        self._young.add(key)
         self._free -= 1
         namespace.running += 1
+        namespace.young += 1
         lane.running += 1
         namespace.turn = lane.turn = next(self._count)
         self._rank(name, lane_name)
@@ -145,7 +162,7 @@ class FairQueue:
         namespace.order.set(lane_name, (head[0][0], lane.running, lane.turn) if head and may_start else None)
         if head is None and not lane.running:
             del namespace.lanes[lane_name]
-        best = namespace.order.first()
+        best = namespace.order.first() if namespace.young < self._young_places else None
         for priority, names in self._turns.items():
             wants = best is not None and best[0][0] == priority
             names.set(name, (namespace.running, namespace.turn) if wants else None)

@@ -20,6 +20,9 @@ from edgeherd.model import Key, Priority
 FIRST_DELAY = 1.0
 LONGEST_DELAY = 300.0
 
+YOUNG_SECONDS = 3.0
+"""So long a pass counts as one that has just begun: then it has made its requests, and waits for its device."""
+
 
 @dataclasses.dataclass(order=True, slots=True)
 class _Due:
@@ -42,6 +45,11 @@ class Capacity:
     """Passes of one namespace over devices behind the same jump host, in each of the two groups."""
 
     @property
+    def young(self) -> int:
+        """Passes of one namespace that have just begun, in each of the two groups. Quick ones are not slowed down by it."""
+        return max(1, self.workers // 8)
+
+    @property
     def passes(self) -> int:
         """All together."""
         return self.workers + self.slow_workers
@@ -51,11 +59,10 @@ class WorkQueue:
     """Keys to look at, by priority, now or later. For one event loop."""
 
     def __init__(self, capacity: Capacity = Capacity()) -> None:
-        self._usual = FairQueue(capacity.workers, reserve=capacity.reserved_workers, lane_places=capacity.per_jump_host)
-        self._slow = FairQueue(
-            capacity.slow_workers, reserve=capacity.slow_workers // 4, lane_places=capacity.per_jump_host
-        )
-        self._busy: dict[Key, FairQueue] = {}
+        limits = {"lane_places": capacity.per_jump_host, "young_places": capacity.young}
+        self._usual = FairQueue(capacity.workers, reserve=capacity.reserved_workers, **limits)
+        self._slow = FairQueue(capacity.slow_workers, reserve=capacity.slow_workers // 4, **limits)
+        self._busy: dict[Key, tuple[FairQueue, asyncio.TimerHandle]] = {}
         self._dirty: dict[Key, Priority] = {}
         self._hung: set[Key] = set()
         self._lanes: dict[Key, str] = {}
@@ -126,7 +133,8 @@ class WorkQueue:
             for group in (self._usual, self._slow):
                 key = group.take()
                 if key is not None:
-                    self._busy[key] = group
+                    grown = asyncio.get_running_loop().call_later(YOUNG_SECONDS, self._grow, group, key)
+                    self._busy[key] = (group, grown)
                     self._idle.clear()
                     self._wake()  # one place that comes back can make room for two namespaces
                     return key
@@ -134,7 +142,9 @@ class WorkQueue:
 
     def done(self, key: Key) -> None:
         """The pass over the key has ended, well or not."""
-        self._busy.pop(key).release(key)
+        group, grown = self._busy.pop(key)
+        grown.cancel()
+        group.release(key)
         if not self._busy:
             self._idle.set()
         priority = self._dirty.pop(key, None)
@@ -142,6 +152,10 @@ class WorkQueue:
             self.add(key, priority)
         else:
             self._wake()
+
+    def _grow(self, group: FairQueue, key: Key) -> None:
+        group.grown(key)
+        self._wake()
 
     async def _woken(self) -> None:
         """Wait until something may have become possible."""
