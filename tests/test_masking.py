@@ -5,7 +5,6 @@ import logging
 import pytest
 
 from edgeherd import config, logs
-from edgeherd.config import editor
 from edgeherd.config.masking import masked_value
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
@@ -89,12 +88,12 @@ RUNS = ("a", "a/", "a:", "A+", "=", "a=", "://", "://a", "-----BEGIN ", "-----EN
 @pytest.mark.parametrize("run", RUNS, ids=repr)
 def test_a_long_value_without_a_secret_comes_back_before_the_time_out(run: str) -> None:
     """A device may write what is masked. An expression that reads on from each character takes minutes for a MiB."""
-    text = WORDS + run * (editor.MAX_BYTES // len(run))
+    text = WORDS + run * (config.MAX_BYTES // len(run))
     assert masked_value("agent.env.https_proxy", text) == text
 
 
 @pytest.mark.parametrize("run", ["a ", " ", "password", "password ", "_key.", "connection_string"], ids=repr)
 def test_so_does_a_long_line(run: str) -> None:
     """The names in it are looked for too, for which a quarter is enough: from each character on, for each end of it."""
-    text = "proxy " + WORDS + run * (editor.MAX_BYTES // 4 // len(run))
+    text = "proxy " + WORDS + run * (config.MAX_BYTES // 4 // len(run))
     assert config.masked_diff(b"", text.encode(), name="f").splitlines()[-1] == f"+{text}"

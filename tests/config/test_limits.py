@@ -77,10 +77,10 @@ def test_a_refusal_survives_its_way_between_processes() -> None:
         ("see http://u:p@h http://h2 'https://t@i'", False, "see http://***@h http://h2 'https://***@i'"),
         ("://@x", False, "://@x"),
         ("a://b://c:d@e", False, "a://***@e"),
-        ("a://u@b://v@c", False, "a://***@b://***@c"),
+        ("a://u@b://v@c", False, "a://***@c"),
         ("u:p@h", False, "u:p@h"),
         ("u:p@h", True, "***@h"),
-        ("registry/u:p@h:80 k", True, "registry/***@h:80 k"),
+        ("registry/u:p@h:80 k", True, "***@h:80 k"),
         ("a@u:@h", True, "a@u:@h"),
         ("u:p:q@v:w@h", True, "***@***@h"),
         ("://" * 5_000, True, "://" * 5_000),
@@ -88,4 +88,4 @@ def test_a_refusal_survives_its_way_between_processes() -> None:
 )
 def test_logins_in_a_text(text: str, proxied: bool, masked: str) -> None:
     """Found without a pattern that begins anew at each character."""
-    assert masking.masked_text(text, proxy=proxied) == masked
+    assert masking.masked_value("agent.env.https_proxy" if proxied else "agent.env.NAME", text) == masked
