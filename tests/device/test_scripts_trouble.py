@@ -149,15 +149,16 @@ def applied(machine: Machine, wanted: Change) -> bytes:
 
 def test_every_byte_may_be_in_a_name_that_is_looked_at(machine: Machine) -> None:
     """At its beginning, in its middle and at its end."""
-    others = [f"/etc/{name}" for byte in BYTES for name in [os.fsdecode(bytes([byte, 0x78, byte]))]]
+    names = [f"/etc/{name}" for byte in BYTES for name in [os.fsdecode(bytes([byte, 0x78, byte]))]]
     path = os.fsdecode(b"/etc/" + BYTES[:120] + b"/" + BYTES[120:])
-    for name in (path, *others):
+    for name in (path, *names):
         place(machine, name, os.fsencode(name))
-    said = observed(machine, path, *others)
-    assert (said["path"], said["content"]) == (os.fsencode(path), os.fsencode(path))
-    assert [said[f"hash:{number}"] for number in range(len(others))] == [
-        f"{digest(os.fsencode(name))}\n".encode() for name in others
-    ]
+    for others in (names[:120], names[120:]):  # no more answers are looked at than a device has reason to give
+        said = observed(machine, path, *others)
+        assert (said["path"], said["content"]) == (os.fsencode(path), os.fsencode(path))
+        assert [said[f"hash:{number}"] for number in range(len(others))] == [
+            f"{digest(os.fsencode(name))}\n".encode() for name in others
+        ]
 
 
 def test_every_byte_may_be_in_a_name_that_is_written(machine: Machine) -> None:

@@ -51,7 +51,7 @@ async def test_apply_goes_through_sudo_and_the_real_sshd(sshd: Sshd, device: Dev
     """Compare-and-swap, mode kept, one restart; a second try with the old hash changes nothing."""
     async with SshConnector(run_here).connect(sshd.login()) as door:
         before = await door.observe(Query(path=PATH))
-        content = configured(before) + b"# a remark\n" * 20000
+        content = configured(before) + (b"# " + b"a remark " * 120 + b"\n") * 200
         assert await door.apply(change(before, content)) is Result.APPLIED
         assert await door.apply(change(before, b"late")) is Result.CHANGED
         after = await door.observe(Query(path=PATH))

@@ -59,6 +59,21 @@ async def until(holds: Callable[[], bool], *, every: float = 0.1, patience: floa
         await asyncio.sleep(every)
 
 
+def _children(pid: int) -> list[str]:
+    """The processes that a process started."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    except FileNotFoundError:  # it ended already
+        return []
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 @dataclasses.dataclass(slots=True, kw_only=True)
 class World:
     """What the tests of a session share. Each test has a namespace and devices of its own in it."""
@@ -118,12 +133,17 @@ class World:
     async def kill_operator(self) -> None:
         """SIGKILL."""
         assert self.operator is not None
+        workers = _children(self.operator.process.pid)
         await self.operator.stop(kill=True)
         await self._operator_stack.aclose()
+        await until(lambda: not any(map(_is_alive, workers)))
 
     async def stop_operator(self) -> None:
-        """SIGTERM, as a Pod is ended."""
+        """SIGTERM, as a Pod is ended. No process of its own stays behind."""
+        assert self.operator is not None
+        workers = _children(self.operator.process.pid)
         await self._operator_stack.aclose()
+        await until(lambda: not any(map(_is_alive, workers)))
 
     def device(self) -> Device:
         """A device that no other test has."""
