@@ -4,13 +4,13 @@ import dataclasses
 from typing import Any
 
 import pytest
-from memory_lab import SSH, YAML_PATH, Lab, fresh
+from memory_lab import HOST, SSH, YAML_PATH, Lab, fresh
 
 from edgeherd.device.port import Result
-from edgeherd.model import CheckReport, DeviceStatus, Finding
+from edgeherd.model import CheckReport, DeviceStatus, Finding, Status
 from edgeherd_sim.devices import filesystem
 from edgeherd_sim.memory import MemoryDevice
-from edgeherd_sim.memory.device import FINGERPRINT, digest
+from edgeherd_sim.memory.device import FINGERPRINT, classic_config, digest
 
 CHECK = '{"checks":{"hostname":{"result":{"result":"error","details":["hush"]}}}}'
 REPORT = CheckReport(
@@ -154,3 +154,43 @@ async def test_a_daemon_that_was_seen_healthy_may_be_started_again() -> None:
     lab.memory.state = "failed/failed"
     await lab.reconcile(after=1)
     assert "restart" in lab.steps.taken
+
+
+# ---- two EdgeDevices for one machine
+
+
+def _set_up_as(lab: Lab, device_id: str, **status: Any) -> None:
+    """Another EdgeDevice has set the machine up, and its status says so."""
+    string = f"HostName={HOST};DeviceId={device_id};SharedAccessKey=b3RoZXItb3RoZXItb3RoZXI="
+    lab.memory.files[YAML_PATH] = classic_config(string)
+    said = DeviceStatus(**{"applied_generation": 1, "host_key_fingerprint": FINGERPRINT, **status})
+    lab.another("other", older=False, device_id=device_id, status=Status(device=said))
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "conflict"),
+    [
+        pytest.param({}, "press-02", True, id="it looks after this machine"),
+        pytest.param({"host_key_fingerprint": f"SHA256:{'b' * 43}"}, "press-02", False, id="it looks after another"),
+        pytest.param({"applied_generation": None}, "press-02", False, id="it has set up nothing yet"),
+    ],
+)
+async def test_two_that_name_one_machine_do_not_fight(status: dict[str, Any], found: str, conflict: bool) -> None:
+    """The second one stops before it writes; otherwise each would undo the other's work, with a restart each time."""
+    lab = Lab()
+    _set_up_as(lab, found, **status)
+    before = lab.memory.files[YAML_PATH]
+    await lab.reconcile()
+    assert (lab.told["ConfigApplied"] == "False MachineConflict") is conflict
+    assert (lab.memory.files[YAML_PATH] == before) is conflict
+    assert "plant-b" not in lab.condition("ConfigApplied").message
+
+
+async def test_a_machine_that_changes_hands_is_taken_over() -> None:
+    """Whoever had it is gone; what its file says does not matter any more."""
+    lab = Lab()
+    _set_up_as(lab, "press-02")
+    await lab.reconcile()
+    assert lab.told["Stalled"] == "True MachineConflict"
+    del lab.cluster.devices["plant-b", "other"]
+    await lab.until_ready()

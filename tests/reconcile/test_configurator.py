@@ -52,12 +52,19 @@ class Lab:
         self.device = edge_device(**spec)
         self.string = STRING
         self.more: dict[str, Any] = {}
+        self.asked: list[str] = []
+
+    async def require_free(self, device_id: str) -> None:
+        """Nobody else looks after the device."""
+        self.asked.append(device_id)
 
     async def apply(self, *, applied_before: bool = False) -> ConfigurationResult:
         """As the step does it."""
         self.memory.said.clear()
         state = DesiredState(device=self.device, host_name=HOST, connection_string=self.string, **self.more)
-        return await self.configurator.apply(self.memory, state, applied_before=applied_before)
+        return await self.configurator.apply(
+            self.memory, state, applied_before=applied_before, require_free=self.require_free
+        )
 
     async def refusal(self, *, applied_before: bool = False) -> ReconcileError:
         """What stops it."""

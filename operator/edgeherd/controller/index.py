@@ -52,6 +52,10 @@ class DeviceIndex:
         """The devices that name a HubConnection."""
         return tuple(c.key for c in self._claimants.values() if c.hub_name == name)
 
+    def naming(self, device_id: str) -> tuple[Key, ...]:
+        """The devices that name this device id, of whatever hub."""
+        return tuple(self._by_device_id.get(device_id, ()))
+
     def older_claimants(self, device: EdgeDevice) -> tuple[Key, ...]:
         """The older devices that name the same identity of the same hub, the oldest first."""
         self.update(device)

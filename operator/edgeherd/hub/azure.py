@@ -16,6 +16,7 @@ from azure.iot.hub.models import QuerySpecification
 from azure.iot.hub.models import Twin as SdkTwin
 from msrest.exceptions import ClientException, HttpOperationError
 
+from edgeherd.hub import sdk_values
 from edgeherd.hub.budget import Budget
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.hub.port import (
@@ -34,7 +35,7 @@ from edgeherd.hub.port import (
     error_code,
 )
 from edgeherd.hub.transport import Call, ClosedError, Threads, Transport
-from edgeherd.model import Credentials, HubConnection, Key, Keys, Thumbprints
+from edgeherd.model import Credentials, HubConnection, Key
 
 _T = TypeVar("_T")
 
@@ -80,8 +81,6 @@ _ERRORS: dict[int, type[HubError]] = {
     412: PreconditionFailedError,
     429: ThrottledError,
 }
-_OWNER_TAG = "edgeherd"
-"""The tag of a device twin that names the EdgeDevice which the identity belongs to."""
 _FULL = frozenset({"IotHubQuotaExceeded", "TooManyDevices"})
 _PAGE = 100
 
@@ -284,7 +283,7 @@ def _probe(manager: Any) -> None:
 
 
 def _update_twin(manager: Any, *, device_id: str, patch: SdkTwin, etag: str) -> Twin:
-    return _twin(manager.update_twin(device_id, patch, etag))
+    return sdk_values.twin(manager.update_twin(device_id, patch, etag))
 
 
 def client_of(
@@ -316,17 +315,17 @@ class AzureHub:
     async def get(self, device_id: str) -> Identity | None:
         """See `port.Hub`."""
         try:
-            return await self._read(lambda manager: _identity(manager.get_device(device_id)))
+            return await self._read(lambda manager: sdk_values.identity(manager.get_device(device_id)))
         except _NotFoundError:
             return None
 
     async def twin(self, device_id: str) -> Twin | None:
         """See `port.Hub`."""
-        return await self._registry.twin(lambda manager: _twin(manager.get_twin(device_id)))
+        return await self._registry.twin(lambda manager: sdk_values.twin(manager.get_twin(device_id)))
 
     async def mark(self, device_id: str, owner: Owner, *, etag: str) -> bool:
         """See `port.Hub`. A merge patch: tags of others stay."""
-        patch = SdkTwin(tags={_OWNER_TAG: dataclasses.asdict(owner)})
+        patch = SdkTwin(tags={sdk_values.OWNER_TAG: dataclasses.asdict(owner)})
         call = functools.partial(_update_twin, device_id=device_id, patch=patch, etag=etag)
         return await self._registry.twin(call, write=True) is not None
 
@@ -340,16 +339,18 @@ class AzureHub:
 
     async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
         """See `port.Hub`."""
-        method, first, second = _method("create", credentials)
+        method, first, second = sdk_values.method("create", credentials)
 
         def call(manager: Any) -> Identity:
-            return _identity(getattr(manager, method)(device_id, first, second, _status(enabled), iot_edge=True))
+            return sdk_values.identity(
+                getattr(manager, method)(device_id, first, second, sdk_values.status(enabled), iot_edge=True)
+            )
 
         return await self._write(call)
 
     async def update(self, identity: Identity, *, enabled: bool, credentials: Credentials) -> Identity:
         """See `port.Hub`. Both keys and both scopes are echoed: an omitted key rotates, an omitted scope is refused."""
-        method, first, second = _method("update", credentials)
+        method, first, second = sdk_values.method("update", credentials)
 
         def call(manager: Any) -> Identity:
             device = getattr(manager, method)(
@@ -357,14 +358,14 @@ class AzureHub:
                 identity.etag,
                 first,
                 second,
-                _status(enabled),
+                sdk_values.status(enabled),
                 iot_edge=True,
                 status_reason=identity.status_reason,
                 # What becomes an edge device gets its scope from the hub; its parent is in parentScopes.
                 device_scope=identity.device_scope if identity.iot_edge else "",
                 parent_scopes=list(identity.parent_scopes) or None,
             )
-            return _identity(device)
+            return sdk_values.identity(device)
 
         try:
             return await self._write(call)
@@ -389,7 +390,7 @@ class AzureHub:
         modules: dict[str, int] = {}
         for row in counts:
             modules[row.device_id] = modules.get(row.device_id, 0) + 1
-        found = [_listed(twin, modules.get(twin.device_id, 0)) for twin in devices]
+        found = [sdk_values.listed(twin, modules.get(twin.device_id, 0)) for twin in devices]
         return tuple(sorted(found, key=lambda listed: listed.device_id))
 
     async def _read(self, function: Callable[[Any], _T]) -> _T:
@@ -413,75 +414,3 @@ def _mapped(error: HttpOperationError) -> HubError:
         return _NotFoundError(code, "There is no such device.")
     kind = QuotaExceededError if code in _FULL else _ERRORS.get(status, UnavailableError)
     return kind(code, f"The hub answered {status} {code}.")
-
-
-def _status(enabled: bool) -> str:
-    return "enabled" if enabled else "disabled"
-
-
-def _method(verb: str, credentials: Credentials) -> tuple[str, str, str | None]:
-    """The SDK's method for these credentials, and its two arguments for them."""
-    kind = "sas" if isinstance(credentials, Keys) else "x509"
-    return f"{verb}_device_with_{kind}", credentials.primary, credentials.secondary
-
-
-def _credentials(authentication: Any) -> Credentials | None:
-    if authentication is None:
-        return None
-    key, thumbprint = authentication.symmetric_key, authentication.x509_thumbprint
-    if authentication.type == "sas" and key is not None and key.primary_key and key.secondary_key:
-        return Keys(primary=key.primary_key, secondary=key.secondary_key)
-    if authentication.type == "selfSigned" and thumbprint is not None:
-        second = thumbprint.secondary_thumbprint
-        return Thumbprints(
-            primary=(thumbprint.primary_thumbprint or "").upper(), secondary=second.upper() if second else None
-        )
-    return None
-
-
-def _identity(device: Any) -> Identity:
-    """The SDK's device in our terms.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    if not isinstance(device.device_id, str) or not device.etag:
-        raise ValueError("the answer has no device in it")
-    return Identity(
-        device_id=device.device_id,
-        generation_id=device.generation_id or "",
-        etag=device.etag or "",
-        enabled=device.status == "enabled",
-        iot_edge=bool(device.capabilities and device.capabilities.iot_edge),
-        authentication=device.authentication.type if device.authentication is not None else "none",
-        credentials=_credentials(device.authentication),
-        status_reason=device.status_reason,
-        device_scope=device.device_scope,
-        parent_scopes=tuple(device.parent_scopes or ()),
-    )
-
-
-def _twin(twin: Any) -> Twin:
-    """The SDK's twin in our terms.
-
-    Raises:
-        ValueError: it is not one.
-    """
-    if not isinstance(twin.device_etag, str) or not isinstance(twin.etag, str) or not twin.device_etag:
-        raise ValueError("the answer has no twin in it")
-    said = (twin.tags or {}).get(_OWNER_TAG)
-    fields = [said.get(name) for name in ("uid", "namespace", "name")] if isinstance(said, dict) else []
-    named = [field for field in fields if isinstance(field, str) and field]
-    owner = Owner(uid=named[0], namespace=named[1], name=named[2]) if len(named) == len(Owner.__slots__) else None
-    return Twin(etag=twin.etag, device_etag=twin.device_etag, owner=owner)
-
-
-def _listed(twin: Any, modules: int) -> Listed:
-    return Listed(
-        device_id=twin.device_id,
-        enabled=twin.status == "enabled",
-        authentication=twin.authentication_type or "",
-        connected=twin.connection_state == "Connected",
-        last_activity=twin.last_activity_time.strftime("%Y-%m-%dT%H:%M:%SZ") if twin.last_activity_time else "",
-        modules=modules,
-    )

@@ -21,6 +21,9 @@ class Index(Protocol):
     def older_claimants(self, device: EdgeDevice) -> tuple[Key, ...]:
         """The older devices that name the same identity of the same hub, the oldest first."""
 
+    def naming(self, device_id: str) -> tuple[Key, ...]:
+        """The devices that name this device id, of whatever hub."""
+
     def delete(self, key: Key) -> tuple[Key, ...]:
         """An object is gone; those that waited behind it."""
 
@@ -61,6 +64,25 @@ class Claims:
             if await self._counts(other, connection):
                 raise _conflict(device, other)
 
+    async def require_own_machine(self, device: EdgeDevice, found: str, fingerprint: str) -> None:
+        """The machine is set up as the device id `found`, and showed this host key: is it another EdgeDevice's?
+
+        Raises:
+            Stalled: it is; two that take turns would stop its modules for ever.
+        """
+        for key in self._index.naming(found):
+            other = await self._cluster.edge_device(key.namespace, key.name)
+            if other is None or other.uid == device.uid or other.deleting or other.device_id != found:
+                continue
+            there = other.status.device
+            if there.applied_generation is not None and there.host_key_fingerprint == fingerprint:
+                message = (
+                    f"{device.ssh.host} is set up as '{found}' by another EdgeDevice{_where(device, other)}: both reach the same "
+                    "machine, whose host key is the same. Nothing was changed. Fix spec.ssh.host, or delete one of them; "
+                    "machines that were cloned need host keys of their own."
+                )
+                raise Stalled("MachineConflict", message)
+
     async def _all(self) -> list[EdgeDevice]:
         """A list that was begun after this was called. Many that are adopted at once share one."""
         asked = self._clock.monotonic()
@@ -99,6 +121,11 @@ def _older(device: EdgeDevice, others: Iterable[EdgeDevice]) -> list[EdgeDevice]
         and other.device_id == device.device_id
         and ((other.creation, other.uid) < (device.creation, device.uid) or other.status.identity.origin is not None)
     ]
+
+
+def _where(device: EdgeDevice, other: EdgeDevice) -> str:
+    """Another tenant's objects are not named."""
+    return f", '{other.name}'" if other.namespace == device.namespace else " of another namespace"
 
 
 def _conflict(device: EdgeDevice, other: EdgeDevice) -> Stalled:

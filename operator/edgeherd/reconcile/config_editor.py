@@ -64,6 +64,15 @@ class ConfigEditor:
         edit: config.Edit | None = await self._run(_retired, content[: config.MAX_BYTES + 1], device_id, version)
         return edit
 
+    async def provisioned_as(self, content: bytes, *, version: config.Version) -> str:
+        """The device id that the file is for; empty for none, and where it cannot be told.
+
+        Raises:
+            WorkerError: it could not be judged.
+        """
+        found: str = await self._run(_device_id, content[: config.MAX_BYTES + 1], version)
+        return found
+
 
 def _judged(content: bytes, wanted: config.Wanted, version: config.Version) -> _Verdict:
     """Runs in the worker."""
@@ -78,6 +87,14 @@ def _retired(content: bytes, device_id: str, version: config.Version) -> config.
     if _provisioned_as(config.load(content, version=version)) != device_id:
         return None
     return config.deprovision(content, version=version)
+
+
+def _device_id(content: bytes, version: config.Version) -> str:
+    """Runs in the worker."""
+    try:
+        return _provisioned_as(config.load(content, version=version))
+    except (config.ConfigError, ValueError):
+        return ""
 
 
 def _provisioned_as(settings: config.Settings) -> str:

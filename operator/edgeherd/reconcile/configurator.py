@@ -6,6 +6,7 @@ True. The device itself undoes what its daemon refuses, so a connection that bre
 
 import collections
 import dataclasses
+from collections.abc import Awaitable, Callable
 
 from edgeherd import config
 from edgeherd.clock import Clock
@@ -18,6 +19,9 @@ from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.desired import DesiredState
 from edgeherd.reconcile.step import ConfigurationResult, Event
 from edgeherd.worker import WorkerError
+
+RequireFree = Callable[[str], Awaitable[None]]
+"""Raises Stalled where a device id belongs to somebody who looks after the same machine."""
 
 SLACK_SECONDS = 2
 """The device's clocks are read in whole seconds, one after the other."""
@@ -117,8 +121,12 @@ class Configurator:
         if revival is not None and revival.healthy_since != since:
             del self._revived[key]
 
-    async def apply(self, session: Session, state: DesiredState, *, applied_before: bool) -> ConfigurationResult:
+    async def apply(
+        self, session: Session, state: DesiredState, *, applied_before: bool, require_free: RequireFree
+    ) -> ConfigurationResult:
         """Look at the device; write and restart once if the meaning of something must change.
+
+        `require_free` is asked before a device that is set up as another device id is changed.
 
         Raises:
             Waiting: something changed meanwhile, or no runtime is installed yet.
@@ -145,6 +153,9 @@ class Configurator:
         if only_reports:
             return dataclasses.replace(observation.applied(), plan=plan)
         _require_free_hostname(observation)
+        found = await self._editor.provisioned_as(facts.content or b"", version=version)
+        if found and found != device.device_id:
+            await require_free(found)
         is_drift = applied_before and not _spec_changed(device)
         await self._carry_out(session, observation, is_drift=is_drift)
         reason = "ConfigDriftCorrected" if is_drift else "ConfigApplied"

@@ -88,7 +88,14 @@ class ConfigurationStep(Step):
         session, device = context.session, context.device
         applied_before = device.status.device.applied_generation is not None
         try:
-            result = await self._configurator.apply(session, state, applied_before=applied_before)
+            result = await self._configurator.apply(
+                session,
+                state,
+                applied_before=applied_before,
+                require_free=lambda found: self.dependencies.claims.require_own_machine(
+                    device, found, session.fingerprint
+                ),
+            )
         except ReconcileError as exc:
             if isinstance(exc, RejectedError):
                 context.update_device(rejected_hash=f"sha256:{exc.content_hash}")
