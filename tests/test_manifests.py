@@ -1,7 +1,6 @@
 """What a user applies: it builds, belongs together, and asks of a cluster no more than Kubernetes 1.29 has."""
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
+
+import processes
 
 ROOT = Path(__file__).resolve().parent.parent
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -20,7 +21,7 @@ Body = dict[str, Any]
 
 def built(folder: str) -> list[Body]:
     """What `kubectl apply -k` would send."""
-    done = subprocess.run([KUBECTL, "kustomize", str(ROOT / folder)], capture_output=True, text=True, check=True)
+    done = processes.run([KUBECTL, "kustomize", ROOT / folder], check=True)
     return [body for body in yaml.safe_load_all(done.stdout) if body]
 
 

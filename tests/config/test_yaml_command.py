@@ -4,7 +4,6 @@ import json
 import os
 import pwd
 import stat
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from yaml_samples import DEBIAN, KEY, OLD, OLD_KEY, PLACEHOLDER, PLAIN, STRING, changed
 
+import processes
 from edgeherd.config.command import group
 
 FILLED = DEBIAN.replace(PLACEHOLDER.encode(), STRING.encode())
@@ -231,10 +231,10 @@ def test_the_program_itself(file: Path, secret: str) -> None:
     """Once as people call it: set, then check."""
     edgeherd = [sys.executable, "-m", "edgeherd", "config"]
     call = [*edgeherd, "set", file, "--connection-string-file", secret, "--in-place"]
-    done = subprocess.run(call, capture_output=True, timeout=60, check=False)
+    done = processes.run(call)
     assert (done.returncode, done.stdout) == (0, b"")
     assert done.stderr.decode().startswith("Change: provisioning.device_connection_string: ")
     assert KEY.encode() not in done.stderr
     assert file.read_bytes() == FILLED
-    done = subprocess.run([*edgeherd, "check", file], capture_output=True, timeout=60, check=False)
+    done = processes.run([*edgeherd, "check", file])
     assert (done.returncode, done.stdout) == (0, b"IoT Edge 1.1.15 takes this file; edgeherd edits it.\n")

@@ -15,6 +15,7 @@ import pytest
 from script_lab import machine, tools
 from sshd_lab import Sshd, StartSshd
 
+import processes
 from edgeherd.device import scripts
 from edgeherd.device.remote_command import RemoteCommand
 from edgeherd.device.ssh import connector, session
@@ -98,7 +99,7 @@ def start_sshd(sshd_program: str, device: Device, tmp_path: pathlib.Path) -> Ite
             )
             lab.write_config(device.environment)
             with (folder / "log").open("wb") as log:
-                process = subprocess.Popen(command, stderr=log)
+                process = subprocess.Popen(command, stderr=log, start_new_session=True)
             if _listens(lab, process):  # otherwise somebody was quicker to take the port
                 running.append(process)
                 return lab
@@ -107,7 +108,9 @@ def start_sshd(sshd_program: str, device: Device, tmp_path: pathlib.Path) -> Ite
     yield start
     for process in running:
         process.terminate()
-        process.wait(10)
+        process.wait(processes.SECONDS)
+    if running:  # a session outlives its connection, and the server
+        processes.kill_all_with("EDGEHERD_DEVICE_ROOT", device.environment["EDGEHERD_DEVICE_ROOT"])
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A device for the Linux scripts: a folder with files, the tools of one kind, and stub programs before them."""
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -8,10 +9,11 @@ import shutil
 import signal
 import stat
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+import processes
 from edgeherd.device import scripts
 from edgeherd.device.facts import Facts, framed, parse
 from edgeherd.device.port import ABSENT, Action, Change, OtherFile, Owner, Query
@@ -28,6 +30,7 @@ UNPARSABLE = b"could not parse\n"
 RESTART = ["reset-failed iotedge.service", "restart iotedge.service"]
 APPLY = ["reset-failed iotedge.service", "iotedge config apply -c /etc/iotedge/config.yaml"]
 TOOLS = "sh cat cp cut tr head tail stat base64 sha256sum mktemp mkdir chown chmod mv rm ln sync timeout id sed grep date sleep"
+REMEDY = "apt-get install busybox, which asks PATH first, as busybox-static does not"
 _PRELUDE = "#!/bin/sh\nexport usual=${usual-$PATH} PATH=/usr/bin:/bin\nread -r _ _ _ _ _ main _ < /proc/self/stat\n"
 """Of every stub: the tools of the machine itself; the PATH of the device in $usual, the script's process in $main."""
 _STUBS = {
@@ -59,12 +62,6 @@ case $* in
 esac""",
     "journalctl": 'echo "journalctl $*"',
 }
-
-
-def _default_signals() -> None:
-    """A shell cannot trap what was ignored when it was started, as by `nohup`."""
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,16 +138,11 @@ class Machine:
         self, command: RemoteCommand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a script as the operator does."""
-        return subprocess.run(
+        return processes.run(
             [*login, "-c", command.command],
-            input=command.stdin(NONCE) if stdin is None else stdin,
-            capture_output=True,
+            stdin=command.stdin(NONCE) if stdin is None else stdin,
             env={"PATH": f"{self.root}/stubs:{self.tools}", "EDGEHERD_DEVICE_ROOT": str(self.root), "HOME": "/nowhere"},
             cwd=self.root / "cwd",
-            timeout=60,
-            start_new_session=True,
-            preexec_fn=_default_signals,
-            check=False,
         )
 
     def observe(self, path: str = CONFIG, *others: str) -> Facts:
@@ -202,17 +194,42 @@ def other(
 
 
 @pytest.fixture(scope="session", params=["dash", "busybox"])
-def tools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
-    """A folder with the shell and the tools of one kind."""
+def tools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+    """A folder with the shell and the tools of one kind; whoever starts them ignores no signal."""
     kind = shutil.which(request.param)
     if kind is None:
         pytest.skip(f"{request.param} is not installed")
+    if request.param == "busybox" and (own := _own_programs(kind, tmp_path_factory.mktemp("probe"))):
+        pytest.skip(f"the shell of {kind} runs its own {own[0]} and no stub of it: {REMEDY}")
     folder = tmp_path_factory.mktemp(request.param)
     for name in TOOLS.split():
         target = kind if request.param == "busybox" or name == "sh" else shutil.which(name)
         assert target is not None
         (folder / name).symlink_to(target)
-    return folder
+    with _no_signal_ignored():
+        yield folder
+
+
+def _own_programs(busybox: str, folder: pathlib.Path) -> list[str]:
+    """Those of the tools that its shell does not look for in PATH, because it has them itself."""
+    for name in TOOLS.split():
+        (folder / name).write_text('#!/bin/sh\necho "stub ${0##*/}"\n')
+        (folder / name).chmod(0o755)
+    script = "\n".join(f"{name} --help" for name in TOOLS.split())
+    said = processes.run([busybox, "sh", "-c", script], env={"PATH": str(folder)}).stdout.decode().splitlines()
+    return [name for name in TOOLS.split() if f"stub {name}" not in said]
+
+
+@contextlib.contextmanager
+def _no_signal_ignored() -> Iterator[None]:
+    """A shell cannot trap what was ignored when it was started, as by `nohup`; what is handled here is default there."""
+    numbers = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)  # SIGPIPE is subprocess's own care
+    ignored = [number for number in numbers if signal.getsignal(number) is signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, lambda *_: None)
+    yield
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import hashlib
 import os
 import pathlib
 import stat
-import subprocess
 
 import pytest
 from script_lab import CONFIG, OLD, Machine
 
+import processes
 from edgeherd.device import scripts
 from edgeherd.device.port import Query
 
@@ -183,7 +183,7 @@ def test_hashes_of_other_files(machine: Machine) -> None:
 )
 def test_what_is_no_regular_file_is_named_and_not_read(machine: Machine, make: str, kind: str) -> None:
     """A pipe would hold us for ever."""
-    subprocess.run(["sh", "-c", make.replace("FILE", f"'{machine.config}'")], check=True)
+    processes.run(["sh", "-c", make.replace("FILE", f"'{machine.config}'")], check=True)
     facts = machine.observe("")
     assert (facts.kind, facts.content, facts.mode) == (kind, None, "")
 

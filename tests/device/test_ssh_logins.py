@@ -3,7 +3,6 @@
 import getpass
 import logging
 import os
-import subprocess
 import traceback
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ import asyncssh
 import pytest
 from sshd_lab import LOOPBACK, PASSPHRASE, Sshd, StartSshd, key, look, private, public
 
+import processes
 from edgeherd.device.port import CredentialError, DeviceError, Login, LoginRefusedError
 from edgeherd.device.ssh import SshConnector
 from edgeherd_sim.memory import run_here
@@ -159,7 +159,7 @@ def accounts(*, changed: int) -> str:
 @pytest.fixture
 def with_password(start_sshd: StartSshd) -> Callable[..., Sshd]:
     """Starts an sshd at which 'press' has a password. The machine's own accounts stay as they are."""
-    if os.geteuid() != 0 or subprocess.run(["unshare", "--mount", "true"], check=False).returncode:
+    if os.geteuid() != 0 or processes.run(["unshare", "--mount", "true"]).returncode:
         pytest.skip("mount namespaces are not to be had here")
 
     def start(*more: str, changed: int = 20000) -> Sshd:

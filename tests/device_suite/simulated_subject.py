@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from subject import Stat, until
 
+import processes
 from edgeherd import config
 from edgeherd.device.port import Limits, Login
 from edgeherd_sim.devices import messages
@@ -104,16 +105,9 @@ class SimulatedSubject:
 
     async def run(self, *command: str) -> str:
         """See `Subject`."""
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**self._device.environment, "EDGEHERD_SIM_UID": "0"},
-        )
-        output, errors = await asyncio.wait_for(process.communicate(), 20)
-        assert process.returncode == 0, errors.decode()
-        return output.decode()
+        done = await processes.finished(*command, env={**self._device.environment, "EDGEHERD_SIM_UID": "0"})
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
 
     async def read(self, path: str) -> bytes:
         """See `Subject`."""

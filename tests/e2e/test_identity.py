@@ -1,6 +1,5 @@
 """The identity through its whole life: certificates, renewed keys, another way to authenticate, drift."""
 
-import asyncio
 import datetime as dt
 import os
 import pathlib
@@ -13,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from world import Managed, Team, World, assert_whole, because, is_ready, settings_of
 
+import processes
 from edgeherd_sim.demo import scene
 from edgeherd_sim.demo.scene import create_secret
 from edgeherd_sim.devices.device import Device
@@ -204,14 +204,8 @@ async def test_a_credential_that_may_not_read_twins_costs_a_registry_read(world:
 async def edgeherd(world: World, *arguments: str) -> tuple[int, str, str]:
     """Run the command line as an administrator would."""
     told = scene.operator_environment(world.kubectl.kubeconfig, world.hub.facts(), namespace=world.namespace)
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "edgeherd", *arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, **told},
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+    done = await processes.finished(sys.executable, "-m", "edgeherd", *arguments, env={**os.environ, **told})
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 async def test_the_hub_s_list_says_who_manages_what(world: World) -> None:

@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+import processes
 from edgeherd import config
 from edgeherd_sim.devices.behavior import Pace
 from edgeherd_sim.devices.device import Device
@@ -54,17 +55,8 @@ class Outcome:
 
 async def on(device: Device, command: str) -> Outcome:
     """Run a command in the device's environment, without SSH."""
-    process = await asyncio.create_subprocess_exec(
-        "/bin/sh",
-        "-c",
-        command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=device.environment,
-    )
-    output, errors = await asyncio.wait_for(process.communicate(), 20)
-    return Outcome(process.returncode, output.decode(), errors.decode())
+    done = await processes.finished("/bin/sh", "-c", command, env=device.environment)
+    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def put(device: Device, content: bytes) -> None:

@@ -10,6 +10,7 @@ import asyncssh
 import pytest
 from device_lab import AZIOT, PACE, ScriptedHub
 
+import processes
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.server import Fleet, serve
 
@@ -107,17 +108,15 @@ async def test_the_command_opens_these_ways_too(tmp_path: pathlib.Path) -> None:
     (tmp_path / "password").write_text(f"{PASSWORD}\nnot this\n")
     command = [sys.executable, "-m", "edgeherd", "sim", "devices", "--output", "json", "--runtime-version", AZIOT]
     command += ["--bind", "127.0.0.1", "--password-file", str(tmp_path / "password"), "--allow-tcp-forwarding"]
-    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
-    try:
+    async with processes.started(*command) as process:
         assert process.stdout is not None
-        facts = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))["devices"][0]
+        facts = json.loads(await asyncio.wait_for(process.stdout.readline(), processes.SECONDS))["devices"][0]
         options = {"username": facts["user"], "password": PASSWORD, "client_keys": None, "config": None}
-        options["known_hosts"] = ([asyncssh.import_public_key(facts["hostKey"])], [], [])
+        options |= {"known_hosts": ([asyncssh.import_public_key(facts["hostKey"])], [], []), "agent_path": None}
         async with (
             asyncssh.connect(facts["host"], facts["port"], **options) as jump,
             asyncssh.connect(facts["host"], facts["port"], tunnel=jump, **options) as connection,
         ):
             assert (await connection.run("iotedge version")).stdout == f"iotedge {AZIOT}\n"
-    finally:
         process.terminate()
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), processes.SECONDS) == 0

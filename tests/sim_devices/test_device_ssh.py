@@ -14,6 +14,7 @@ import asyncssh
 import pytest
 from device_lab import PACE, PLACEHOLDER, STRING, ScriptedHub, provision, until
 
+import processes
 from edgeherd.device import scripts
 from edgeherd.device.port import (
     Action,
@@ -309,12 +310,9 @@ async def test_hundreds_of_devices_share_one_process(hub: ScriptedHub) -> None:
 async def test_the_command_says_where_it_listens_and_ends_on_sigterm(tmp_path: pathlib.Path) -> None:
     """One line of JSON, a key that works, status 0, and the files stay because --root was given."""
     command = [sys.executable, "-m", "edgeherd", "sim", "devices", "--count", "2", "--output", "json"]
-    process = await asyncio.create_subprocess_exec(
-        *command, "--root", str(tmp_path), "--bind", "127.0.0.1", stdout=asyncio.subprocess.PIPE
-    )
-    try:
+    async with processes.started(*command, "--root", tmp_path, "--bind", "127.0.0.1") as process:
         assert process.stdout is not None
-        facts = json.loads(await asyncio.wait_for(process.stdout.readline(), 20))
+        facts = json.loads(await asyncio.wait_for(process.stdout.readline(), processes.SECONDS))
         assert [sorted(device) for device in facts["devices"]] == [
             ["host", "hostKey", "name", "port", "root", "user"],
             ["host", "hostKey", "name", "port", "root", "user"],
@@ -332,9 +330,5 @@ async def test_the_command_says_where_it_listens_and_ends_on_sigterm(tmp_path: p
         async with SshConnector(run_here).connect(found) as session:
             assert (await session.observe(Query())).version == "1.0.10"
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), processes.SECONDS) == 0
         assert sorted(entry.name for entry in (tmp_path / "press-02").iterdir()) == ["etc", "home", "sim", "usr", "var"]
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()

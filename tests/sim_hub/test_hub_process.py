@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -16,22 +15,13 @@ import pytest
 from click.testing import CliRunner
 from hub_client import PRIMARY, token
 
+import processes
 from edgeherd_sim.hub.command import command
 
 
-@contextlib.asynccontextmanager
-async def started(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+def started(*arguments: str) -> contextlib.AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """The program, which is gone when the block ends."""
-    program = pathlib.Path(sys.executable).parent / "edgeherd"
-    process = await asyncio.create_subprocess_exec(
-        str(program), "sim", "hub", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    try:
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.communicate()
+    return processes.started(pathlib.Path(sys.executable).parent / "edgeherd", "sim", "hub", *arguments)
 
 
 async def line(process: asyncio.subprocess.Process) -> str:

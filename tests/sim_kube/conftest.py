@@ -1,8 +1,6 @@
 """The simulator and the real server, each started once."""
 
 import json
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import pytest
 from kube_lab import Target, prepared
 
+import processes
 from edgeherd_sim.kube import envtest
 
 
@@ -19,24 +18,17 @@ def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder = tmp_path_factory.mktemp("simulator")
     token = folder / "token"
     token.write_text("a-token-of-the-tests\n")
-    process = subprocess.Popen(
-        [
-            str(Path(sys.executable).parent / "edgeherd"),
-            *("sim", "kube", "--output", "json", "--token-file", str(token)),
-            *("--kubeconfig", str(folder / "kubeconfig")),
-        ],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
+    command = [
+        *(Path(sys.executable).parent / "edgeherd", "sim", "kube", "--output", "json", "--token-file", token),
+        *("--kubeconfig", folder / "kubeconfig"),
+    ]
+    with processes.running(command) as process:
+        assert process.stdout is not None
         facts = json.loads(process.stdout.readline())
         kubeconfig, ca_file = Path(facts["kubeconfig"]), Path(facts["caFile"])
         yield prepared(facts["url"], token.read_text().strip(), ca_file, kubeconfig, folder)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 0
-        process.stdout.close()
+        process.terminate()
+        assert process.wait(timeout=processes.SECONDS) == 0
 
 
 @pytest.fixture(scope="session")

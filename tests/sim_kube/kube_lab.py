@@ -1,12 +1,13 @@
 """The two servers that the tests of the API simulator compare, as kubectl and a plain client see them."""
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from wire import Client
+
+import processes
 
 CRDS = Path(__file__).resolve().parent / "crds"
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -22,16 +23,8 @@ class Target:
 
     def kubectl(self, *arguments: str, cwd: Path | None = None, kubeconfig: Path | None = None) -> str:
         """What one call of kubectl prints: its output, its complaints, and its exit code unless that is 0."""
-        done = subprocess.run(
-            [str(KUBECTL), *arguments],
-            cwd=cwd,
-            env=self.environment(kubeconfig),
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        return done.stdout + done.stderr + (f"[exit {done.returncode}]\n" if done.returncode else "")
+        done = processes.run([KUBECTL, *arguments], cwd=cwd, env=self.environment(kubeconfig))
+        return (done.stdout + done.stderr).decode() + (f"[exit {done.returncode}]\n" if done.returncode else "")
 
     def environment(self, kubeconfig: Path | None = None) -> dict[str, str]:
         """What kubectl is started with."""

@@ -19,6 +19,8 @@ import pytest
 import yaml
 from kube_lab import KUBECTL, Target
 
+import processes
+
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden"
 RECORD = os.environ.get("EDGEHERD_RECORD") == "1"
@@ -116,23 +118,17 @@ class Session:
         program, *arguments = self._words(line)
         if program == "kubectl":
             return self.target.kubectl(*arguments, cwd=self.folder, kubeconfig=self.kubeconfig)
-        subprocess.run([program, *arguments], cwd=self.folder, check=True)
+        processes.run([program, *arguments], cwd=self.folder, check=True)
         return ""
 
     def _watch(self, step: dict[str, Any]) -> None:
         """A command that goes on while others run."""
-        process = subprocess.Popen(
-            [str(KUBECTL), *self._words(step["watch"])[1:]],
-            cwd=self.folder,
-            env=self.target.environment(self.kubeconfig),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        assert process.stdout is not None
-        overdue = threading.Timer(15, process.kill)
-        overdue.start()
-        try:
+        command = [KUBECTL, *self._words(step["watch"])[1:]]
+        environment = self.target.environment(self.kubeconfig)
+        with processes.running(command, cwd=self.folder, env=environment, stderr=subprocess.STDOUT) as process:
+            assert process.stdout is not None
+            overdue = threading.Timer(processes.SECONDS, process.kill)
+            overdue.start()
             lines = [process.stdout.readline()] if "lines" in step else []
             said = [(line, self._command(line)) for line in step["then"]]
             while "lines" not in step or len(lines) < step["lines"]:
@@ -140,11 +136,7 @@ class Session:
                 if not line:
                     break
                 lines.append(line)
-        finally:
             overdue.cancel()
-            process.terminate()
-            process.wait()
-            process.stdout.close()
         self._say(step["watch"], "".join(lines))
         for line, output in said:
             self._say(line, output)
