@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import dataclasses
 import pathlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
-from device_lab import AZIOT, PACE, apply, certificate, configure, restart, status_of, until
+from device_lab import AZIOT, PACE, ScriptedHub, apply, certificate, configure, restart, status_of, until
 
 from edgeherd import config
 from edgeherd_sim.devices.behavior import Pace
@@ -60,6 +60,40 @@ async def test_edge_agent_is_connected_while_it_runs(version: str) -> None:
         await until(lambda: not _connected(hub))
         device.faults.clear()
         await until(lambda: _connected(hub))
+
+
+class _Interrupted(ScriptedHub):
+    """Something happens on the device while its edgeAgent connects for the first time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.meanwhile: Callable[[], None] | None = None
+        self.connections = 0
+
+    async def agent_connects(self, identity: config.ConnectionString | config.X509) -> None:
+        """See `hubdoor.AgentHub`."""
+        del identity
+        if self.meanwhile is not None:
+            self.meanwhile()
+        self.meanwhile = None
+        self.connections += 1
+
+    async def agent_leaves(self, host_name: str, device_id: str) -> None:
+        """See `hubdoor.AgentHub`."""
+
+
+async def test_an_engine_that_fails_while_edge_agent_connects() -> None:
+    """It comes back as after any other failure of the engine."""
+    hub = _Interrupted()
+    async with serve(hub=hub, pace=PACE, runtime_version=AZIOT) as fleet:
+        device = fleet.devices[0]
+        configure(device)
+        hub.meanwhile = device.faults.engine_down
+        await restart(device)
+        await until(lambda: hub.connections == 1)
+        device.faults.clear()
+        await until(lambda: hub.connections == 2)
+        assert status_of(device) == RUNNING
 
 
 @pytest.mark.parametrize("version", ["1.1.15", AZIOT])

@@ -213,12 +213,13 @@ class Daemon:
         state.write_text(settings.state)
 
     async def _watch(self, settings: Understood) -> None:
-        """The watchdog, until edgeAgent runs."""
+        """The watchdog, until edgeAgent runs; it may end again while it connects, when `look_again` finds us at work."""
         while True:
             if await self._look(settings):
-                break
+                await self._connect(settings)
+                if self.agent_status == "running":
+                    return
             await asyncio.sleep(self._pace.watchdog)
-        await self._connect(settings)
 
     async def _look(self, settings: Understood) -> bool:
         """Whether edgeAgent runs. What was there once is started again without asking anybody."""
