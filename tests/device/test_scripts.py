@@ -11,7 +11,7 @@ from edgeherd.device import scripts
 from edgeherd.device.port import Query
 from edgeherd.device.remote_command import RemoteCommand
 
-ERRANDS = {
+COMMANDS = {
     "observe": scripts.observe(Query()),
     "apply": scripts.apply(change()),
     "check": scripts.check(),
@@ -31,10 +31,10 @@ def test_every_login_shell_runs_the_scripts(machine: Machine, shell: str) -> Non
     assert machine.config.read_bytes() == NEW
 
 
-@pytest.mark.parametrize("name", ERRANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_a_command_is_one_line_that_csh_and_fish_can_quote(name: str) -> None:
     """A csh takes no line break and no exclamation mark in quotes; fish takes a backslash before two characters."""
-    assert not re.search(r"[\n!]|\\['\\]", ERRANDS[name].command)
+    assert not re.search(r"[\n!]|\\['\\]", COMMANDS[name].command)
 
 
 @pytest.mark.parametrize("script", ["_FRAME", "_OBSERVE", "_APPLY", "_CHECK"])
@@ -43,10 +43,10 @@ def test_no_script_needs_the_characters_that_stand_for_others(script: str) -> No
     assert not re.search(r"[~`]", getattr(scripts, script))
 
 
-@pytest.mark.parametrize("name", ERRANDS)
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_script_parses(machine: Machine, name: str) -> None:
     """And says nothing on standard error, so that there what is said is sudo's."""
-    done = machine.output(ERRANDS[name])
+    done = machine.output(COMMANDS[name])
     assert (done.returncode, done.stderr) == (0, b"")
 
 
@@ -71,7 +71,7 @@ def test_what_sudo_says_is_seen(machine: Machine, body: str | None) -> None:
     (machine.root / "stubs/sudo").unlink()
     if body is not None:
         machine.stub("sudo", body)
-    done = machine.output(ERRANDS["observe"])
+    done = machine.output(COMMANDS["observe"])
     assert (done.stdout, b"sudo:" in done.stderr) == (b"", True)
 
 

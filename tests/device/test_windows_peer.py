@@ -1,4 +1,4 @@
-"""Errands there and back, over SSH, to a peer that plays Windows."""
+"""Commands there and back, over SSH, to a peer that plays Windows."""
 
 import base64
 import hashlib

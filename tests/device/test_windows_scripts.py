@@ -76,7 +76,7 @@ def text(name: str) -> str:
     """The decoded bootstrap, or the script of an command."""
     if name == "bootstrap":
         return windows_lab.bootstrap(windows.COMMAND)
-    return windows_lab.script(windows_lab.errands()[Name(name)])
+    return windows_lab.script(windows_lab.commands()[Name(name)])
 
 
 def change(**other: object) -> Change:
@@ -164,7 +164,7 @@ def test_command_fits_every_shell() -> None:
 
 def test_command_is_the_same_for_every_errand() -> None:
     """All that differs goes through stdin."""
-    assert {command.command for command in windows_lab.errands().values()} == {windows.COMMAND}
+    assert {command.command for command in windows_lab.commands().values()} == {windows.COMMAND}
 
 
 def test_bootstrap_leaves_stdin_to_the_script() -> None:

@@ -67,7 +67,7 @@ def parameters(command: RemoteCommand) -> list[bytes]:
     return [base64.b64decode(line, validate=True) for line in lines]
 
 
-def errands() -> dict[Name, RemoteCommand]:
+def commands() -> dict[Name, RemoteCommand]:
     """One of each kind."""
     change = Change(path=CONFIG, before=ABSENT, content=b"", unit="iotedge", action=Action.RESTART)
     return {
@@ -262,7 +262,7 @@ class WindowsPeer:
         bootstrap(windows.COMMAND)
         nonce = (await process.stdin.readline()).rstrip(b"\n").decode()
         text = _text((await process.stdin.readline()).rstrip(b"\n"))
-        known = {script(command): name for name, command in errands().items()}
+        known = {script(command): name for name, command in commands().items()}
         if text not in known:
             raise ValueError("not one of our scripts")
         name = known[text]

@@ -25,11 +25,11 @@ class Case:
     sentence: str
     prepare: Prepare
     reason: str
-    link: str
+    condition: str
     says: str
     """A part of the message: what a human has to do."""
     status: str = "False"
-    """Of the link's condition: Unknown where nothing could be seen."""
+    """Of that condition: Unknown where nothing could be seen."""
 
 
 async def _ssh_secret(team: Team, data: Mapping[str, str], *, label: str = "true") -> Mapping[str, Any]:
@@ -159,44 +159,44 @@ async def _other_runtime(team: Team, device: Device) -> Mapping[str, Any]:
 
 
 CASES = (
-    Case(sentence="the SSH Secret is not there", prepare=_no_secret, reason="SshSecretNotFound", link="Reachable", says="Create it"),
-    Case(sentence="the SSH Secret has no private key", prepare=_secret_without_key, reason="SshSecretInvalid", link="Reachable", says="Add one of them"),
-    Case(sentence="the SSH Secret was made for something else", prepare=_somebody_elses_secret, reason="SshSecretInvalid", link="Reachable", says="label secret bad edgeherd.io/allow-use=true"),
-    Case(sentence="the private key is malformed", prepare=_malformed_key, reason="SshSecretInvalid", link="Reachable", says="Fix it"),
-    Case(sentence="the device refuses the key", prepare=_refused_key, reason="SshLoginRefused", link="Reachable", says="authorized_keys"),
-    Case(sentence="the device shows another host key", prepare=_wrong_host_key, reason="HostKeyMismatch", link="Reachable", says="spec.ssh.hostKeys"),
-    Case(sentence="nobody answers at the address", prepare=_unreachable, reason="DeviceUnreachable", link="Reachable", says="tried again"),
-    Case(sentence="the user may not become root", prepare=_no_sudo, reason="SudoRefused", link="ConfigApplied", says="NOPASSWD"),
-    Case(sentence="the file cannot be read", prepare=_unreadable_file, reason="ConfigUnreadable", link="ConfigApplied", says="Look at its mode"),
-    Case(sentence="two provisioning sections are active", prepare=_two_sections, reason="ConfigNotEditable", link="ConfigApplied", says="Remove one"),
-    Case(sentence="the file is not YAML", prepare=_broken_yaml, reason="ConfigNotEditable", link="ConfigApplied", says="line "),
-    Case(sentence="there is no such HubConnection", prepare=_unknown_hub, reason="HubNotFound", link="IdentityReady", says="spec.hubRef", status="Unknown"),
-    Case(sentence="the hub's Secret is not there", prepare=_hub_without_secret, reason="HubSecretNotFound", link="IdentityReady", says="Create it", status="Unknown"),
-    Case(sentence="the hub's Secret is malformed", prepare=_hub_secret_malformed, reason="HubSecretInvalid", link="IdentityReady", says="missing: SharedAccessKey"),
-    Case(sentence="the hub refuses the credential", prepare=_hub_refuses, reason="HubRefusedCredential", link="IdentityReady", says="administrator", status="Unknown"),
-    Case(sentence="the hub is not for this namespace", prepare=_namespace_not_allowed, reason="HubNotAllowed", link="IdentityReady", says="allowedNamespaces"),
-    Case(sentence="the hub is not for this device id", prepare=_device_id_not_allowed, reason="DeviceIdNotAllowed", link="IdentityReady", says="deviceIdPattern"),
-    Case(sentence="the address is outside of what the hub allows", prepare=_address_not_allowed, reason="AddressNotAllowed", link="Reachable", says="allowedCIDRs"),
-    Case(sentence="the file is one that the hub does not allow", prepare=_path_not_allowed, reason="ConfigPathNotAllowed", link="ConfigApplied", says="allowedConfigPaths"),
-    Case(sentence="the device has another runtime than the spec insists on", prepare=_other_runtime, reason="RuntimeDiffers", link="ConfigApplied", says="Change one of them"),
+    Case(sentence="the SSH Secret is not there", prepare=_no_secret, reason="SshSecretNotFound", condition="Reachable", says="Create it"),
+    Case(sentence="the SSH Secret has no private key", prepare=_secret_without_key, reason="SshSecretInvalid", condition="Reachable", says="Add one of them"),
+    Case(sentence="the SSH Secret was made for something else", prepare=_somebody_elses_secret, reason="SshSecretInvalid", condition="Reachable", says="label secret bad edgeherd.io/allow-use=true"),
+    Case(sentence="the private key is malformed", prepare=_malformed_key, reason="SshSecretInvalid", condition="Reachable", says="Fix it"),
+    Case(sentence="the device refuses the key", prepare=_refused_key, reason="SshLoginRefused", condition="Reachable", says="authorized_keys"),
+    Case(sentence="the device shows another host key", prepare=_wrong_host_key, reason="HostKeyMismatch", condition="Reachable", says="spec.ssh.hostKeys"),
+    Case(sentence="nobody answers at the address", prepare=_unreachable, reason="DeviceUnreachable", condition="Reachable", says="tried again"),
+    Case(sentence="the user may not become root", prepare=_no_sudo, reason="SudoRefused", condition="ConfigApplied", says="NOPASSWD"),
+    Case(sentence="the file cannot be read", prepare=_unreadable_file, reason="ConfigUnreadable", condition="ConfigApplied", says="Look at its mode"),
+    Case(sentence="two provisioning sections are active", prepare=_two_sections, reason="ConfigNotEditable", condition="ConfigApplied", says="Remove one"),
+    Case(sentence="the file is not YAML", prepare=_broken_yaml, reason="ConfigNotEditable", condition="ConfigApplied", says="line "),
+    Case(sentence="there is no such HubConnection", prepare=_unknown_hub, reason="HubNotFound", condition="IdentityReady", says="spec.hubRef", status="Unknown"),
+    Case(sentence="the hub's Secret is not there", prepare=_hub_without_secret, reason="HubSecretNotFound", condition="IdentityReady", says="Create it", status="Unknown"),
+    Case(sentence="the hub's Secret is malformed", prepare=_hub_secret_malformed, reason="HubSecretInvalid", condition="IdentityReady", says="missing: SharedAccessKey"),
+    Case(sentence="the hub refuses the credential", prepare=_hub_refuses, reason="HubRefusedCredential", condition="IdentityReady", says="administrator", status="Unknown"),
+    Case(sentence="the hub is not for this namespace", prepare=_namespace_not_allowed, reason="HubNotAllowed", condition="IdentityReady", says="allowedNamespaces"),
+    Case(sentence="the hub is not for this device id", prepare=_device_id_not_allowed, reason="DeviceIdNotAllowed", condition="IdentityReady", says="deviceIdPattern"),
+    Case(sentence="the address is outside of what the hub allows", prepare=_address_not_allowed, reason="AddressNotAllowed", condition="Reachable", says="allowedCIDRs"),
+    Case(sentence="the file is one that the hub does not allow", prepare=_path_not_allowed, reason="ConfigPathNotAllowed", condition="ConfigApplied", says="allowedConfigPaths"),
+    Case(sentence="the device has another runtime than the spec insists on", prepare=_other_runtime, reason="RuntimeDiffers", condition="ConfigApplied", says="Change one of them"),
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.sentence)
 async def test_bad_input(world: World, case: Case) -> None:
-    """The condition names the link and what to do; file and daemon are not touched; no key shows."""
+    """The condition names the condition and what to do; file and daemon are not touched; no key shows."""
     async with world.team() as team:
         device = world.device()
         over = await case.prepare(team, device)
         content = device.config_file.read_bytes() if case.reason != "ConfigUnreadable" else b""
         managed = await team.apply(team.manifest(device, **over))
         body = await managed.until(because(case.reason))
-        said = condition(body, case.link)
+        said = condition(body, case.condition)
         assert (said["status"], said["reason"]) == (case.status, case.reason)
         assert case.says in said["message"]
         assert condition(body, "Ready")["message"] == said["message"]
         assert device.restarts == 0
-        if case.link == "IdentityReady":
+        if case.condition == "IdentityReady":
             assert managed.device_id not in {identity.device_id for identity in world.hub.store.devices()}
         device.faults.clear()
         if case.reason != "ConfigUnreadable":

@@ -19,7 +19,7 @@ class Case:
     sentence: str
     fault: Callable[[Device], None]
     reason: str
-    link: str
+    condition: str
     says: str
     modern: bool = False
     spec: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -47,18 +47,18 @@ CASES = (
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.sentence)
 async def test_a_fault_is_told_apart_and_heals(world: World, case: Case) -> None:
-    """Reason, link and next step; no key in any of it; the fault gone, the device gets Ready."""
+    """Reason, condition and next step; no key in any of it; the fault gone, the device gets Ready."""
     async with world.team() as team:
         device = world.modern_device() if case.modern else world.device()
         case.fault(device)
         managed = await team.apply(team.manifest(device, **case.spec))
         body = await managed.until(because(case.reason))
-        said = condition(body, case.link)
+        said = condition(body, case.condition)
         assert (said["status"], said["reason"]) in {("False", case.reason), ("Unknown", case.reason)}
         assert case.says in said["message"]
         device.faults.clear()
         if case.reason == "ConfigRejected":  # never tried again by itself
-            await managed.patch(runtime={"agent": {"env": {"Mended": "yes"}}})
+            await managed.patch(runtime={"agent": {"env": {"Fixed": "yes"}}})
         await managed.look_now()
         body = await managed.until(lambda body: is_ready(body) or because("DaemonUnstable")(body))
         if is_ready(body):  # a daemon that crashed is believed after half a minute only

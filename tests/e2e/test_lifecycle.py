@@ -172,14 +172,14 @@ async def test_the_second_claimant_of_an_identity_is_stalled(world: World) -> No
         first, second = world.device(), world.device()
         owner = await team.ready(first, name="owner", deviceId=f"{team.namespace}.shared")
         await asyncio.sleep(1.1)  # creation times have whole seconds
-        rival = await team.apply(team.manifest(second, name="rival", deviceId=f"{team.namespace}.shared"))
-        body = await rival.until(because("IdentityConflict"))
+        younger = await team.apply(team.manifest(second, name="younger", deviceId=f"{team.namespace}.shared"))
+        body = await younger.until(because("IdentityConflict"))
         assert "owner" in condition(body, "Ready")["message"]
         assert second.restarts == 0
         await owner.delete()
         await owner.until_gone()
-        await rival.until(is_ready)
-        await assert_whole(rival, second)
+        await younger.until(is_ready)
+        await assert_whole(younger, second)
 
 
 async def test_a_foreign_identity_is_left_alone_unless_adoption_is_allowed(world: World) -> None:

@@ -5,8 +5,8 @@ import pytest
 from edgeherd.hub.credential import HubCredential, parse
 
 KEY = "c2VjcmV0LXNlY3JldC1zZWNyZXQh"
-GOOD = f"HostName=herd.azure-devices.net;SharedAccessKeyName=registryReadWrite;SharedAccessKey={KEY}"
-CREDENTIAL = HubCredential(host_name="herd.azure-devices.net", policy="registryReadWrite", key=KEY)
+GOOD = f"HostName=contoso.azure-devices.net;SharedAccessKeyName=registryReadWrite;SharedAccessKey={KEY}"
+CREDENTIAL = HubCredential(host_name="contoso.azure-devices.net", policy="registryReadWrite", key=KEY)
 FORM = "must have the form HostName=...;SharedAccessKeyName=...;SharedAccessKey=...; missing: "
 NO_BASE64 = "has a SharedAccessKey that is not base64"
 
@@ -73,14 +73,14 @@ def test_bad_strings(text: str, sentence: str) -> None:
 
 def test_the_key_stays_out_of_the_repr() -> None:
     """Whoever logs a credential shows host and policy only."""
-    assert repr(CREDENTIAL) == "HubCredential(host_name='herd.azure-devices.net', policy='registryReadWrite')"
+    assert repr(CREDENTIAL) == "HubCredential(host_name='contoso.azure-devices.net', policy='registryReadWrite')"
 
 
 @pytest.mark.parametrize(
     ("port", "host"),
     [
-        pytest.param(443, "herd.azure-devices.net", id="the port of HTTPS is left out"),
-        pytest.param(8443, "herd.azure-devices.net:8443", id="any other port is a part of the host name"),
+        pytest.param(443, "contoso.azure-devices.net", id="the port of HTTPS is left out"),
+        pytest.param(8443, "contoso.azure-devices.net:8443", id="any other port is a part of the host name"),
     ],
 )
 def test_the_string_for_the_sdk(port: int, host: str) -> None:
