@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import asyncssh
 import pytest
@@ -146,10 +146,20 @@ def stranger() -> asyncssh.SSHKey:
 
 
 @pytest.fixture
-def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deadlines and caps that a test can wait for; what is sent is more than fits into a small window."""
+def short_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Deadlines that a test can wait for; not for those that must get in, however slow the machine is."""
     monkeypatch.setattr(connector, "CONNECT_SECONDS", 0.6)
     monkeypatch.setattr(connector, "LOGIN_SECONDS", 0.6)
+
+
+@pytest.fixture
+def short_command(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """A deadline and a cap that a test can wait for; what is sent is more than fits into a small window."""
+
+    def set_to(seconds: float) -> None:
+        command = RemoteCommand(command="look", lines=("x" * 100_000,), seconds=seconds)
+        monkeypatch.setattr(scripts, "observe", lambda _: command)
+
     monkeypatch.setattr(session, "OUTPUT_BYTES", 256 * 1024)
-    command = RemoteCommand(command="look", lines=("x" * 100_000,), seconds=0.6)
-    monkeypatch.setattr(scripts, "observe", lambda _: command)
+    set_to(0.6)
+    return set_to

@@ -255,9 +255,7 @@ async def test_no_connection_outlives_its_session(sshd: Sshd, jump: Sshd) -> Non
         await look(sshd.login(jump=jump.login()))
         with pytest.raises(HostKeyMismatchError):
             await look(sshd.login(jump=jump.login(), host_keys=(public(key()),)))
-    await asyncio.sleep(0.1)
-    assert len(asyncio.all_tasks()) <= tasks
-    assert _open_files() <= files
+    await until(lambda: len(asyncio.all_tasks()) <= tasks and _open_files() <= files)
 
 
 async def test_the_password_of_one_host_is_never_sent_to_the_other(sshd: Sshd) -> None:

@@ -8,16 +8,15 @@ import struct
 
 import asyncssh
 import pytest
-from rogue_lab import HOST_KEY, SAID, Rogue, between, ends, listening, login, raw, rogue, says
+from rogue_lab import HOST_KEY, SAID, SOON, Rogue, between, ends, listening, login, raw, rogue, says
 from sshd_lab import Sshd, key, public
 
 from edgeherd.device.port import DeviceError, HostKeyMismatchError, LoginRefusedError, UnreachableError
 from edgeherd.device.ssh import SshConnector
 from edgeherd_sim.memory import run_here
 
-pytestmark = pytest.mark.usefixtures("short_deadlines")
 
-
+@pytest.mark.usefixtures("short_login")
 @pytest.mark.parametrize(
     ("text", "again"),
     [
@@ -41,7 +40,7 @@ async def test_what_is_no_ssh_server_is_unreachable_in_time(text: bytes, again: 
     """Silence, tarpits and noise all end at the deadline or before; asking for the host key too."""
     async with listening(says(text, again=again)) as port:
         await ends(port, UnreachableError)
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(SOON):
             with pytest.raises(UnreachableError):
                 await SshConnector(run_here).host_key(login(port))
 
@@ -56,12 +55,14 @@ async def test_a_server_that_hangs_up_at_once() -> None:
         await ends(port, UnreachableError)
 
 
+@pytest.mark.usefixtures("short_login")
 async def test_a_tarpit_that_answers_byte_by_byte(sshd: Sshd) -> None:
     """Each answer comes in time, all of them do not."""
     async with between(sshd, lambda chunk, _: chunk, pause=0.05) as port:
         await ends(port, UnreachableError, host_keys=(public(sshd.host_key),))
 
 
+@pytest.mark.usefixtures("short_login")
 async def test_bytes_that_somebody_changed_on_the_way(sshd: Sshd) -> None:
     """Wherever it is: nothing but a DeviceError comes of it, and never another host key."""
     dice = random.Random(7)  # noqa: S311 - nothing is kept secret with it
@@ -99,6 +100,7 @@ async def test_another_host_key() -> None:
     assert not heard
 
 
+@pytest.mark.usefixtures("short_login")
 async def test_endless_banners_before_the_login() -> None:
     """In packets of their own."""
 
@@ -115,7 +117,8 @@ async def test_endless_banners_before_the_login() -> None:
         assert await ends(port, UnreachableError) == "it did not answer in time"
 
 
-async def test_silence_after_the_key_exchange() -> None:
+@pytest.mark.usefixtures("short_login")
+async def test_silence_after_the_key_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody is let in, and nobody is refused."""
 
     class Silent(Rogue):
@@ -126,6 +129,7 @@ async def test_silence_after_the_key_exchange() -> None:
 
     async with rogue(Silent) as port:
         assert await ends(port, UnreachableError) == "it did not answer in time"
+        monkeypatch.undo()
         assert await SshConnector(run_here).host_key(login(port)) == public(HOST_KEY)
 
 

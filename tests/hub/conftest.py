@@ -1,5 +1,6 @@
 """The emulated hub and the adapter, for every test anew."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -17,6 +18,14 @@ async def lab(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Lab]:
         opener = Lab(hub=hub)
         yield opener
         opener.close()
+
+
+@pytest.fixture
+async def stopped_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event loop's clock stands still, so however slow the machine is, no time passes."""
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    monkeypatch.setattr(loop, "time", lambda: now)
 
 
 @pytest.fixture

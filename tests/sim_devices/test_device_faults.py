@@ -154,16 +154,21 @@ async def test_a_folder_that_is_a_link(running: Device) -> None:
     assert not (running.root / "srv").exists()
 
 
+async def _is_off_by(device: Device, seconds: int) -> bool:
+    before = int(time.time())
+    shown = int((await on(device, "date +%s")).output)
+    return before <= shown - seconds <= time.time()
+
+
 @pytest.mark.parametrize("seconds", [-86400, 3600])
 async def test_a_clock_that_is_wrong(running: Device, seconds: int) -> None:
     """`date` shows it, and the journal; `iotedge list` counts by the same clock."""
     running.faults.clock_skew(seconds)
-    shown = int((await on(running, "date +%s")).output)
-    assert abs(shown - time.time() - seconds) < 5
+    assert await _is_off_by(running, seconds)
     assert (await on(running, "date -u -d @0 +%Y")).output == "1970\n"
     assert "second" in (await on(running, "sudo -n iotedge list")).output
     running.faults.clear()
-    assert abs(int((await on(running, "date +%s")).output) - time.time()) < 5
+    assert await _is_off_by(running, 0)
 
 
 async def test_tokens_of_a_clock_that_is_behind_are_refused(fresh: Device, hub: ScriptedHub) -> None:
@@ -211,6 +216,10 @@ async def test_a_shell_that_says_too_much(fleet: Fleet, device: Device) -> None:
     assert (await _run(fleet, "echo mine")).stdout == b"mine\n"
 
 
+SHELL = f"{pathlib.Path('/bin/sh').resolve()}\n".encode()
+"""Which it is differs from machine to machine."""
+
+
 @pytest.mark.skipif(shutil.which("busybox") is None, reason="busybox is not installed")
 @pytest.mark.parametrize("noisy", [False, True])
 async def test_another_shell(fleet: Fleet, device: Device, noisy: bool) -> None:
@@ -220,7 +229,7 @@ async def test_another_shell(fleet: Fleet, device: Device, noisy: bool) -> None:
     result = await _run(fleet, "readlink /proc/$$/exe; :")
     assert (b"/busybox\n" in result.stdout, len(result.stdout) > 100) == (True, noisy)
     device.faults.clear()
-    assert (await _run(fleet, "readlink /proc/$$/exe; :")).stdout.endswith(b"/busybox\n") is False
+    assert (await _run(fleet, "readlink /proc/$$/exe; :")).stdout == SHELL
 
 
 def test_a_healthy_line_changes_no_command() -> None:

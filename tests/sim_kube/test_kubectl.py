@@ -5,6 +5,7 @@ The scenarios are in `kubectl_cases.yaml`, their transcripts in `golden/`. With 
 `EDGEHERD_RECORD=1` writes them anew from there.
 """
 
+import itertools
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kube_lab import KUBECTL, Target
+from kube_lab import KUBECTL, Target, without_log
 
 import processes
 
@@ -69,8 +70,6 @@ _REPLACED: tuple[tuple[str, str], ...] = (
     (r"https://127\.0\.0\.1:\d+", "https://SERVER"),
     (r"(?<=\S) {2,}", "  "),
     (r"[ \t]+$", ""),
-    # kubectl's own log: over HTTP/1.1 it notes its own time-outs, over HTTP/2 it does not.
-    (r"^I\d{4} .*\n", ""),
 )
 
 
@@ -129,13 +128,10 @@ class Session:
             assert process.stdout is not None
             overdue = threading.Timer(processes.SECONDS, process.kill)
             overdue.start()
-            lines = [process.stdout.readline()] if "lines" in step else []
+            answers = (line for line in process.stdout if without_log(line))
+            lines = [next(answers, "")] if "lines" in step else []
             said = [(line, self._command(line)) for line in step["then"]]
-            while "lines" not in step or len(lines) < step["lines"]:
-                line = process.stdout.readline()
-                if not line:
-                    break
-                lines.append(line)
+            lines += itertools.islice(answers, step["lines"] - len(lines) if "lines" in step else None)
             overdue.cancel()
         self._say(step["watch"], "".join(lines))
         for line, output in said:
