@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 import processes
+import yaml_files
 
 ROOT = Path(__file__).resolve().parent.parent
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -22,7 +22,7 @@ Body = dict[str, Any]
 def built(folder: str) -> list[Body]:
     """What `kubectl apply -k` would send."""
     done = processes.run([KUBECTL, "kustomize", ROOT / folder], check=True)
-    return [body for body in yaml.safe_load_all(done.stdout) if body]
+    return yaml_files.documents(done.stdout)
 
 
 def of_kind(bodies: list[Body], kind: str) -> list[Body]:

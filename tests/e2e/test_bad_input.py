@@ -9,7 +9,6 @@ import pytest
 from world import Team, World, because, condition, is_ready
 
 from edgeherd.reconcile.secret_use import ALLOW_USE
-from edgeherd_sim.demo.scene import create_secret
 from edgeherd_sim.devices.device import Device
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
@@ -34,7 +33,7 @@ class Case:
 
 async def _ssh_secret(team: Team, data: Mapping[str, str], *, label: str = "true") -> Mapping[str, Any]:
     # The API server itself refuses a kubernetes.io/ssh-auth Secret without a key; an Opaque one may hold anything.
-    await create_secret(team.world.kubectl, team.world.folder, (team.namespace, "bad"), "Opaque", data)
+    await team.world.put_secret(team.namespace, "bad", "Opaque", data)
     if label:
         await team.world.kubectl("-n", team.namespace, "label", "secret", "bad", f"{ALLOW_USE}={label}")
     return {"ssh": {"credentialsSecretRef": {"name": "bad"}}}
@@ -210,7 +209,7 @@ async def test_what_was_wrong_can_be_mended(world: World) -> None:
         managed = await team.apply(team.manifest(device, ssh={"credentialsSecretRef": {"name": "later"}}))
         await managed.until(because("SshSecretNotFound"))
         data = {"ssh-privatekey": world.fleet.private_key.decode()}
-        await create_secret(world.kubectl, world.folder, (team.namespace, "later"), "kubernetes.io/ssh-auth", data)
+        await world.put_secret(team.namespace, "later", "kubernetes.io/ssh-auth", data)
         await managed.until(is_ready)
 
 

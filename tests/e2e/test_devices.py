@@ -103,7 +103,7 @@ async def test_a_login_by_password(world: World) -> None:
     async with world.team() as team:
         device = world.modern_device()
         await world.put_secret(
-            team.namespace, "login", "kubernetes.io/basic-auth", username=device.user, password=PASSWORD
+            team.namespace, "login", "kubernetes.io/basic-auth", {"username": device.user, "password": PASSWORD}
         )
         managed = await team.ready(device, ssh={"credentialsSecretRef": {"name": "login"}})
         await assert_whole(managed, device)
@@ -146,7 +146,7 @@ async def test_a_proxy_comes_and_goes(world: World) -> None:
         assert device.daemon_environment["https_proxy"] == "http://proxy.plant:3128"
         assert (settings_of(device).agent_env["https_proxy"], device.restarts) == ("http://proxy.plant:3128", 1)
         await world.put_secret(
-            team.namespace, "proxy", "kubernetes.io/basic-auth", username="press", password=f"{PASSWORD}%/@"
+            team.namespace, "proxy", "kubernetes.io/basic-auth", {"username": "press", "password": f"{PASSWORD}%/@"}
         )
         await managed.patch(runtime={"proxy": {"credentialsSecretRef": {"name": "proxy"}}})
         await managed.until(is_ready)
@@ -156,7 +156,7 @@ async def test_a_proxy_comes_and_goes(world: World) -> None:
         assert "press:" not in drop_in.read_text()
         login = device.root / "etc/edgeherd/proxy.env"
         assert (login.stat().st_mode & 0o7777, device.restarts) == (0o600, 2)
-        shown = str(await managed.get()) + str(await world.kubectl.get("events", "-n", team.namespace))
+        shown = str(await managed.get()) + str(await world.events(team.namespace))
         assert "battery" not in shown
         await managed.patch(runtime=None)
         await managed.until(is_ready)
@@ -171,7 +171,7 @@ async def test_the_login_of_a_private_registry(world: World) -> None:
         device = world.device()
         auths = {"auths": {"registry.plant": {"username": "press", "password": PASSWORD}}}
         data = {".dockerconfigjson": json.dumps(auths)}
-        await world.put_secret(team.namespace, "registry", "kubernetes.io/dockerconfigjson", **data)
+        await world.put_secret(team.namespace, "registry", "kubernetes.io/dockerconfigjson", data)
         agent = {"image": "registry.plant/edge/agent:1.0", "registryAuthSecretRef": {"name": "registry"}}
         managed = await team.ready(device, runtime={"agent": agent})
         assert (settings_of(device).agent_image, device.restarts) == ("registry.plant/edge/agent:1.0", 1)

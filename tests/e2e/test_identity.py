@@ -14,7 +14,6 @@ from world import Managed, Team, World, assert_whole, because, is_ready, setting
 
 import processes
 from edgeherd_sim.demo import scene
-from edgeherd_sim.demo.scene import create_secret
 from edgeherd_sim.devices.device import Device
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
@@ -45,8 +44,7 @@ def put_by_hand(device: Device, path: str, content: str) -> None:
 async def put_certificate(team: Team, name: str, public: str, private: str) -> None:
     """The Secret with a certificate, new or in the place of an older one."""
     await team.world.kubectl("delete", "secret", name, "-n", team.namespace, "--ignore-not-found")
-    data = {"tls.crt": public, "tls.key": private}
-    await create_secret(team.world.kubectl, team.world.folder, (team.namespace, name), "kubernetes.io/tls", data)
+    await team.world.put_secret(team.namespace, name, "kubernetes.io/tls", {"tls.crt": public, "tls.key": private})
 
 
 async def test_a_certificate_that_is_on_the_device(world: World) -> None:
@@ -112,9 +110,7 @@ async def test_a_certificate_secret_that_is_none(world: World) -> None:
     """It is said, and nothing is registered."""
     async with world.team() as team:
         device = world.device()
-        await create_secret(
-            world.kubectl, world.folder, (team.namespace, "bad"), "kubernetes.io/tls", {"tls.crt": "x", "tls.key": "y"}
-        )
+        await world.put_secret(team.namespace, "bad", "kubernetes.io/tls", {"tls.crt": "x", "tls.key": "y"})
         wanted = {"certificateSecretRef": {"name": "bad"}}
         manifest = team.manifest(device, identity={"authentication": "SelfSignedX509", "x509": wanted})
         managed = await team.apply(manifest)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+import yaml_files
 
 FILE = Path(__file__).resolve().parent.parent / "crd_cases.yaml"
 FOLDER = FILE.parent.parent / "crds"
@@ -43,7 +43,7 @@ class Case:
 
 def read(path: Path = FILE) -> tuple[Case, ...]:
     """All cases of the file, in its order."""
-    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content = yaml_files.read(path)
     return tuple(_case(item, content["bases"]) for item in content["cases"])
 
 
@@ -54,7 +54,7 @@ def crd(kind: str) -> Body:
 
 def crds() -> tuple[Body, ...]:
     """Our CRDs."""
-    found = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yaml"))]
+    found = [yaml_files.read(path) for path in sorted(FOLDER.glob("*.yaml"))]
     return tuple(body for body in found if body["kind"] == "CustomResourceDefinition")
 
 

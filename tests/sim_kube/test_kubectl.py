@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from kube_lab import KUBECTL, Target, without_log
 
 import processes
+import yaml_files
 
 HERE = Path(__file__).resolve().parent
 GOLDEN = HERE / "golden"
@@ -45,7 +45,7 @@ class Scenario:
 
 def scenarios() -> list[Scenario]:
     """All of the file."""
-    content = yaml.safe_load((HERE / "kubectl_cases.yaml").read_text(encoding="utf-8"))
+    content = yaml_files.read(HERE / "kubectl_cases.yaml")
     return [
         Scenario(
             name=item["name"],
