@@ -62,6 +62,7 @@ async def test_from_nothing_to_ready() -> None:
         f"create {ID}-connection",
         "create identity",
         "tag twin",
+        "status",
         f"update {ID}-connection",
         "connect h",
         "observe",
@@ -123,7 +124,7 @@ def _refuses(error: Exception, what: str) -> Callable[[Lab], None]:
     return prepare
 
 
-_STEP_OF = {"get identity": 3, "connect": 8}
+_STEP_OF = {"get identity": 3, "connect": 9}
 """Which side effect of the first pass it is: see `test_from_nothing_to_ready`."""
 
 
@@ -467,6 +468,7 @@ async def test_a_deletion_goes_through_the_steps_from_the_end() -> None:
         "observe",
         "retire",
         "get identity",
+        "get twin",
         "delete identity",
         "event IdentityReleased",
         "remove finalizer",

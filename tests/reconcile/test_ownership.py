@@ -1,5 +1,6 @@
 """Whose an identity is: who comes first, what proves it, and what happens when somebody means harm or a reply is lost."""
 
+import contextlib
 import dataclasses
 import datetime as dt
 from typing import Any
@@ -8,10 +9,11 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from memory_lab import HOST, ID, KEY, Lab, connection
+from memory_lab import HOST, ID, KEY, Lab, connection, edge_device
 
-from edgeherd.hub.port import Owner, UnavailableError
-from edgeherd.model import IdentityStatus, Key, Origin, Priority
+from edgeherd.device.port import UnreachableError
+from edgeherd.hub.port import BusyError, HubError, InvalidError, Owner, ThrottledError, UnavailableError
+from edgeherd.model import SECRET_TYPE, IdentityStatus, Key, Origin, Priority
 from edgeherd.reconcile.requeue import Requeue
 from edgeherd_sim.memory import CrashError
 from edgeherd_sim.memory.hub import identity_of
@@ -347,6 +349,116 @@ async def test_a_certificate_that_is_gone_does_not_hold_up_a_deletion() -> None:
     lab.delete()
     assert await lab.reconcile() is None
     assert lab.store.devices() == []
+
+
+@pytest.mark.parametrize(
+    "refusal", [BusyError("BudgetSpent", ""), InvalidError("ArgumentInvalid", ""), ThrottledError("Throttled", "")]
+)
+async def test_a_creation_that_was_refused_claims_nothing(refusal: HubError) -> None:
+    """Nothing was created, so the log must not stay: thumbprints are known to anybody."""
+    lab = Lab(identity=X509)
+    lab.steps.begin(5, refusal)
+    await lab.reconciler.reconcile(KEY)
+    assert (lab.steps.taken[4], lab.device.status.identity) == ("create identity", IdentityStatus())
+    other = {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": FIRST, "secondaryThumbprint": None}}
+    register(lab, authentication=other)
+    await lab.reconcile(after=60)
+    assert lab.told["IdentityReady"] == "False IdentityConflict"
+
+
+async def test_a_log_does_not_beat_the_mark_of_another() -> None:
+    """The reply was lost, and nothing was created; somebody else registered the same certificate and marked it."""
+    lab = Lab(identity=X509)
+    lab.steps.begin(5, UnavailableError("ConnectionError", ""))
+    await lab.reconciler.reconcile(KEY)
+    theirs = {"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": FIRST, "secondaryThumbprint": None}}
+    register(lab, authentication=theirs)
+    tag(lab, "uid-elsewhere")
+    await lab.reconcile(after=60)
+    assert (lab.told["IdentityReady"], marked(lab) == OURS) == ("False IdentityConflict", False)
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert len(lab.store.devices()) == 1
+
+
+@pytest.mark.parametrize("identity", [{"authentication": "SelfSignedX509", "x509": {"primaryThumbprint": SECOND}}, {}])
+async def test_another_certificate_is_no_conflict_with_oneself(identity: dict[str, Any]) -> None:
+    """Also without the right to see twins: what the hub has is what our Secret has, or keys from now on."""
+    lab = Lab(identity=X509)
+    lab.hub.twins = False
+    await lab.until_ready()
+    lab.restart_operator()
+    wanted = edge_device(identity=identity)
+    lab.edit(x509=wanted.x509)
+    await lab.until_ready()
+    lab.restart_operator()
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert lab.store.devices() == []
+
+
+# ---- copies, and crashes at the wrong moment
+
+
+@pytest.mark.parametrize("twins", [True, False])
+async def test_a_copy_of_the_secret_deletes_nothing(twins: bool) -> None:
+    """A manifest was copied with its Secret to another namespace, and is removed again: the owner keeps the identity."""
+    lab = Lab()
+    lab.hub.twins = twins
+    await lab.until_ready()
+    copy = lab.another("copy", older=False, finalizers=("edgeherd.io/identity",))
+    data = lab.cluster.secrets[SECRET].data
+    lab.cluster.put_secret("plant-b", copy.secret_name, data, type_=SECRET_TYPE)
+    lab.cluster.put_secret("plant-b", "ssh", {"password": b"pw"}, type_="kubernetes.io/basic-auth")
+    lab.cluster.delete_device("plant-b", "copy")
+    assert await lab.reconciler.reconcile(copy.key) is None
+    assert (len(lab.store.devices()), lab.events[-1]) == (1, "IdentityNotReleased")
+
+
+async def test_what_was_created_is_on_record_before_the_device_is_asked() -> None:
+    """The rest of the pass fails, and the Secret goes before the EdgeDevice: the identity goes all the same."""
+    lab = Lab()
+    lab.network.error = UnreachableError("time-out")
+    lab.steps.begin(10, CrashError())
+    with pytest.raises(CrashError):
+        await lab.reconciler.reconcile(KEY)
+    lab.cluster.delete_secret(*SECRET)
+    lab.restart_operator()
+    lab.delete()
+    assert await lab.reconcile() is None
+    assert lab.store.devices() == []
+
+
+@pytest.mark.parametrize("at", range(2, 8))
+async def test_a_renewal_is_on_record_before_it_is_made(at: int) -> None:
+    """The hub's other key was changed at the same time: whenever the operator is killed, one key is still the Secret's."""
+    lab = Lab()
+    lab.hub.twins = False
+    await lab.until_ready()
+    lab.store.rotate((ID, ""), "primaryKey")
+    lab.edit(renew_key="Secondary")
+    lab.steps.begin(at, CrashError(), after=True)
+    with contextlib.suppress(CrashError):
+        await lab.reconciler.reconcile(KEY)
+    lab.steps.begin()
+    lab.restart_operator()
+    await lab.until_ready()
+    found = identity_of(lab.store, ID)
+    assert found is not None
+    assert found.keys is not None
+    assert lab.cluster.secrets[SECRET].data["primaryKey"].decode() == found.keys.primary
+
+
+async def test_what_is_remembered_is_not_a_namesakes() -> None:
+    """The object was deleted and made anew between two passes, and nothing proves the identity to be the new one's."""
+    lab = Lab()
+    lab.hub.twins = False
+    await lab.until_ready()
+    lab.cluster.delete_secret(*SECRET)
+    del lab.cluster.devices["plant-a", ID]
+    lab.cluster.put_device(edge_device(uid="u2"))
+    await lab.reconcile()
+    assert (lab.told["IdentityReady"], SECRET in lab.cluster.secrets) == ("False IdentityConflict", False)
 
 
 # ---- a HubConnection that is made anew for another hub

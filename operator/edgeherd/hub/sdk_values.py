@@ -78,6 +78,8 @@ def listed(twin: Any, modules: int) -> Listed:
         enabled=twin.status == "enabled",
         authentication=twin.authentication_type or "",
         connected=twin.connection_state == "Connected",
-        last_activity=twin.last_activity_time.strftime("%Y-%m-%dT%H:%M:%SZ") if twin.last_activity_time else "",
+        last_activity=twin.last_activity_time.strftime("%Y-%m-%dT%H:%M:%SZ")
+        if twin.last_activity_time and twin.last_activity_time.year > 1
+        else "",
         modules=modules,
     )

@@ -51,7 +51,7 @@ class Claims:
             other = await self._cluster.edge_device(key.namespace, key.name)
             if other is None:
                 self._index.delete(key)  # its deletion fell into a gap of the watch
-            elif await self._counts(other, connection):
+            elif other.device_id == device.device_id and await self._counts(other, connection):
                 raise _conflict(device, other)
 
     async def require_sole(self, device: EdgeDevice, connection: HubConnection) -> None:
@@ -63,6 +63,14 @@ class Claims:
         for other in _older(device, await self._all()):
             if await self._counts(other, connection):
                 raise _conflict(device, other)
+
+    async def is_held(self, device: EdgeDevice, connection: HubConnection) -> bool:
+        """Whether another EdgeDevice has the identity, by its status."""
+        for key in self._index.naming(device.device_id):
+            other = await self._cluster.edge_device(key.namespace, key.name)
+            if other is not None and other.uid != device.uid and _has(other, connection):
+                return True
+        return False
 
     async def require_own_machine(self, device: EdgeDevice, found: str, fingerprint: str) -> None:
         """The machine is set up as the device id `found`, and showed this host key: is it another EdgeDevice's?
@@ -109,7 +117,7 @@ def _has(device: EdgeDevice, connection: HubConnection) -> bool:
     """Whether it has its identity already, by its status."""
     had = device.status.identity
     where = (had.device_id, had.hub_host_name.lower())
-    return had.origin is not None and where == (device.device_id, connection.host_name.lower())
+    return bool(had.generation_id) and where == (device.device_id, connection.host_name.lower())
 
 
 def _older(device: EdgeDevice, others: Iterable[EdgeDevice]) -> list[EdgeDevice]:
@@ -119,7 +127,7 @@ def _older(device: EdgeDevice, others: Iterable[EdgeDevice]) -> list[EdgeDevice]
         for other in others
         if other.uid != device.uid
         and other.device_id == device.device_id
-        and ((other.creation, other.uid) < (device.creation, device.uid) or other.status.identity.origin is not None)
+        and ((other.creation, other.uid) < (device.creation, device.uid) or other.status.identity.generation_id)
     ]
 
 

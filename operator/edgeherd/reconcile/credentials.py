@@ -110,6 +110,16 @@ def digest(held: Credentials) -> str:
     return hashlib.sha256(f"{held.primary}\n{second}".encode()).hexdigest()
 
 
+def thumbprints_of(secret: Secret | None) -> Thumbprints | None:
+    """The thumbprints that a connection Secret holds; None where it has none."""
+    if secret is None or not secret.data.get("primaryThumbprint"):
+        return None
+    first, second = (
+        secret.data.get(f"{name}Thumbprint", b"").decode("ascii", "replace") for name in ("primary", "secondary")
+    )
+    return Thumbprints(primary=first, secondary=second or None)
+
+
 def obsolete(secret: Secret | None, data: Mapping[str, str]) -> tuple[str, ...]:
     """What we once wrote into a Secret and would not write any more. What others added stays."""
     return tuple(sorted((set(secret.data) & _OURS) - set(data))) if secret is not None else ()

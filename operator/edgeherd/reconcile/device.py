@@ -150,7 +150,8 @@ class DeviceReconciler:
             step.forget(key)
 
     async def _pause(self, device: EdgeDevice) -> None:
-        """A suspended device keeps what was last said of it; nothing is looked at."""
+        """A suspended device keeps what was last said of it; nothing is looked at, so no outage goes on."""
+        self._outages.pop(device.key, None)
         said = conditions.paused(device.status.conditions, device.generation, at=self._clock.now(), steps=CONDITIONS)
         await self._put_status(device, dataclasses.replace(device.status, conditions=said))
 

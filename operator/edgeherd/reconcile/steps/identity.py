@@ -9,7 +9,18 @@ operator may write.
 import dataclasses
 
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.hub.port import HubError, Identity, Owner, Twin
+from edgeherd.hub.port import (
+    AlreadyExistsError,
+    BusyError,
+    HubError,
+    Identity,
+    InvalidError,
+    Owner,
+    QuotaExceededError,
+    RefusedError,
+    ThrottledError,
+    Twin,
+)
 from edgeherd.model import (
     Credentials,
     EdgeDevice,
@@ -72,9 +83,9 @@ class IdentityStep(Step):
             else:
                 twin = twin or await self._twin(context, needed=not _is_proved_by_keys(observation, identity))
                 claim, twin = await self._keep(context, observation, identity, twin)
-        await self._mark(context, twin)
+        await self._mark(context, observation, claim, twin)
         context.claim = dataclasses.replace(claim, certificate=certificate)
-        self._digests[device.key] = credentials.digest(claim.credentials)
+        self._digests[device.key] = _remembered(device, claim.credentials)
         context.update(
             identity=IdentityStatus(
                 hub_host_name=observation.connection.host_name,
@@ -85,6 +96,11 @@ class IdentityStep(Step):
                 status="Enabled" if claim.identity.enabled else "Disabled",
             )
         )
+        if device.status.identity.generation_id != claim.identity.generation_id:
+            # Whatever happens to the rest of the pass, or to the Secret: a deletion must know that there is something.
+            await self.dependencies.cluster.put_status(
+                device, dataclasses.replace(device.status, identity=context.status.identity)
+            )
         return Done("Registered", f"The hub has the identity '{device.device_id}' as the spec wants it.")
 
     async def delete(self, context: Context) -> None:
@@ -94,10 +110,9 @@ class IdentityStep(Step):
         if observation.moved_from:
             raise _moved(observation)
         identity = await hub.get(device.device_id)
-        proved = identity is not None and _is_proved_by_keys(observation, identity)
         if identity is None:
             context.event("IdentityReleased", f"The identity '{device.device_id}' was gone from the hub already.")
-        elif not proved and not _is_ours(observation, identity, await self._twin(context, needed=True)):
+        elif not await self._may_delete(context, observation, identity):
             text = (
                 f"The hub's device '{device.device_id}' was left alone: neither its keys nor its twin's tag show that it "
                 "is this EdgeDevice's. Delete it in the hub if nobody needs it."
@@ -106,6 +121,15 @@ class IdentityStep(Step):
         else:
             await hub.delete(identity)
             context.event("IdentityReleased", f"The identity '{device.device_id}' was deleted from the hub.")
+
+    async def _may_delete(self, context: Context, observation: _Observation, identity: Identity) -> bool:
+        """Keys can be copied, with a manifest say: who is marked as the owner, or has the identity, is asked first."""
+        device = observation.device
+        twin = await self._twin(context, needed=not _is_proved_by_keys(observation, identity))
+        if _is_marked_by_another(device, twin) or not _is_ours(observation, identity, twin):
+            return False
+        on_record = bool(device.status.identity.generation_id)
+        return on_record or not await self.dependencies.claims.is_held(device, observation.connection)
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
@@ -138,10 +162,15 @@ class IdentityStep(Step):
                 raise
             return None
 
-    async def _mark(self, context: Context, twin: Twin | None) -> None:
-        """The twin says whose the identity is, so that other clusters see it. Best effort: keys are the proof."""
+    async def _mark(self, context: Context, observation: _Observation, claim: Claim, twin: Twin | None) -> None:
+        """The twin says whose the identity is, so that other clusters see it. Best effort: keys are the proof.
+
+        Only keys beat the mark of another: thumbprints are known to anybody.
+        """
         device = context.device
         if twin is not None and twin.owner == _owner(device):
+            return
+        if _is_marked_by_another(device, twin) and not _is_proved_by_keys(observation, claim.identity):
             return
         try:
             await context.hub.hub.mark(device.device_id, _owner(device), etag="*")
@@ -219,7 +248,13 @@ class IdentityStep(Step):
             await self.dependencies.cluster.put_status(device, dataclasses.replace(device.status, identity=log))
         else:
             held = await self._stored_keys(context, host_name, Origin.CREATED)
-        identity = await context.hub.hub.create(device.device_id, held, enabled=device.enabled)
+        try:
+            identity = await context.hub.hub.create(device.device_id, held, enabled=device.enabled)
+        except (AlreadyExistsError, BusyError, ThrottledError, RefusedError, QuotaExceededError, InvalidError):
+            context.update(
+                identity=device.status.identity
+            )  # this pass created nothing: its log would claim what is not ours
+            raise
         if recreated:
             text = "was gone from the hub and was created again with the same credentials"
             context.event("IdentityRecreated", f"The identity '{device.device_id}' {text}.")
@@ -249,6 +284,17 @@ class IdentityStep(Step):
         if not (identity.iot_edge and identity.enabled == device.enabled and identity.credentials == held):
             if not device.correct_drift and not renewed:
                 raise Stalled("DriftDetected", "The identity differs from the spec, and spec.driftPolicy is 'Report'.")
+            if renewed:
+                # On record first: were both keys others than those of the Secret, nothing would prove whose they are.
+                context.secret = await connection_secret.write(
+                    self.dependencies.cluster,
+                    device,
+                    observation.connection.host_name,
+                    held,
+                    origin,
+                    secret=context.secret,
+                    etag="",
+                )
             identity = await context.hub.hub.update(identity, enabled=device.enabled, credentials=held)
             reason = "IdentityKeyRenewed" if renewed else "IdentityCorrected"
             text = f"got a new {renewed.lower()} key" if renewed else "was put right in the hub"
@@ -334,18 +380,33 @@ def _is_ours(observation: _Observation, identity: Identity, twin: Twin | None) -
         return True
     if identity.keys is not None:
         return _is_proved_by_keys(observation, identity)
-    if identity.thumbprints is None or identity.thumbprints != observation.thumbprints:
+    if identity.thumbprints is None or _is_marked_by_another(device, twin):
+        return False
+    stored = credentials.thumbprints_of(observation.secret)
+    if identity.thumbprints not in {observation.thumbprints, stored}:
         return False
     # A crash may have come between the creation, which the log in the status announces, and the generation's id.
     logged = had.origin is Origin.CREATED and not had.generation_id
     return had.device_id == device.device_id and (logged or had.generation_id == identity.generation_id)
 
 
+def _is_marked_by_another(device: EdgeDevice, twin: Twin | None) -> bool:
+    return twin is not None and twin.owner is not None and twin.owner.uid != device.uid
+
+
+def _remembered(device: EdgeDevice, held: Credentials) -> str:
+    """What is remembered of credentials: not for a namesake."""
+    return f"{device.uid} {credentials.digest(held)}"
+
+
 def _is_proved_by_keys(observation: _Observation, identity: Identity) -> bool:
     if identity.keys is None:
         return False
     stored = credentials.keys_of(observation.secret)
-    return credentials.share_one(stored, identity.keys) or credentials.digest(identity.keys) == observation.remembered
+    return (
+        credentials.share_one(stored, identity.keys)
+        or _remembered(observation.device, identity.keys) == observation.remembered
+    )
 
 
 def _what_changed(observation: _Observation, identity: Identity) -> tuple[Origin, tuple[Event, ...]]:
