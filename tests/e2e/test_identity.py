@@ -235,7 +235,7 @@ async def test_a_hub_that_is_not_there_is_said_in_one_line(world: World) -> None
 
 
 async def test_what_a_device_costs_the_hub(world: World) -> None:
-    """Two registry operations for its creation, a twin read for each look, two operations for its end."""
+    """Two registry operations for its creation, a twin read for each look, two operations and a twin read for its end."""
     async with world.team() as team:
         device = world.device()
 
@@ -257,4 +257,4 @@ async def test_what_a_device_costs_the_hub(world: World) -> None:
         assert asked(managed) == [("GET", "twins")] * 3
         await managed.delete()
         await managed.until_gone()
-        assert asked(managed) == [("GET", "devices"), ("DELETE", "devices")]
+        assert asked(managed) == [("GET", "devices"), ("GET", "twins"), ("DELETE", "devices")]
