@@ -122,3 +122,20 @@ async def test_a_path_that_is_not_allowed_any_more_is_left_alone_by_a_deletion()
         "event IdentityReleased",
         "remove finalizer",
     ]
+
+
+@pytest.mark.parametrize(
+    ("certificate_path", "config_path"),
+    [
+        pytest.param("/etc/iotedge/config.yaml", None, id="where it usually is"),
+        pytest.param("/etc/iotedge/other.yaml", "/etc/iotedge/other.yaml", id="where the spec says"),
+    ],
+)
+async def test_a_certificate_does_not_replace_the_daemons_file(certificate_path: str, config_path: str | None) -> None:
+    """It would be written over it, with all that the device is set up with."""
+    paths = {"certificatePath": certificate_path, "privateKeyPath": "/etc/iotedge/identity.key.pem"}
+    reference = {"certificateSecretRef": {"name": "cert"}, **paths}
+    runtime = {"configPath": config_path} if config_path else {}
+    device = edge_device(identity={"authentication": "SelfSignedX509", "x509": reference}, runtime=runtime)
+    with pytest.raises(Stalled, match="the daemon's own file"):
+        config_paths.require(device, connection())

@@ -7,6 +7,10 @@ DEFAULT = ("/etc/iotedge/", "/etc/aziot/", "C:\\ProgramData\\iotedge\\")
 """The runtime's own folders: what may be written where the HubConnection lists nothing."""
 
 
+DAEMON_FILES = ("/etc/iotedge/config.yaml", "/etc/aziot/config.toml")
+"""Where the daemon has its settings, unless the spec says otherwise."""
+
+
 def require(device: EdgeDevice, connection: HubConnection) -> None:
     """Nothing is done on a device before this. What the spec leaves to the operator is in its usual place.
 
@@ -20,6 +24,11 @@ def require(device: EdgeDevice, connection: HubConnection) -> None:
             message = (
                 f"{field} is '{path}', which HubConnection '{connection.name}' does not allow ({rule}). Name another path, "
                 "or ask the platform's administrator to add it to spec.allowedConfigPaths."
+            )
+            raise Stalled("ConfigPathNotAllowed", message)
+        if "x509" in field and path in {*DAEMON_FILES, device.runtime.config_path}:
+            message = (
+                f"{field} is '{path}', the daemon's own file, which a certificate would replace. Name another path."
             )
             raise Stalled("ConfigPathNotAllowed", message)
 
