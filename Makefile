@@ -7,8 +7,8 @@ VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' operator/edgeherd/_
 IMAGE ?= edgeherd:$(VERSION)
 # docker or podman
 CONTAINER_TOOL ?= docker
-# More than there are cores: most tests wait.
-WORKERS ?= 8
+# More than there are cores: the e2e tests mostly wait.
+WORKERS ?= 4
 
 .DEFAULT_GOAL := help
 
