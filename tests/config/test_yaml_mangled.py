@@ -26,10 +26,14 @@ def lines_of(content: bytes) -> Counter[str]:
 
 
 def lost(before: bytes, after: bytes) -> list[str]:
-    """Lines that are gone, that were not ours to take, and that are no comment now."""
+    """Lines that are gone and were not ours to take. A section takes the remarks in it along, into a comment or out of it."""
     now = lines_of(after)
-    gone = lines_of(before) - now
-    return [line for line in gone if line.strip() and not OWNED.fullmatch(line) and not now["# " + line]]
+    gone = [line for line in lines_of(before) - now if line.strip() and not OWNED.fullmatch(line)]
+    return [line for line in gone if not any(now[form] for form in (f"# {line}", *_active(line)))]
+
+
+def _active(line: str) -> tuple[str, ...]:
+    return (line[1:], line[2:]) if line.startswith("#") else ()
 
 
 def others(content: bytes) -> object:
