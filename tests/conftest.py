@@ -1,8 +1,14 @@
-"""Where the tests keep their files."""
+"""Where the tests keep their files, and how patient property tests are."""
 
 import os
 import pathlib
 import tempfile
+
+from hypothesis import HealthCheck, settings
+
+# A loaded machine is no fault of the code under test: no property test fails for being slow.
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 _MEMORY = pathlib.Path("/dev/shm")  # noqa: S108 - pytest makes a folder there that is the user's alone
 _ROOM = 1 << 28
