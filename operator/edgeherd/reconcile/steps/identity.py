@@ -24,7 +24,6 @@ from edgeherd.hub.port import (
 from edgeherd.model import (
     Credentials,
     EdgeDevice,
-    HubConnection,
     IdentityStatus,
     Key,
     Keys,
@@ -32,28 +31,10 @@ from edgeherd.model import (
     Secret,
     Thumbprints,
 )
-from edgeherd.reconcile import connection_secret, credentials, secret_use
+from edgeherd.reconcile import connection_secret, credentials, ownership, secret_use
 from edgeherd.reconcile.credentials import Certificate
+from edgeherd.reconcile.ownership import Observation
 from edgeherd.reconcile.step import Claim, Context, Dependencies, Done, Event, Step
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class _Observation:
-    """What one look at a device's identity is about. `thumbprints` are None with symmetric keys."""
-
-    device: EdgeDevice
-    connection: HubConnection
-    secret: Secret | None
-    thumbprints: Thumbprints | None
-    remembered: str = ""
-    """A digest of the keys that the identity had when it was last seen to be ours."""
-
-    @property
-    def moved_from(self) -> str:
-        """The host name of another hub that has the identity; empty for none."""
-        had = self.device.status.identity
-        elsewhere = had.hub_host_name.lower() != self.connection.host_name.lower()
-        return had.hub_host_name if had.origin is not None and elsewhere else ""
 
 
 class IdentityStep(Step):
@@ -81,11 +62,11 @@ class IdentityStep(Step):
             if identity is None:
                 claim = await self._create(context, observation)
             else:
-                twin = twin or await self._twin(context, needed=not _is_proved_by_keys(observation, identity))
+                twin = twin or await self._twin(context, needed=not ownership.is_proved_by_keys(observation, identity))
                 claim, twin = await self._keep(context, observation, identity, twin)
         await self._mark(context, observation, claim, twin)
         context.claim = dataclasses.replace(claim, certificate=certificate)
-        self._digests[device.key] = _remembered(device, claim.credentials)
+        self._digests[device.key] = ownership.remembered(device, claim.credentials)
         context.update(
             identity=IdentityStatus(
                 hub_host_name=observation.connection.host_name,
@@ -122,11 +103,11 @@ class IdentityStep(Step):
             await hub.delete(identity)
             context.event("IdentityReleased", f"The identity '{device.device_id}' was deleted from the hub.")
 
-    async def _may_delete(self, context: Context, observation: _Observation, identity: Identity) -> bool:
+    async def _may_delete(self, context: Context, observation: Observation, identity: Identity) -> bool:
         """Keys can be copied, with a manifest say: who is marked as the owner, or has the identity, is asked first."""
         device = observation.device
-        twin = await self._twin(context, needed=not _is_proved_by_keys(observation, identity))
-        if _is_marked_by_another(device, twin) or not _is_ours(observation, identity, twin):
+        twin = await self._twin(context, needed=not ownership.is_proved_by_keys(observation, identity))
+        if ownership.is_marked_by_another(device, twin) or not ownership.is_ours(observation, identity, twin):
             return False
         on_record = bool(device.status.identity.generation_id)
         return on_record or not await self.dependencies.claims.is_held(device, observation.connection)
@@ -135,8 +116,8 @@ class IdentityStep(Step):
         """The object is gone."""
         self._digests.pop(key, None)
 
-    def _observation(self, context: Context, thumbprints: Thumbprints | None) -> _Observation:
-        return _Observation(
+    def _observation(self, context: Context, thumbprints: Thumbprints | None) -> Observation:
+        return Observation(
             device=context.device,
             connection=context.hub.connection,
             secret=context.secret,
@@ -144,7 +125,7 @@ class IdentityStep(Step):
             remembered=self._digests.get(context.device.key, ""),
         )
 
-    async def _unchanged(self, context: Context, observation: _Observation) -> tuple[Claim | None, Twin | None]:
+    async def _unchanged(self, context: Context, observation: Observation) -> tuple[Claim | None, Twin | None]:
         """The identity as it was, if nothing can have changed, and the twin that says so."""
         claim = self._at_rest(observation)
         if claim is None:
@@ -162,7 +143,7 @@ class IdentityStep(Step):
                 raise
             return None
 
-    async def _mark(self, context: Context, observation: _Observation, claim: Claim, twin: Twin | None) -> None:
+    async def _mark(self, context: Context, observation: Observation, claim: Claim, twin: Twin | None) -> None:
         """The twin says whose the identity is, so that other clusters see it. Best effort: keys are the proof.
 
         Only keys beat the mark of another: thumbprints are known to anybody.
@@ -170,7 +151,9 @@ class IdentityStep(Step):
         device = context.device
         if twin is not None and twin.owner == _owner(device):
             return
-        if _is_marked_by_another(device, twin) and not _is_proved_by_keys(observation, claim.identity):
+        if ownership.is_marked_by_another(device, twin) and not ownership.is_proved_by_keys(
+            observation, claim.identity
+        ):
             return
         try:
             await context.hub.hub.mark(device.device_id, _owner(device), etag="*")
@@ -207,7 +190,7 @@ class IdentityStep(Step):
         found = Thumbprints(primary=first, secondary=x509.secondary_thumbprint)
         return found, Certificate(certificate=certificate, private_key=key)
 
-    def _at_rest(self, observation: _Observation) -> Claim | None:
+    def _at_rest(self, observation: Observation) -> Claim | None:
         """The identity as it was, if nothing can have changed: the Secret was written for the etag that is known."""
         device, secret, thumbprints = observation.device, observation.secret, observation.thumbprints
         known = device.status.identity
@@ -236,7 +219,7 @@ class IdentityStep(Step):
         )
         return Claim(identity=identity, origin=known.origin, credentials=held)
 
-    async def _create(self, context: Context, observation: _Observation) -> Claim:
+    async def _create(self, context: Context, observation: Observation) -> Claim:
         """The keys (or the thumbprints) are on record before the identity is created with them."""
         device, host_name = observation.device, observation.connection.host_name
         recreated = bool(device.status.identity.generation_id)
@@ -263,12 +246,12 @@ class IdentityStep(Step):
         return Claim(identity=identity, origin=Origin.CREATED, credentials=identity.credentials or held)
 
     async def _keep(
-        self, context: Context, observation: _Observation, identity: Identity, twin: Twin | None
+        self, context: Context, observation: Observation, identity: Identity, twin: Twin | None
     ) -> tuple[Claim, Twin | None]:
         """The identity that is there: ours, and put right where it differs; and the twin as it is now."""
         device = observation.device
-        if _is_ours(observation, identity, twin):
-            origin, changed = _what_changed(observation, identity)
+        if ownership.is_ours(observation, identity, twin):
+            origin, changed = ownership.what_changed(observation, identity)
             context.events.extend(changed)
         else:
             origin, twin = Origin.ADOPTED, await self._adopt(context, observation, twin)
@@ -305,7 +288,7 @@ class IdentityStep(Step):
             await self.dependencies.cluster.forget_renewal(device)
         return Claim(identity=identity, origin=origin, credentials=held), twin
 
-    async def _adopt(self, context: Context, observation: _Observation, twin: Twin | None) -> Twin | None:
+    async def _adopt(self, context: Context, observation: Observation, twin: Twin | None) -> Twin | None:
         """Take over an identity that is nobody's, if the device asks for it and the hub's administrator allows it.
 
         Returns:
@@ -357,7 +340,7 @@ def _owner(device: EdgeDevice) -> Owner:
     return Owner(uid=device.uid, namespace=device.namespace, name=device.name)
 
 
-def _moved(observation: _Observation) -> Stalled:
+def _moved(observation: Observation) -> Stalled:
     """The HubConnection was made anew for another hub: the identity stays where it is until somebody decides."""
     device, old, new = observation.device, observation.moved_from, observation.connection.host_name
     message = (
@@ -366,63 +349,6 @@ def _moved(observation: _Observation) -> Stalled:
         "'Retain' and create it anew."
     )
     return Stalled("HubChanged", message)
-
-
-def _is_ours(observation: _Observation, identity: Identity, twin: Twin | None) -> bool:
-    """Whether an identity that is there is ours. What the status says is no proof by itself.
-
-    A key that is in our Secret, or was the identity's when we last saw it, proves it; so does the mark in the twin, which only
-    who holds the hub's credential can write. Thumbprints are no secret, so with X.509 the status has to say that we created it
-    or had it, too; it may only be written by the operator.
-    """
-    device, had = observation.device, observation.device.status.identity
-    if twin is not None and twin.owner is not None and twin.owner.uid == device.uid:
-        return True
-    if identity.keys is not None:
-        return _is_proved_by_keys(observation, identity)
-    if identity.thumbprints is None or _is_marked_by_another(device, twin):
-        return False
-    stored = credentials.thumbprints_of(observation.secret)
-    if identity.thumbprints not in {observation.thumbprints, stored}:
-        return False
-    # A crash may have come between the creation, which the log in the status announces, and the generation's id.
-    logged = had.origin is Origin.CREATED and not had.generation_id
-    return had.device_id == device.device_id and (logged or had.generation_id == identity.generation_id)
-
-
-def _is_marked_by_another(device: EdgeDevice, twin: Twin | None) -> bool:
-    return twin is not None and twin.owner is not None and twin.owner.uid != device.uid
-
-
-def _remembered(device: EdgeDevice, held: Credentials) -> str:
-    """What is remembered of credentials: not for a namesake."""
-    return f"{device.uid} {credentials.digest(held)}"
-
-
-def _is_proved_by_keys(observation: _Observation, identity: Identity) -> bool:
-    if identity.keys is None:
-        return False
-    stored = credentials.keys_of(observation.secret)
-    return (
-        credentials.share_one(stored, identity.keys)
-        or _remembered(observation.device, identity.keys) == observation.remembered
-    )
-
-
-def _what_changed(observation: _Observation, identity: Identity) -> tuple[Origin, tuple[Event, ...]]:
-    """Where an identity of ours came from, and what somebody did to it in the hub."""
-    before, stored = observation.device.status.identity, credentials.keys_of(observation.secret)
-    if before.origin is not None:
-        origin = before.origin
-    elif credentials.share_one(stored, identity.keys):
-        origin = connection_secret.origin_of(observation.secret) or Origin.CREATED
-    else:
-        origin = Origin.ADOPTED  # our mark is all that we know: a crash came after it
-    if stored is None or identity.keys is None or stored == identity.keys:
-        return origin, ()
-    if before.generation_id and before.generation_id != identity.generation_id:
-        return origin, (Event("IdentityReplaced", "The identity was replaced in the hub; Secret and device follow."),)
-    return origin, (Event("IdentityKeysChanged", "The keys were changed in the hub; Secret and device follow."),)
 
 
 def _wanted(device: EdgeDevice, identity: Identity, thumbprints: Thumbprints | None) -> tuple[Credentials | None, str]:
