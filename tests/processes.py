@@ -106,3 +106,12 @@ def kill_all_with(variable: str, value: object) -> None:
         with contextlib.suppress(OSError):
             if mark in (folder / "environ").read_bytes().split(b"\0"):
                 os.kill(int(folder.name), signal.SIGKILL)
+
+
+def runs(pid: int) -> bool:
+    """Whether a process does; one that ended and whose parent has not yet asked for its status does not."""
+    try:
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state != "Z"

@@ -12,20 +12,13 @@ import processes
 SPINS = "echo $$ > pids; { echo $$; while :; do :; done; } & echo $! >> pids; while :; do :; done"
 
 
-def _runs(pid: int) -> bool:
-    try:
-        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def _all_end(folder: pathlib.Path) -> bool:
     """Both of them, soon: a killed process needs a moment to end."""
     pids = [int(line) for line in (folder / "pids").read_text().split()]
     deadline = time.monotonic() + 20
-    while any(map(_runs, pids)) and time.monotonic() < deadline:
+    while any(map(processes.runs, pids)) and time.monotonic() < deadline:
         time.sleep(0.01)
-    return len(pids) == 2 and not any(map(_runs, pids))
+    return len(pids) == 2 and not any(map(processes.runs, pids))
 
 
 def test_what_hits_its_bound_is_gone_with_its_children(tmp_path: pathlib.Path) -> None:

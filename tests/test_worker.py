@@ -13,17 +13,10 @@ from collections.abc import Callable
 import pytest
 
 import busy
+import processes
 from edgeherd.worker import WorkerError, Workers
 
 TOO_LONG = "it took longer than 2 s, or its process was killed"
-
-
-def _is_alive(pid: int) -> bool:
-    """Whether it runs; one that ended and was not yet asked for its status does not."""
-    try:
-        return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def _until(holds: Callable[[], bool]) -> None:
@@ -74,7 +67,7 @@ async def test_who_stops_waiting_stops_the_work(tmp_path: pathlib.Path) -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.to_thread(_until, lambda: not _is_alive(int(told.read_text())))
+    await asyncio.to_thread(_until, lambda: not processes.runs(int(told.read_text())))
 
 
 PARENT = """
@@ -104,7 +97,7 @@ def test_no_process_is_left_when_the_operator_ends(tmp_path: pathlib.Path) -> No
         _until(lambda: told.exists() and told.read_text() != "")
         parent.send_signal(signal.SIGTERM)
         parent.wait(30)
-        _until(lambda: not _is_alive(int(told.read_text())))
+        _until(lambda: not processes.runs(int(told.read_text())))
     finally:
         parent.kill()
         parent.wait()

@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import processes
 from edgeherd import config
 from edgeherd.cluster.client import MERGE_PATCH, ApiClient, path
 from edgeherd.cluster.errors import ApiError
@@ -65,19 +66,14 @@ async def until(holds: Callable[[], bool], *, every: float = 0.1, patience: floa
         await asyncio.sleep(every)
 
 
-def _children(pid: int) -> list[str]:
+def _children(pid: int) -> list[int]:
     """The processes that a process started."""
     try:
-        return pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return [
+            int(child) for child in pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        ]
     except FileNotFoundError:  # it ended already
         return []
-
-
-def _is_alive(pid: str) -> bool:
-    try:
-        return ") Z " not in pathlib.Path(f"/proc/{pid}/stat").read_text(encoding="utf-8")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 @dataclasses.dataclass(slots=True, kw_only=True)
@@ -147,14 +143,14 @@ class World:
         workers = _children(self.operator.process.pid)
         await self.operator.stop(kill=True)
         await self._operator_stack.aclose()
-        await until(lambda: not any(map(_is_alive, workers)))
+        await until(lambda: not any(map(processes.runs, workers)))
 
     async def stop_operator(self) -> None:
         """SIGTERM, as a Pod is ended. No process of its own stays behind."""
         assert self.operator is not None
         workers = _children(self.operator.process.pid)
         await self._operator_stack.aclose()
-        await until(lambda: not any(map(_is_alive, workers)))
+        await until(lambda: not any(map(processes.runs, workers)))
 
     def device(self) -> Device:
         """A device that no other test has."""

@@ -6,10 +6,10 @@ import ipaddress
 import json
 import pathlib
 import resource
-import signal
 
 import click
 
+from edgeherd_sim import stop
 from edgeherd_sim.devices.behavior import Pace
 from edgeherd_sim.devices.server import BIND_BASE, PREFIX, RUNTIME, USER, Fleet, serve
 
@@ -126,9 +126,7 @@ def command(
     password = password_file.read_text().partition("\n")[0] if password_file else None
 
     async def run() -> None:
-        stop = asyncio.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        stopped = stop.on_signal()
         async with serve(
             count=count,
             name_prefix=name_prefix,
@@ -147,7 +145,7 @@ def command(
             pace=Pace(watchdog=watchdog),
         ) as fleet:
             click.echo(_announcement(fleet, output))
-            await stop.wait()
+            await stopped.wait()
 
     _allow_many_files()
     try:

@@ -5,10 +5,10 @@ import base64
 import binascii
 import json
 import pathlib
-import signal
 
 import click
 
+from edgeherd_sim import stop
 from edgeherd_sim.hub import tls
 from edgeherd_sim.hub.persist import StateError
 from edgeherd_sim.hub.server import Hub, serve
@@ -136,10 +136,7 @@ def command(
         click.echo(_announcement(hub, output))
 
     async def run() -> None:
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, stop.set)
+        stopped = stop.on_signal()
         async with serve(
             bind=bind,
             port=port,
@@ -154,7 +151,7 @@ def command(
             units=units,
         ) as hub:
             announce(hub)
-            await stop.wait()
+            await stopped.wait()
 
     try:
         asyncio.run(run())

@@ -2,13 +2,13 @@
 
 import asyncio
 import json
-import signal
 import sys
 import tempfile
 from pathlib import Path
 
 import click
 
+from edgeherd_sim import stop
 from edgeherd_sim.kube.server import Server, serve
 
 
@@ -65,16 +65,13 @@ def command(bind: str, port: int, output: str, kubeconfig: Path | None, token_fi
 
 
 async def _run(bind: str, port: int, output: str, kubeconfig: Path | None, token: str) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    stopped = stop.on_signal()
     with tempfile.TemporaryDirectory(prefix="edgeherd-kube-") as name:
         folder = Path(name)
         async with serve(bind=bind, port=port, token=token, folder=folder) as server:
             written = server.kubeconfig(kubeconfig or folder / "kubeconfig").absolute()
             _announce(server, written, output)
-            await stop.wait()
+            await stopped.wait()
 
 
 def _announce(server: Server, kubeconfig: Path, output: str) -> None:
