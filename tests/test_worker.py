@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 
 import pytest
@@ -15,15 +14,9 @@ import pytest
 import busy
 import processes
 from edgeherd.worker import WorkerError, Workers
+from waiting import wait_until
 
 TOO_LONG = "it took longer than 2 s, or its process was killed"
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -63,11 +56,11 @@ async def test_who_stops_waiting_stops_the_work(tmp_path: pathlib.Path) -> None:
     """As every pass does when the operator ends."""
     told = tmp_path / "pid"
     task = asyncio.create_task(Workers(processes=1, seconds=60).run(busy.wait, str(told)))
-    await asyncio.to_thread(_until, lambda: told.exists() and told.read_text() != "")
+    await asyncio.to_thread(wait_until, lambda: told.exists() and told.read_text() != "")
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.to_thread(_until, lambda: not processes.runs(int(told.read_text())))
+    await asyncio.to_thread(wait_until, lambda: not processes.runs(int(told.read_text())))
 
 
 PARENT = """
@@ -94,10 +87,10 @@ def test_no_process_is_left_when_the_operator_ends(tmp_path: pathlib.Path) -> No
     environment = {**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parent)}
     parent = subprocess.Popen([sys.executable, script, told], env=environment, stderr=subprocess.DEVNULL)
     try:
-        _until(lambda: told.exists() and told.read_text() != "")
+        wait_until(lambda: told.exists() and told.read_text() != "")
         parent.send_signal(signal.SIGTERM)
         parent.wait(30)
-        _until(lambda: not processes.runs(int(told.read_text())))
+        wait_until(lambda: not processes.runs(int(told.read_text())))
     finally:
         parent.kill()
         parent.wait()

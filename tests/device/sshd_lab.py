@@ -1,11 +1,9 @@
 """A real sshd's keys and configuration, and logins that fit it."""
 
-import asyncio
 import dataclasses
 import functools
 import pathlib
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Protocol
 
 import asyncssh
@@ -23,14 +21,6 @@ async def look(login: Login, connector: SshConnector | None = None) -> str:
     """Log in and look at the device; the kind of its file, which is 'file' when all went well."""
     async with (connector or SshConnector(run_here)).connect(login) as session:
         return (await session.observe(Query(path=PATH))).kind
-
-
-async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for something that must come true."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.01)
 
 
 def key(kind: str = "ssh-ed25519") -> asyncssh.SSHKey:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import asyncssh
 import pytest
-from sshd_lab import PATH, Sshd, StartSshd, key, look, private, public, until
+from sshd_lab import PATH, Sshd, StartSshd, key, look, private, public
 
 from edgeherd.device.port import (
     AddressNotAllowedError,
@@ -23,6 +23,7 @@ from edgeherd.device.port import (
 )
 from edgeherd.device.ssh import SshConnector, connector
 from edgeherd_sim.memory import run_here
+from waiting import until
 
 
 @pytest.fixture

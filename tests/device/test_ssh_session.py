@@ -7,7 +7,7 @@ import shlex
 import stat
 
 import pytest
-from sshd_lab import LOOPBACK, PATH, Sshd, StartSshd, look, until
+from sshd_lab import LOOPBACK, PATH, Sshd, StartSshd, look
 
 from edgeherd.device import scripts
 from edgeherd.device.facts import Facts
@@ -27,6 +27,7 @@ from edgeherd.device.remote_command import RemoteCommand
 from edgeherd.device.ssh import SshConnector, session
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.memory import run_here
+from waiting import until
 
 
 def configured(before: Facts) -> bytes:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import asyncssh
 import build
 import packages
-from subject import Stat, until
+from subject import Stat
 
 from edgeherd.device.port import Login
+from waiting import until
 
 if TYPE_CHECKING:
     from machine import Machine

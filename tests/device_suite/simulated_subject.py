@@ -8,7 +8,7 @@ import stat
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from subject import Stat, until
+from subject import Stat
 
 import processes
 from edgeherd import config
@@ -17,6 +17,7 @@ from edgeherd_sim.devices import messages
 from edgeherd_sim.devices.behavior import Pace
 from edgeherd_sim.devices.hubdoor import Answer
 from edgeherd_sim.devices.server import USER, serve
+from waiting import until
 
 if TYPE_CHECKING:
     from edgeherd_sim.devices.device import Device

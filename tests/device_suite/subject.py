@@ -1,9 +1,6 @@
 """What the suite needs of a device that it may break: the simulated one has it, and the Debian machine."""
 
-import asyncio
 import dataclasses
-import time
-from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from edgeherd.device.port import Login
@@ -11,14 +8,6 @@ from edgeherd.device.port import Login
 YAML = "/etc/iotedge/config.yaml"
 TOML = "/etc/aziot/config.toml"
 SUPER = "/etc/aziot/edged/config.d/00-super.toml"
-
-
-async def until(holds: Callable[[], Awaitable[bool]], seconds: float = 30) -> None:
-    """Wait for something that must come true."""
-    deadline = time.monotonic() + seconds
-    while not await holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.02)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,9 @@ import base64
 
 import pytest
 from driver import KEY, READY, STRING, Operator, Wire, image_in_use, picture, starts, state, temporary
-from subject import SUPER, TOML, YAML, Subject, folder, is_toml, settings, units, until
+from subject import SUPER, TOML, YAML, Subject, folder, is_toml, settings, units
+
+from waiting import until
 
 OTHER_IMAGE = "mcr.microsoft.com/azureiotedge-agent:1.5.9"
 DISLIKED = "mcr.microsoft.com/azureiotedge-agent:disliked"

@@ -2,7 +2,9 @@
 
 import pytest
 from driver import ID, KEY, Operator, picture, starts, state, temporary
-from subject import Subject, is_toml, settings, units, until
+from subject import Subject, is_toml, settings, units
+
+from waiting import until
 
 
 @pytest.mark.parametrize(

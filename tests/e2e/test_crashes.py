@@ -5,9 +5,10 @@ import dataclasses
 from collections.abc import Callable
 
 import pytest
-from world import Managed, World, assert_whole, is_ready, until
+from world import Managed, World, assert_whole, is_ready
 
 from edgeherd_sim.devices.device import Device
+from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 

@@ -21,6 +21,7 @@ from edgeherd_sim.demo.stage import Kubectl, Running
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.server import Fleet
 from edgeherd_sim.hub.server import Hub
+from waiting import until
 
 PATIENCE_SECONDS = 45.0
 PASSWORD = "correct horse, battery $taple"
@@ -56,14 +57,6 @@ def because(reason: str) -> Expectation:
         return current and ready.get("status") == "False" and ready.get("reason") == reason
 
     return holds
-
-
-async def until(holds: Callable[[], bool], *, every: float = 0.1, patience: float = 30.0) -> None:
-    """Wait until something that is seen from outside of the cluster holds."""
-    deadline = time.monotonic() + patience
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come to be in time"
-        await asyncio.sleep(every)
 
 
 def _children(pid: int) -> list[int]:

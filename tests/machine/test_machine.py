@@ -1,24 +1,14 @@
 """The Debian machine itself, and the stand-in for the runtime: what the suite in tests/device_suite takes for granted."""
 
-import time
-from collections.abc import Callable
-
 import packages
 import pytest
 
 from machine import Machine
+from waiting import wait_until
 
 TOML = "/etc/aziot/config.toml"
 CONNECTION = b"HostName=hub.azure-devices.net;DeviceId=machine;SharedAccessKey=c3RhbmQtaW4ta2V5"
 SETTINGS = b'[provisioning]\nsource = "manual"\nconnection_string = "' + CONNECTION + b'"\n'
-
-
-def until(holds: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait for something that must come true: systemd restarts units and the stand-in makes containers when they like."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.1)
 
 
 def unit(machine: Machine, name: str, item: str) -> str:
@@ -46,7 +36,7 @@ def test_a_fresh_installation(machine: Machine, version: str, daemon: str, file:
     packages.install(machine, version)
     path, *expected = file.split()
     assert machine.run("stat", "--format=%U:%G %a", path).split() == expected
-    until(lambda: unit(machine, daemon, "ActiveState") == "failed")
+    wait_until(lambda: unit(machine, daemon, "ActiveState") == "failed")
     assert unit(machine, daemon, "ExecMainStatus") == "153"
     assert unit(machine, "docker.service", "ActiveState") == "active"
 
@@ -56,7 +46,7 @@ def test_iotedge_list_starts_a_failed_daemon(machine: Machine, version: str) -> 
     """By its socket, again and again until systemd gives both up: whoever only looks must not ask it."""
     packages.install(machine, version)
     daemon = "iotedge.service" if version == "1.1.15" else "aziot-edged.service"
-    until(lambda: unit(machine, daemon, "ActiveState") == "failed")
+    wait_until(lambda: unit(machine, daemon, "ActiveState") == "failed")
 
     def starts() -> int:
         machine.run("journalctl", "--sync")
@@ -64,7 +54,7 @@ def test_iotedge_list_starts_a_failed_daemon(machine: Machine, version: str) -> 
 
     before = starts()
     machine.attempt("timeout", "3", "iotedge", "list")
-    until(lambda: starts() > before + 1)
+    wait_until(lambda: starts() > before + 1)
 
 
 def test_config_apply_of_1_5_until_edge_agent_runs(machine: Machine) -> None:
@@ -72,7 +62,7 @@ def test_config_apply_of_1_5_until_edge_agent_runs(machine: Machine) -> None:
     packages.install(machine, "1.5.44")
     machine.run("install", "-m", "600", "/dev/stdin", TOML, stdin=SETTINGS)
     assert machine.run("iotedge", "config", "apply").endswith("Done.\n")
-    until(lambda: b"edgeAgent        running" in machine.attempt("iotedge", "list").stdout)
+    wait_until(lambda: b"edgeAgent        running" in machine.attempt("iotedge", "list").stdout)
     assert unit(machine, "aziot-edged.service", "ActiveState") == "active"
     assert machine.run("cat", "/var/secrets/aziot/keyd/device-id") == "stand-in-key"
 

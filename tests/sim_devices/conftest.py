@@ -3,10 +3,11 @@
 from collections.abc import AsyncIterator
 
 import pytest
-from device_lab import AZIOT, PACE, ScriptedHub, apply, configure, provision, restart, status_of, until
+from device_lab import AZIOT, PACE, ScriptedHub, apply, configure, provision, restart, status_of
 
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.server import Fleet, serve
+from waiting import until
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """What the tests do with simulated devices."""
 
-import asyncio
 import dataclasses
 import datetime as dt
-import time
-from collections.abc import Callable
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -115,11 +112,3 @@ def certificate() -> tuple[bytes, bytes, str]:
         made.public_bytes(Encoding.PEM),
         made.fingerprint(SHA256()).hex().upper(),
     )
-
-
-async def until(holds: Callable[[], bool], seconds: float = 10) -> None:
-    """Wait for something that must come true."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        await asyncio.sleep(0.01)

@@ -17,13 +17,13 @@ from device_lab import (
     configure,
     on,
     status_of,
-    until,
 )
 
 from edgeherd import config
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.hubdoor import Answer
 from edgeherd_sim.devices.server import serve
+from waiting import until
 
 SERVICES = ("certd", "edged", "identityd", "keyd", "tpmd")
 RUNNING = [("edgeAgent", "running")]

@@ -1,10 +1,11 @@
 """The daemon's stand-in: what a restart leads to."""
 
 import pytest
-from device_lab import ScriptedHub, on, provision, put, until
+from device_lab import ScriptedHub, on, provision, put
 
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.hubdoor import Answer
+from waiting import until
 
 HEALTHY = ("active", "running", "success", 0)
 REFUSED = ("failed", "failed", "exit-code", 153)

@@ -3,9 +3,10 @@
 import json
 
 import pytest
-from device_lab import Outcome, apply, configure, on, provision, put, status_of, until
+from device_lab import Outcome, apply, configure, on, provision, put, status_of
 
 from edgeherd_sim.devices.device import Device
+from waiting import until
 
 PROXY = "http://me:secret@proxy:3128"
 WARNINGS = ["container-engine-dns", "container-engine-logrotate", "edge-agent-storage-mounted-from-host"]

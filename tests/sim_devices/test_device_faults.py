@@ -12,13 +12,13 @@ from device_lab import (
     on,
     restart,
     status_of,
-    until,
 )
 
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.faults import Line
 from edgeherd_sim.devices.server import Fleet
 from edgeherd_sim.devices.shell import arguments
+from waiting import until
 
 RUNNING = [("edgeAgent", "running")]
 

@@ -7,7 +7,7 @@ import pathlib
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from device_lab import AZIOT, PACE, ScriptedHub, apply, certificate, configure, restart, status_of, until
+from device_lab import AZIOT, PACE, ScriptedHub, apply, certificate, configure, restart, status_of
 
 from edgeherd import config
 from edgeherd_sim.devices.behavior import Pace
@@ -16,6 +16,7 @@ from edgeherd_sim.devices.hubdoor import https_hub
 from edgeherd_sim.devices.server import serve
 from edgeherd_sim.hub.server import Hub
 from edgeherd_sim.hub.server import serve as serve_hub
+from waiting import until
 
 RUNNING = [("edgeAgent", "running")]
 AGENT = ("press-01", "$edgeAgent")

@@ -3,9 +3,10 @@
 import re
 
 import pytest
-from device_lab import Outcome, on, provision, until
+from device_lab import Outcome, on, provision
 
 from edgeherd_sim.devices.device import Device
+from waiting import until
 
 FRESH = "LoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainStatus=153\nNRestarts=0\n"
 GONE = "LoadState=not-found\nActiveState=inactive\nSubState=dead\n"

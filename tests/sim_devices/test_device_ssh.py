@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 
 import asyncssh
 import pytest
-from device_lab import PACE, PLACEHOLDER, STRING, ScriptedHub, provision, until
+from device_lab import PACE, PLACEHOLDER, STRING, ScriptedHub, provision
 
 import processes
 from edgeherd.device import scripts
@@ -34,6 +34,7 @@ from edgeherd_sim.devices.hubdoor import https_hub
 from edgeherd_sim.devices.server import Fleet, serve
 from edgeherd_sim.hub.server import serve as serve_hub
 from edgeherd_sim.memory import run_here
+from waiting import until
 
 LOOPBACK = Limits(networks=("127.0.0.0/8",))
 

@@ -3,12 +3,13 @@
 import pathlib
 
 import pytest
-from device_lab import on, status_of, until
+from device_lab import on, status_of
 
 from edgeherd_sim.devices import environment, messages
 from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.environment import Environment
 from edgeherd_sim.devices.filesystem import FileSystem
+from waiting import until
 
 UNIT = "iotedge.service"
 
