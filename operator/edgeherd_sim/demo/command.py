@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import http
 import pathlib
+import signal
 import ssl
 import tempfile
 import time
@@ -44,6 +45,8 @@ def command(*, keep: bool) -> None:
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(0 if keep else 130) from None
+    except asyncio.CancelledError:  # SIGTERM
+        raise SystemExit(0 if keep else 143) from None
 
 
 @dataclasses.dataclass(slots=True)
@@ -51,6 +54,10 @@ class _Demo:
     console: Console
 
     async def run(self, *, keep: bool) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio.run made it
+        # As asyncio does for Ctrl-C: everything that was started is stopped on the way out.
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         async with contextlib.AsyncExitStack() as stack:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeherd-demo-")))
             self._title("Start an IoT Hub emulator, a Kubernetes API simulator and three devices")
@@ -75,7 +82,9 @@ class _Demo:
             if keep:
                 self.console.print("All of it goes on running until Ctrl-C. In another terminal:\n")
                 self.console.print(f"  export KUBECONFIG={kubectl.kubeconfig}", soft_wrap=True)
-                self.console.print("  kubectl get edgedevices -A\n")
+                self.console.print(f"  export REQUESTS_CA_BUNDLE={hub.facts['caFile']}", soft_wrap=True)
+                self.console.print("  kubectl get edgedevices -A")
+                self.console.print("  edgeherd hub devices --hub contoso\n")
                 self.console.print(
                     f"The devices' files are in {pathlib.Path(devices[0]['root']).parent}.", soft_wrap=True
                 )
