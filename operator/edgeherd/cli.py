@@ -74,15 +74,16 @@ def run() -> None:
     """Run the operator.
 
     It reads KUBECONFIG (or the Pod's ServiceAccount), EDGEHERD_NAMESPACE (where the Secrets of HubConnections are),
-    EDGEHERD_LOG_LEVEL, and numbers that say how namespaces share it: EDGEHERD_WORKERS, EDGEHERD_RESERVED_WORKERS,
-    EDGEHERD_SLOW_WORKERS, EDGEHERD_PASSES_PER_JUMP_HOST.
+    EDGEHERD_LOG_LEVEL, EDGEHERD_LEADER_ELECTION (true where more than one process may run), and numbers that say how
+    namespaces share it: EDGEHERD_WORKERS, EDGEHERD_RESERVED_WORKERS, EDGEHERD_SLOW_WORKERS, EDGEHERD_PASSES_PER_JUMP_HOST.
     """
     from edgeherd.cluster.errors import ApiError  # noqa: PLC0415 - the other commands need no cluster
+    from edgeherd.cluster.lease import LeaseLostError  # noqa: PLC0415 - the same
     from edgeherd.run import run as run_operator  # noqa: PLC0415 - the same
     from edgeherd.settings import Settings  # noqa: PLC0415 - the same
 
     try:
         asyncio.run(run_operator(Settings.from_environment()))
-    except (ApiError, ValueError) as exc:
+    except (ApiError, LeaseLostError, ValueError) as exc:
         click.echo(f"edgeherd: {exc}", err=True)
         sys.exit(1)

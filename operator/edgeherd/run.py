@@ -3,10 +3,13 @@
 import asyncio
 import functools
 import logging
+import signal
 
 from edgeherd import __version__, logs
 from edgeherd.clock import Clock
+from edgeherd.cluster import lease
 from edgeherd.cluster.client import ApiClient
+from edgeherd.cluster.elector import Elector, Leadership, NoElection, own_identity
 from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.cluster.port import Cluster
 from edgeherd.controller.controller import Controller, Kind
@@ -29,22 +32,31 @@ _log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> None:
-    """Run the operator until it is told to stop.
+    """Run the operator until it is told to stop. With leader election it stands by until it leads.
 
     Raises:
         ApiError: there is no usable Kubernetes configuration, or the API server does not list our kinds.
+        LeaseLostError: it does not lead any more.
     """
     logs.configure(settings.log_level)
-    async with await ApiClient.configured(settings.kubeconfig) as api:
+    async with _election(settings) as leadership:
+        await _run(settings, leadership)
+
+
+async def _run(settings: Settings, leadership: Leadership) -> None:
+    async with await ApiClient.configured(settings.kubeconfig, fence=leadership.fence) as api:
         key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
         file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
         await file_workers.start()
         clock, index, queue = Clock(), DeviceIndex(), WorkQueue(settings.capacity)
-        cluster, connector = KubernetesCluster(api, clock=clock), ssh.SshConnector(key_workers.run)
+        cluster, connector = (
+            KubernetesCluster(api, clock=clock),
+            ssh.SshConnector(key_workers.run, fence=leadership.fence),
+        )
         hubs = HubClients(
             cluster,
             namespace=settings.namespace,
-            factory=functools.partial(azure.client_of, on_trouble=queue.add),
+            factory=functools.partial(azure.client_of, on_trouble=queue.add, fence=leadership.fence),
         )
         logins = SshLogins(
             cluster,
@@ -70,14 +82,35 @@ async def run(settings: Settings) -> None:
                 plural="hubconnections", on_event=handler.on_hub, reconcile=hub_connections.reconcile
             ),
         }
-        await _fill(index, cluster)
-        ready = asyncio.Event()
-        announcement = asyncio.create_task(_announce(ready, settings))
-        try:
-            await Controller(queue, kinds, workers=settings.capacity.passes).run(login=api.connection, ready=ready)
-        finally:
-            announcement.cancel()
-            hubs.close()
+        controller = Controller(queue, kinds, workers=settings.capacity.passes)
+        if not await leadership.acquired(_stop_by_signal()):
+            return
+        async with leadership.held():
+            await _fill(index, cluster)
+            ready = asyncio.Event()
+            announcement = asyncio.create_task(_announce(ready, settings))
+            try:
+                await controller.run(login=api.connection, ready=ready)
+            finally:
+                announcement.cancel()
+                hubs.close()
+
+
+def _election(settings: Settings) -> Elector | NoElection:
+    if not settings.leader_election:
+        return NoElection()
+    open_lease = functools.partial(
+        lease.opened, settings.kubeconfig, namespace=settings.namespace, name=lease.LEASE_NAME
+    )
+    return Elector(open_lease, identity=own_identity())
+
+
+def _stop_by_signal() -> asyncio.Event:
+    """What SIGTERM and SIGINT set, until kopf takes them."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
 
 
 async def _fill(index: DeviceIndex, cluster: Cluster) -> None:

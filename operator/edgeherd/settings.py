@@ -28,11 +28,13 @@ class Settings:
     """The cluster's own networks, as far as they are known: no manifest leads there unless a HubConnection names them."""
     capacity: Capacity
     """Passes at once, and how namespaces share them."""
+    leader_election: bool
+    """Whether other processes of this operator may run: then only who holds the Lease does its work."""
     log_level: str
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """From EDGEHERD_NAMESPACE, KUBECONFIG, EDGEHERD_LOG_LEVEL, EDGEHERD_CLUSTER_NETWORKS, and those of `_capacity`.
+        """From KUBECONFIG, EDGEHERD_NAMESPACE, _LOG_LEVEL, _CLUSTER_NETWORKS, _LEADER_ELECTION, and those of `_capacity`.
 
         What the kubelet says of the cluster is read too: KUBERNETES_SERVICE_HOST, POD_IPS and NODE_IP.
 
@@ -47,6 +49,7 @@ class Settings:
             kubeconfig=environment.get("KUBECONFIG") or None,
             cluster_networks=_cluster_networks(environment),
             capacity=_capacity(environment),
+            leader_election=_flag(environment, "EDGEHERD_LEADER_ELECTION"),
             log_level=level,
         )
 
@@ -97,6 +100,14 @@ def _number(environment: Mapping[str, str], name: str, default: int, *, least: i
     if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
         raise ValueError(f"{name} must be a number from {least} to {most}, not '{text}'")
     return int(text)
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    """False unless it is set."""
+    text = environment.get(name) or "false"
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(f"{name} must be true or false, not '{text}'")
+    return text.lower() == "true"
 
 
 def _own_namespace() -> str:

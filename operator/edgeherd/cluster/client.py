@@ -17,6 +17,7 @@ from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
 from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
+from edgeherd.fence import OPEN, Fence
 
 Body = dict[str, Any]
 _log = logging.getLogger(__name__)
@@ -56,8 +57,8 @@ class ApiClient:
         self._api: Any = None
 
     @classmethod
-    async def configured(cls, kubeconfig: str | None) -> Self:
-        """From the Pod's ServiceAccount where there is one, else from a kubeconfig file.
+    async def configured(cls, kubeconfig: str | None, *, fence: Fence = OPEN) -> Self:
+        """From the Pod's ServiceAccount where there is one, else from a kubeconfig file. `fence` lets writes pass.
 
         Raises:
             ApiError: neither can be read.
@@ -74,6 +75,7 @@ class ApiClient:
         except (kubernetes_config.ConfigException, OSError) as exc:
             raise ApiError(0, f"No usable Kubernetes configuration: {exc}") from exc
         configuration.connection_pool_maxsize = CONNECTIONS
+        configuration.client_session_kwargs = {"request_class": _fenced(fence)}
         return cls(configuration)
 
     async def __aenter__(self) -> Self:
@@ -99,6 +101,7 @@ class ApiClient:
             ForbiddenError: 403.
             ContentRefusedError: the content is refused.
             ApiError: any other refusal, or no answer.
+            NotLeadingError: a write that the fence does not let pass.
         """
         headers = {"Accept": "application/json"}
         if content_type:
@@ -151,6 +154,18 @@ class ApiClient:
             "token": token or None,
             "insecure": None if self.configuration.verify_ssl else True,
         }
+
+
+def _fenced(fence: Fence) -> type[aiohttp.ClientRequest]:
+    """Requests that ask the fence when they have their connection, for which they may have waited long."""
+
+    class Request(aiohttp.ClientRequest):
+        async def send(self, conn: Any) -> aiohttp.ClientResponse:
+            if self.method != "GET":
+                fence.check()
+            return await super().send(conn)
+
+    return Request
 
 
 def _yaml(body: Body) -> bytes:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from edgeherd.cluster.errors import ApiError, ConflictError
 from edgeherd.controller import watch
 from edgeherd.controller.workqueue import WorkQueue
+from edgeherd.fence import NotLeadingError
 from edgeherd.model import Key, Priority
 from edgeherd.reconcile.requeue import Requeue
 
@@ -51,6 +52,10 @@ class Controller:
         try:
             on_event = {kind.plural: kind.on_event for kind in self._kinds.values()}
             await watch.watch(on_event, login=login, ready=ready, stop=stop)
+        except asyncio.CancelledError:
+            for worker in workers:  # who is not to lead any more waits for no pass
+                worker.cancel()
+            raise
         finally:
             await self._finish(workers)
 
@@ -79,6 +84,9 @@ class Controller:
         try:
             async with deadline:
                 requeue = await self._kinds[key.kind].reconcile(key)
+        except NotLeadingError as exc:
+            self._stopping = True  # what is left of the work is another's
+            _log.info("%s: the pass ends: %s", _name(key), exc)
         except ConflictError:
             self._queue.add_after(key, 0.2, Priority.CHANGE)
         except ApiError as exc:
