@@ -14,6 +14,18 @@ def test_the_present_time_is_written_as_kubernetes_does() -> None:
 
 
 @pytest.mark.parametrize(
+    ("at", "text"),
+    [
+        pytest.param(AT, "2026-01-01T00:01:00.900000Z", id="a part of a second"),
+        pytest.param(1_767_225_660.0, "2026-01-01T00:01:00.000000Z", id="a whole second"),
+    ],
+)
+def test_a_time_of_a_lease_has_six_digits(at: float, text: str) -> None:
+    """metav1.MicroTime; the API server refuses one without a fraction."""
+    assert Clock(wall=lambda: at).now_micro() == text
+
+
+@pytest.mark.parametrize(
     ("then", "seconds"),
     [
         pytest.param("2026-01-01T00:00:00Z", 60.9, id="a minute"),

@@ -76,11 +76,12 @@ def run() -> None:
     """Run the operator.
 
     It reads KUBECONFIG (or the Pod's ServiceAccount), EDGEHERD_NAMESPACE (where the Secrets of HubConnections are),
-    EDGEHERD_WATCH_NAMESPACES (the only ones whose EdgeDevices it looks after), EDGEHERD_LOG_LEVEL, and numbers that say
-    how namespaces share it: EDGEHERD_WORKERS, EDGEHERD_RESERVED_WORKERS, EDGEHERD_SLOW_WORKERS,
-    EDGEHERD_PASSES_PER_JUMP_HOST.
+    EDGEHERD_WATCH_NAMESPACES (the only ones whose EdgeDevices it looks after), EDGEHERD_LOG_LEVEL, EDGEHERD_LEADER_ELECTION
+    (true where more than one process may run), and numbers that say how namespaces share it: EDGEHERD_WORKERS,
+    EDGEHERD_RESERVED_WORKERS, EDGEHERD_SLOW_WORKERS, EDGEHERD_PASSES_PER_JUMP_HOST.
     """
     from edgeherd.cluster.errors import ApiError  # noqa: PLC0415 - the other commands need no cluster
+    from edgeherd.cluster.lease import LeaseLostError  # noqa: PLC0415 - the same
     from edgeherd.controller.source import NoWatchError  # noqa: PLC0415 - the same
     from edgeherd.run import run as run_operator  # noqa: PLC0415 - the same
     from edgeherd.settings import Settings  # noqa: PLC0415 - the same
@@ -91,7 +92,7 @@ def run() -> None:
         _end(str(exc))
     try:
         asyncio.run(run_operator(settings))
-    except (ApiError, NoWatchError, OSError) as exc:
+    except (ApiError, LeaseLostError, NoWatchError, OSError) as exc:
         _end(str(exc))
     except Exception:
         logging.getLogger(__name__).exception("a bug ends the operator")

@@ -1,11 +1,14 @@
 """Wiring: the operator's parts put together, once, here."""
 
+import asyncio
 import functools
 import logging
 
 from edgeherd import __version__, logs
 from edgeherd.clock import Clock
+from edgeherd.cluster import lease
 from edgeherd.cluster.client import ApiClient
+from edgeherd.cluster.elector import Elector, Leadership, NoElection, own_identity
 from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.controller.controller import Controller, Kind, stop_on_signal
 from edgeherd.controller.event_handler import EventHandler
@@ -29,25 +32,31 @@ _log = logging.getLogger(__name__)
 
 
 async def run(settings: Settings) -> None:
-    """Run the operator until it is told to stop.
+    """Run the operator until it is told to stop. With leader election it stands by until it leads.
 
     Raises:
         ApiError: there is no usable Kubernetes configuration.
+        LeaseLostError: it does not lead any more.
         NoWatchError: nothing could be watched for so long that another process may do better.
     """
     logs.configure(settings.log_level)
     stop = stop_on_signal()
-    async with await ApiClient.configured(settings.kubeconfig) as api:
+    async with _election(settings) as leadership:
+        await _run(settings, leadership, stop)
+
+
+async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) -> None:
+    async with await ApiClient.configured(settings.kubeconfig, fence=leadership.fence) as api:
         _log.info("edgeherd %s starts; hub Secrets are in namespace %s", __version__, settings.namespace)
         key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
         file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
         clock, index, queue = Clock(), DeviceIndex(), WorkQueue(settings.capacity)
         cluster = KubernetesCluster(api, clock=clock, namespaces=settings.watch_namespaces)
-        connector = ssh.SshConnector(key_workers.run)
+        connector = ssh.SshConnector(key_workers.run, fence=leadership.fence)
         hubs = HubClients(
             cluster,
             namespace=settings.namespace,
-            factory=functools.partial(azure.client_of, on_trouble=queue.add),
+            factory=functools.partial(azure.client_of, on_trouble=queue.add, fence=leadership.fence),
         )
         logins = SshLogins(
             cluster,
@@ -79,7 +88,20 @@ async def run(settings: Settings) -> None:
             clock=clock,
             namespaces=settings.watch_namespaces,
         )
-        try:
-            await Controller(queue, kinds, workers=settings.capacity.passes).run(source, stop)
-        finally:
-            hubs.close()
+        controller = Controller(queue, kinds, workers=settings.capacity.passes)
+        if not await leadership.acquired(stop):
+            return
+        async with leadership.held():
+            try:
+                await controller.run(source, stop)
+            finally:
+                hubs.close()
+
+
+def _election(settings: Settings) -> Elector | NoElection:
+    if not settings.leader_election:
+        return NoElection()
+    open_lease = functools.partial(
+        lease.opened, settings.kubeconfig, namespace=settings.namespace, name=lease.LEASE_NAME
+    )
+    return Elector(open_lease, identity=own_identity())

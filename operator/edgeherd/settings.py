@@ -35,6 +35,8 @@ class Settings:
     """The cluster's own networks, as far as they are known: no manifest leads there unless a HubConnection names them."""
     capacity: Capacity
     """Passes at once, and how namespaces share them."""
+    leader_election: bool
+    """Whether other processes of this operator may run: then only who holds the Lease does its work."""
     log_level: str
 
     @classmethod
@@ -55,6 +57,7 @@ class Settings:
             watch_namespaces=_watch_namespaces(environment),
             cluster_networks=_cluster_networks(environment),
             capacity=_capacity(environment),
+            leader_election=_flag(environment, "EDGEHERD_LEADER_ELECTION"),
             log_level=level,
         )
 
@@ -114,6 +117,14 @@ def _number(environment: Mapping[str, str], name: str, default: int, *, least: i
     if not (text.isascii() and text.isdigit()) or not least <= int(text) <= most:
         raise ValueError(f"{name} must be a number from {least} to {most}, not '{text}'")
     return int(text)
+
+
+def _flag(environment: Mapping[str, str], name: str) -> bool:
+    """False unless it is set."""
+    text = environment.get(name) or "false"
+    if text.lower() not in {"true", "false"}:
+        raise ValueError(f"{name} must be true or false, not '{text}'")
+    return text.lower() == "true"
 
 
 def _own_namespace() -> str:

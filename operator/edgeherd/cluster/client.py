@@ -17,6 +17,7 @@ from yarl import URL
 from edgeherd import __version__
 from edgeherd.cluster.credentials import Credentials
 from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
+from edgeherd.fence import OPEN, Fence
 
 Body = dict[str, Any]
 
@@ -61,18 +62,19 @@ class Exchange:
 class ApiClient:
     """A session with the API server. Use as an async context manager."""
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, fence: Fence = OPEN) -> None:
         self._credentials = credentials
+        self._fence = fence
         self._session: Any = None
 
     @classmethod
-    async def configured(cls, kubeconfig: str | None) -> Self:
-        """From the Pod's ServiceAccount where there is one, else from a kubeconfig file.
+    async def configured(cls, kubeconfig: str | None, *, fence: Fence = OPEN) -> Self:
+        """From the Pod's ServiceAccount where there is one, else from a kubeconfig file. `fence` lets writes pass.
 
         Raises:
             ApiError: neither can be read.
         """
-        return cls(await Credentials.find(kubeconfig))
+        return cls(await Credentials.find(kubeconfig), fence)
 
     async def __aenter__(self) -> Self:
         self._session = self.session()
@@ -97,6 +99,7 @@ class ApiClient:
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=credentials.tls()),
             headers={"User-Agent": f"edgeherd/{__version__}"},
             middlewares=(_observed(observe, URL(self.server)), _authenticated(credentials)),
+            request_class=_fenced(self._fence),
             proxy=credentials.proxy,
             trust_env=True,
         )
@@ -117,6 +120,7 @@ class ApiClient:
             ForbiddenError: 403.
             ContentRefusedError: the content is refused.
             ApiError: any other refusal, or no answer.
+            NotLeadingError: a write that the fence does not let pass.
         """
         headers = {"Accept": "application/json"}
         if content_type:
@@ -187,6 +191,18 @@ def _observed(observe: Callable[[Exchange], None], server: URL) -> aiohttp.Clien
         return response
 
     return send
+
+
+def _fenced(fence: Fence) -> type[aiohttp.ClientRequest]:
+    """Requests that ask the fence when they have their connection, for which they may have waited long."""
+
+    class Request(aiohttp.ClientRequest):
+        async def send(self, conn: Any) -> aiohttp.ClientResponse:
+            if self.method != "GET":
+                fence.check()
+            return await super().send(conn)
+
+    return Request
 
 
 def _yaml(body: Body) -> bytes:

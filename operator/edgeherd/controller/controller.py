@@ -11,6 +11,7 @@ from typing import NoReturn, Protocol
 
 from edgeherd.cluster.errors import ApiError, ConflictError
 from edgeherd.controller.workqueue import WorkQueue
+from edgeherd.fence import NotLeadingError
 from edgeherd.model import Key, Priority
 from edgeherd.reconcile.requeue import Gone, Requeue
 
@@ -83,6 +84,10 @@ class Controller:
             await asyncio.wait({feeding, stopping}, return_when=asyncio.FIRST_COMPLETED)
             if feeding.done():
                 feeding.result()
+        except asyncio.CancelledError:
+            for worker in workers:  # who is not to lead any more waits for no pass
+                worker.cancel()
+            raise
         finally:
             tasks = (feeding, stopping, listed)
             for task in tasks:
@@ -114,6 +119,9 @@ class Controller:
         try:
             async with deadline:
                 requeue = await self._kinds[key.kind].reconcile(key)
+        except NotLeadingError as exc:
+            self._stopping = True  # what is left of the work is another's
+            _log.info("%s: the pass ends: %s", _name(key), exc)
         except ConflictError:
             self._queue.add_after(key, 0.2, Priority.CHANGE)
         except ApiError as exc:

@@ -16,7 +16,7 @@ from edgeherd.device.remote_command import RemoteCommand
 
 _FRAME = r"""
 set -u
-IFS= read -r nonce
+IFS= read -r nonce || exit 1
 R=${EDGEHERD_DEVICE_ROOT-}
 LC_ALL=C
 export LC_ALL

@@ -16,6 +16,7 @@ from azure.iot.hub.models import QuerySpecification
 from azure.iot.hub.models import Twin as SdkTwin
 from msrest.exceptions import ClientException, HttpOperationError
 
+from edgeherd.fence import OPEN, Fence
 from edgeherd.hub import sdk_values
 from edgeherd.hub.budget import Budget
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
@@ -109,6 +110,7 @@ class HubClient:
         seconds: float = CALL_SECONDS,
         ca_file: str | None = None,
         on_trouble: Callable[[], None] = lambda: None,
+        fence: Fence = OPEN,
     ) -> None:
         self.budget = Budget(operations_per_minute, at_once=THREADS)
         self._login = login
@@ -117,6 +119,7 @@ class HubClient:
         self._threads = Threads(THREADS)
         self._transport = Transport(THREADS)
         self._ca_file = ca_file
+        self._fence = fence
         self._opened: Any = None
         self._twin_reads = AsyncLimiter(TWIN_READS_PER_SECOND, 1)
         self._no_twins_until = {False: 0.0, True: 0.0}
@@ -160,7 +163,7 @@ class HubClient:
             if self._down is not None:  # this one tries: if the hub still hangs, the others shall not hang with it
                 self._down_until = asyncio.get_running_loop().time() + DOWN_SECONDS
             try:
-                answer = await self._run(function)
+                answer = await self._run(function, write=write)
             except HubError as exc:
                 await self._failed(exc)
                 raise
@@ -216,7 +219,7 @@ class HubClient:
             raise UnavailableError("TwinsUnavailable", "Twins could not be reached some times in a row.")
         async with self._twin_reads:
             try:
-                answer = await self._run(call, seconds=TWIN_SECONDS)
+                answer = await self._run(call, write=write, seconds=TWIN_SECONDS)
             except RefusedError:
                 self._no_twins_until[write] = loop.time() + NO_TWINS_SECONDS
                 return None
@@ -244,11 +247,21 @@ class HubClient:
                 return rows
 
     async def _run(
-        self, function: Callable[[Any], _T], *, seconds: float = CALL_SECONDS, most_bytes: int = ANSWER_BYTES
+        self,
+        function: Callable[[Any], _T],
+        *,
+        write: bool = False,
+        seconds: float = CALL_SECONDS,
+        most_bytes: int = ANSWER_BYTES,
     ) -> _T:
-        """What the SDK answers, within the bounds. A write that is given up is not sent any more, if it was not yet."""
+        """What the SDK answers, within the bounds. A write that is given up is not sent any more, if it was not yet.
+
+        Raises:
+            HubError: the hub did not do it.
+            NotLeadingError: the fence did not let a write pass.
+        """
         seconds = min(seconds, self._seconds)
-        call = Call(seconds=seconds, most_bytes=most_bytes)
+        call = Call(seconds=seconds, most_bytes=most_bytes, fence=self._fence if write else OPEN)
         try:
             async with asyncio.timeout(seconds):
                 return await asyncio.get_running_loop().run_in_executor(
@@ -291,6 +304,7 @@ def client_of(
     login: HubCredential | WorkloadIdentity,
     *,
     on_trouble: Callable[[Key], None] = lambda _: None,
+    fence: Fence = OPEN,
 ) -> HubClient:
     """The client of a HubConnection's hub. `on_trouble` is told the HubConnection's key when the hub gets into trouble."""
     return HubClient(
@@ -298,6 +312,7 @@ def client_of(
         port=connection.port,
         operations_per_minute=connection.registry_operations_per_minute,
         on_trouble=functools.partial(on_trouble, connection.key),
+        fence=fence,
     )
 
 

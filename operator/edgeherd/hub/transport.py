@@ -24,6 +24,8 @@ import urllib3.connection
 import urllib3.exceptions
 import urllib3.util
 
+from edgeherd.fence import OPEN, Fence
+
 _T = TypeVar("_T")
 
 HEADERS = 64 * 1024
@@ -37,10 +39,13 @@ class ClosedError(Exception):
 
 
 class Call:
-    """The bounds of one call, and which of them ended it."""
+    """The bounds of one call, and which of them ended it. `fence` is that of a write; it may close while this one waits."""
 
-    def __init__(self, *, seconds: float, most_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, seconds: float, most_bytes: int, fence: Fence = OPEN, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.most_bytes = most_bytes
+        self.fence = fence
         self.ended_by = ""
         self._left = HEADERS
         self._until = clock() + seconds
@@ -101,7 +106,9 @@ class _Socket(ssl.SSLSocket):
         super().do_handshake(block)
 
     def send(self, data: Any, flags: int = 0) -> int:
-        self.settimeout(_current.get().seconds_left())
+        call = _current.get()
+        self.settimeout(call.seconds_left())
+        call.fence.check()
         return super().send(data, flags)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the name of the overridden one

@@ -10,6 +10,7 @@ from edgeherd import conditions, fitting
 from edgeherd.cluster.errors import ApiError, ContentRefusedError
 from edgeherd.device.port import DeviceError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
+from edgeherd.fence import NotLeadingError
 from edgeherd.hub.port import HubError
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, Key, Priority, Status
 from edgeherd.reconcile import deletion, requeue
@@ -60,6 +61,7 @@ class DeviceReconciler:
 
         Raises:
             ApiError: the API server refused; a ConflictError among them only asks to look again.
+            NotLeadingError: another operator may lead by now; nothing is recorded of it.
         """
         device = await self._cluster.edge_device(key.namespace, key.name)
         if device is None:
@@ -77,7 +79,7 @@ class DeviceReconciler:
         context = Context(device)
         try:
             error = await self._forward(context)
-        except ApiError:
+        except (ApiError, NotLeadingError):
             raise
         except Exception:
             await self._record_bug(context)

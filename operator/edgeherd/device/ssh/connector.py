@@ -28,6 +28,7 @@ from edgeherd.device.port import (
 )
 from edgeherd.device.ssh import keys, trust
 from edgeherd.device.ssh.session import SshSession, cause, fingerprint
+from edgeherd.fence import OPEN, Fence
 from edgeherd.worker import Run
 
 CONNECT_SECONDS = 10.0
@@ -149,9 +150,10 @@ class _Shared:
 class SshConnector:
     """Opens sessions. Devices behind one jump host share a connection to it while they are looked at."""
 
-    def __init__(self, run: Run) -> None:
-        """`run` is where keys are read."""
+    def __init__(self, run: Run, *, fence: Fence = OPEN) -> None:
+        """`run` is where keys are read; `fence` lets scripts pass that do more than look."""
         self._trust = trust.Trust(run)
+        self._fence = fence
         self._jump_hosts: dict[Login, _Shared] = {}
         try:
             getpass.getuser()
@@ -175,7 +177,7 @@ class SshConnector:
             connection = await _open(login, tunnel, self._trust)
             try:
                 jump_fingerprint = fingerprint(tunnel) if tunnel is not None else ""
-                yield SshSession(connection, login.platform, jump_fingerprint=jump_fingerprint)
+                yield SshSession(connection, login.platform, jump_fingerprint=jump_fingerprint, fence=self._fence)
             finally:
                 await _close(connection)
 

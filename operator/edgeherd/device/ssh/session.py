@@ -24,9 +24,14 @@ from edgeherd.device.port import (
     UnreachableError,
 )
 from edgeherd.device.remote_command import RemoteCommand
+from edgeherd.fence import OPEN, Fence, NotLeadingError
 
 OUTPUT_BYTES = 1024 * 1024
 """More than any answer has: a file of 256 KiB in base64, and all the rest."""
+
+TAIL_BYTES = 1024
+"""A device takes as much of a long input at a time as it has room for, which may last. So the fence is asked once more before
+this much of the end is sent: without it every script that changes something ends as `Result.INCOMPLETE`."""
 
 _EXPIRED = b"Password change required"
 """What OpenSSH's sshd says in place of running a command, whether the login was by password or by key."""
@@ -50,6 +55,18 @@ class _Answer(asyncssh.SSHClientSession[bytes]):
         self.output, self.errors = bytearray(), bytearray()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.failure: Exception | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    async def sent(self) -> None:
+        """Wait until all that was written is on its way, or nothing more will be."""
+        await self._writable.wait()
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         kept = self.output if datatype is None else self.errors
@@ -62,6 +79,7 @@ class _Answer(asyncssh.SSHClientSession[bytes]):
         self._end(exc)
 
     def _end(self, failure: Exception | None) -> None:
+        self._writable.set()
         if not self.ended.done():
             self.failure = failure
             self.ended.set_result(None)
@@ -71,9 +89,15 @@ class SshSession:
     """A connection to a device. Implements `port.Session`."""
 
     def __init__(
-        self, connection: asyncssh.SSHClientConnection, platform: Platform, *, jump_fingerprint: str = ""
+        self,
+        connection: asyncssh.SSHClientConnection,
+        platform: Platform,
+        *,
+        jump_fingerprint: str = "",
+        fence: Fence = OPEN,
     ) -> None:
         self._connection = connection
+        self._fence = fence
         self._scripts: _Scripts = windows if platform is Platform.WINDOWS else scripts
         self.fingerprint = fingerprint(connection)
         self.jump_fingerprint = jump_fingerprint
@@ -88,18 +112,18 @@ class SshSession:
 
     async def apply(self, change: Change) -> Result:
         """See `port.Session`."""
-        return _result(await self._run(self._scripts.apply(change)))
+        return _result(await self._run(self._scripts.apply(change), self._fence))
 
     async def check(self) -> str:
         """See `port.Session`."""
-        return facts.text(await self._run(self._scripts.check()), "check")
+        return facts.text(await self._run(self._scripts.check(), self._fence), "check")
 
     async def initialize(self, initialization: Initialization) -> Result:
         """See `port.Session`."""
-        return _result(await self._run(windows.initialize(initialization)))
+        return _result(await self._run(windows.initialize(initialization), self._fence))
 
-    async def _run(self, command: RemoteCommand) -> dict[str, bytes]:
-        """Run one fixed script; what it said, by name."""
+    async def _run(self, command: RemoteCommand, fence: Fence = OPEN) -> dict[str, bytes]:
+        """Run one fixed script; what it said, by name. `fence` is that of one that does more than look."""
         nonce = secrets.token_hex(16)
         try:
             stdin = command.stdin(nonce)
@@ -107,8 +131,8 @@ class SshSession:
             raise OddAnswerError(str(exc)) from None
         try:
             async with asyncio.timeout(command.seconds):
-                output, errors, status = await self._exchange(command.command, stdin)
-        except DeviceError:
+                output, errors, status = await self._exchange(command.command, stdin, fence)
+        except (DeviceError, NotLeadingError):
             raise
         except TimeoutError:
             message = f"the device did not finish within {command.seconds:.0f} s"
@@ -128,12 +152,19 @@ class SshSession:
             raise OddAnswerError(message)
         return values
 
-    async def _exchange(self, command: str, stdin: bytes) -> tuple[bytes, bytes, int | None]:
+    async def _exchange(self, command: str, stdin: bytes, fence: Fence) -> tuple[bytes, bytes, int | None]:
+        fence.check()
         answer = _Answer()
         channel, _ = await self._connection.create_session(lambda: answer, command, encoding=None)
         try:
             # A shell that has ended already reads nothing more; what it said, and how it ended, is still to be heard.
             with contextlib.suppress(BrokenPipeError):
+                if len(stdin) > TAIL_BYTES:
+                    channel.set_write_buffer_limits(0)
+                    channel.write(stdin[:-TAIL_BYTES])
+                    await answer.sent()
+                    stdin = stdin[-TAIL_BYTES:]
+                fence.check()
                 channel.write(stdin)
                 channel.write_eof()
             await answer.ended
