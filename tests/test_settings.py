@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from edgeherd.controller.workqueue import Capacity
-from edgeherd.settings import Settings
+from edgeherd.settings import Address, Settings
 
 USUAL = Settings(
     namespace="here",
@@ -13,7 +13,11 @@ USUAL = Settings(
     watch_namespaces=(),
     capacity=Capacity(workers=64, reserved_workers=16, slow_workers=16, per_jump_host=16),
     cluster_networks=(),
+    leader_election=False,
     log_level="INFO",
+    log_format="",
+    metrics_address=Address("EDGEHERD_METRICS_ADDRESS", "", 8080),
+    probe_address=Address("EDGEHERD_PROBE_ADDRESS", "", 8081),
 )
 
 

@@ -4,7 +4,7 @@ import asyncio
 import functools
 import logging
 
-from edgeherd import __version__, logs
+from edgeherd import __version__
 from edgeherd.clock import Clock
 from edgeherd.cluster import lease
 from edgeherd.cluster.client import ApiClient
@@ -12,11 +12,13 @@ from edgeherd.cluster.elector import Elector, Leadership, NoElection, own_identi
 from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.controller.controller import Controller, Kind, stop_on_signal
 from edgeherd.controller.event_handler import EventHandler
+from edgeherd.controller.fleet import Fleet
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.source import Source
 from edgeherd.controller.watch import WatchSession, watched
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
+from edgeherd.device.observed import observed
 from edgeherd.hub import azure
 from edgeherd.reconcile import config_editor
 from edgeherd.reconcile.claims import Claims
@@ -26,6 +28,10 @@ from edgeherd.reconcile.hub_connection import HubConnectionReconciler
 from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
 from edgeherd.settings import Settings
+from edgeherd.telemetry import logs
+from edgeherd.telemetry.health import Role, State
+from edgeherd.telemetry.metrics import Metrics, Sources
+from edgeherd.telemetry.server import serving
 from edgeherd.worker import Workers
 
 _log = logging.getLogger(__name__)
@@ -39,28 +45,32 @@ async def run(settings: Settings) -> None:
         LeaseLostError: it does not lead any more.
         NoWatchError: nothing could be watched for so long that another process may do better.
     """
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     stop = stop_on_signal()
     async with _election(settings) as leadership:
         await _run(settings, leadership, stop)
 
 
 async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) -> None:
+    metrics = Metrics(version=__version__, workers=settings.capacity.passes)
     async with await ApiClient.configured(settings.kubeconfig, fence=leadership.fence) as api:
         _log.info("edgeherd %s starts; hub Secrets are in namespace %s", __version__, settings.namespace)
+        api.answered = metrics.api_answered
         key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
         file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
-        clock, index, queue = Clock(), DeviceIndex(), WorkQueue(settings.capacity)
+        clock, index, fleet, queue = Clock(), DeviceIndex(), Fleet(), WorkQueue(settings.capacity, metrics.queue)
         cluster = KubernetesCluster(api, clock=clock, namespaces=settings.watch_namespaces)
         connector = ssh.SshConnector(key_workers.run, fence=leadership.fence)
         hubs = HubClients(
             cluster,
             namespace=settings.namespace,
-            factory=functools.partial(azure.client_of, on_trouble=queue.add, fence=leadership.fence),
+            factory=functools.partial(
+                azure.client_of, on_trouble=queue.add, fence=leadership.fence, answered=metrics.hub_answered
+            ),
         )
         logins = SshLogins(
             cluster,
-            connect=connector.connect,
+            connect=observed(connector.connect, metrics),
             host_key=connector.host_key,
             cluster_networks=settings.cluster_networks,
         )
@@ -72,10 +82,11 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
                 editor=config_editor.ConfigEditor(file_workers.run),
                 claims=Claims(cluster, hubs, index, clock),
                 clock=clock,
+                heard=metrics.heard,
             )
         )
-        hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
-        handler = EventHandler(queue, index)
+        hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock, heard=metrics.heard)
+        handler = EventHandler(queue, index, fleet)
         kinds = {
             "EdgeDevice": Kind(reconcile=devices.reconcile, forget=handler.forget),
             "HubConnection": Kind(reconcile=hub_connections.reconcile, forget=handler.forget),
@@ -88,14 +99,37 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
             clock=clock,
             namespaces=settings.watch_namespaces,
         )
-        controller = Controller(queue, kinds, workers=settings.capacity.passes)
-        if not await leadership.acquired(stop):
-            return
-        async with leadership.held():
-            try:
-                await controller.run(source, stop)
-            finally:
-                hubs.close()
+        controller = Controller(queue, kinds, workers=settings.capacity.passes, ended=metrics.reconciled)
+
+        def state() -> State:
+            feed = source.state
+            return State(
+                role=_role(leadership),
+                phase=feed.phase if leadership.is_leading else "",
+                phase_seconds=clock.monotonic() - feed.since,
+                detail=feed.detail,
+                queue=queue.state,
+            )
+
+        metrics.expose(
+            Sources(
+                devices=lambda: fleet.devices,
+                software=lambda: fleet.software,
+                hubs=lambda: fleet.hubs,
+                budgets=lambda: hubs.budgets,
+                phase=lambda: state().phase,
+                leading=lambda: leadership.is_leading,
+            )
+        )
+        ports = {"metrics_address": settings.metrics_address, "probe_address": settings.probe_address}
+        async with serving(metrics=metrics, state=state, **ports):
+            if not await leadership.acquired(stop):
+                return
+            async with leadership.held():
+                try:
+                    await controller.run(source, stop)
+                finally:
+                    hubs.close()
 
 
 def _election(settings: Settings) -> Elector | NoElection:
@@ -105,3 +139,9 @@ def _election(settings: Settings) -> Elector | NoElection:
         lease.opened, settings.kubeconfig, namespace=settings.namespace, name=lease.LEASE_NAME
     )
     return Elector(open_lease, identity=own_identity())
+
+
+def _role(leadership: Leadership) -> Role:
+    if leadership.is_leading:
+        return Role.LEADER
+    return Role.LOST if leadership.is_lost else Role.STANDBY

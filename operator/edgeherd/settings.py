@@ -17,8 +17,24 @@ from the downward API (manifests/base)."""
 _NAMESPACE = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LONGEST_NAMESPACE = 63
 """Kubernetes: "Object Names and IDs", RFC 1123 label names."""
+_LAST_PORT = 65535
 
 _NAMESPACE_FILE = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+LOG_FORMATS = ("json", "text")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address:
+    """Where a port is opened. `setting` is the variable that says so; no `host` is every address of the machine."""
+
+    setting: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +54,17 @@ class Settings:
     leader_election: bool
     """Whether other processes of this operator may run: then only who holds the Lease does its work."""
     log_level: str
+    log_format: str
+    """'json', 'text', or empty: text on a terminal."""
+    metrics_address: Address | None
+    probe_address: Address | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """From the variables that the README lists: EDGEHERD_* and KUBECONFIG.
+
+        EDGEHERD_LOG_FORMAT, EDGEHERD_METRICS_ADDRESS and EDGEHERD_PROBE_ADDRESS say how the operator tells about itself. In a
+        Pod it has ports, as controller-runtime's operators have; with a KUBECONFIG it may not be alone on its machine.
 
         What the kubelet says of the cluster is read too: KUBERNETES_SERVICE_HOST, POD_IPS and NODE_IP.
 
@@ -59,6 +82,9 @@ class Settings:
             capacity=_capacity(environment),
             leader_election=_flag(environment, "EDGEHERD_LEADER_ELECTION"),
             log_level=level,
+            log_format=_log_format(environment),
+            metrics_address=_address(environment, "EDGEHERD_METRICS_ADDRESS", ":8080"),
+            probe_address=_address(environment, "EDGEHERD_PROBE_ADDRESS", ":8081"),
         )
 
 
@@ -69,6 +95,25 @@ def _watch_namespaces(environment: Mapping[str, str]) -> tuple[str, ...]:
             message = f"EDGEHERD_WATCH_NAMESPACES must list names of namespaces with commas between, not '{name}'"
             raise ValueError(message)
     return tuple(dict.fromkeys(listed))
+
+
+def _log_format(environment: Mapping[str, str]) -> str:
+    chosen = environment.get("EDGEHERD_LOG_FORMAT", "").lower()
+    if chosen and chosen not in LOG_FORMATS:
+        raise ValueError(f"EDGEHERD_LOG_FORMAT must be json or text, not '{chosen}'")
+    return chosen
+
+
+def _address(environment: Mapping[str, str], name: str, in_pod: str) -> Address | None:
+    text = environment.get(name, "" if environment.get("KUBECONFIG") else in_pod)
+    if not text:
+        return None
+    found = re.fullmatch(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", text)
+    if found is None or int(found["port"]) > _LAST_PORT:
+        raise ValueError(
+            f"{name} must be an address such as ':8080' or '127.0.0.1:8080', or empty for none, not '{text}'"
+        )
+    return Address(name, found["v6"] or found["host"] or "", int(found["port"]))
 
 
 def _cluster_networks(environment: Mapping[str, str]) -> tuple[str, ...]:

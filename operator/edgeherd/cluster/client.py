@@ -26,6 +26,8 @@ APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "edgeherd"
+USER_AGENT = f"edgeherd/{__version__}"
+"""It is in the API server's audit log, and a part of its metrics."""
 
 CONNECTIONS = 32
 """Connections to the API server at once; unbounded pools cost memory and stall the loop in TLS handshakes."""
@@ -63,6 +65,8 @@ class ApiClient:
     """A session with the API server. Use as an async context manager."""
 
     def __init__(self, credentials: Credentials, fence: Fence = OPEN) -> None:
+        self.answered: Callable[[str, str], None] = lambda *_: None
+        """Is told the method of each request, and the HTTP status of its answer; '<error>' for none, as client-go has it."""
         self._credentials = credentials
         self._fence = fence
         self._session: Any = None
@@ -97,7 +101,7 @@ class ApiClient:
         credentials = self._credentials
         return aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=credentials.tls()),
-            headers={"User-Agent": f"edgeherd/{__version__}"},
+            headers={"User-Agent": USER_AGENT},
             middlewares=(_observed(observe, URL(self.server)), _authenticated(credentials)),
             request_class=_fenced(self._fence),
             proxy=credentials.proxy,
@@ -131,7 +135,9 @@ class ApiClient:
             async with self._session.request(method, url, headers=headers, data=data, timeout=TIMEOUT) as response:
                 raw = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+            self.answered(method, "<error>")
             raise ApiError(0, f"The API server did not answer: {type(exc).__name__}") from exc
+        self.answered(method, str(response.status))
         return _decoded(response.status, raw, content_type)
 
     async def find(self, url_path: str) -> Body | None:
@@ -150,7 +156,8 @@ class ApiClient:
 
     async def json_patch(self, url_path: str, operations: list[Body]) -> Body:
         """A JSON patch; its `test` operations guard against a stale read."""
-        return await self.request("PATCH", url_path, body=operations, content_type=JSON_PATCH)
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self.request("PATCH", url_path, query=query, body=operations, content_type=JSON_PATCH)
 
 
 def _authenticated(credentials: Credentials) -> aiohttp.ClientMiddlewareType:

@@ -45,6 +45,10 @@ class Leadership(Protocol):
         """Whether it leads now."""
 
     @property
+    def is_lost(self) -> bool:
+        """Whether it led and does not any more, so that the process is about to end."""
+
+    @property
     def transitions(self) -> int:
         """How often the Lease has changed hands."""
 
@@ -64,6 +68,7 @@ class NoElection:
 
     fence = OPEN
     is_leading = True
+    is_lost = False
     transitions = 0
 
     async def __aenter__(self) -> Self:
@@ -112,6 +117,11 @@ class Elector:
     def is_leading(self) -> bool:
         """See `Leadership`."""
         return self._candidate is not None and self._candidate.is_leading
+
+    @property
+    def is_lost(self) -> bool:
+        """See `Leadership`."""
+        return self._lost.done()
 
     @property
     def transitions(self) -> int:

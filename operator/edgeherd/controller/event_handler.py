@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeherd import resource
 from edgeherd.cache import digest
+from edgeherd.controller.fleet import Fleet
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.model import EdgeDevice, HubConnection, Key, Priority
@@ -17,9 +18,10 @@ _log = logging.getLogger(__name__)
 class EventHandler:
     """Takes the events of both kinds. O(1), no I/O."""
 
-    def __init__(self, queue: WorkQueue, index: DeviceIndex) -> None:
+    def __init__(self, queue: WorkQueue, index: DeviceIndex, fleet: Fleet | None = None) -> None:
         self._queue = queue
         self._index = index
+        self._fleet = fleet or Fleet()
         self._seen: dict[Key, bytes] = {}
         """A hash of what matters of each device: its annotations may have 256 KiB."""
         self._seen_hubs: dict[Key, tuple[object, ...]] = {}
@@ -35,6 +37,7 @@ class EventHandler:
             self.gone(device.key)
             return
         self._index.update(device)
+        self._fleet.update(device)
         jump = device.ssh.jump
         self._queue.put_behind(device.key, f"{jump.host}:{jump.port}" if jump is not None else "")
         predicate = digest(
@@ -72,6 +75,7 @@ class EventHandler:
         before = self._seen_hubs.get(hub.key)
         predicate = (hub.uid, hub.generation, _is_ready(hub))
         self._index.update_hub(hub)
+        self._fleet.update_hub(hub)
         if before == predicate:
             return
         self._seen_hubs[hub.key] = predicate
@@ -93,6 +97,7 @@ class EventHandler:
         if key.kind == HubConnection.__name__:
             known = self._seen_hubs.pop(key, None) is not None
             concerned = self._index.of_hub(key.name) if known else ()
+        self._fleet.delete(key)
         self._seen.pop(key, None)
         self._queue.put_behind(key, "")
         for device in concerned:
