@@ -85,7 +85,9 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
                 heard=metrics.heard,
             )
         )
-        hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock, heard=metrics.heard)
+        hub_connections = HubConnectionReconciler(
+            cluster=cluster, hubs=hubs, index=index, clock=clock, heard=metrics.heard
+        )
         handler = EventHandler(queue, index, fleet)
         kinds = {
             "EdgeDevice": Kind(reconcile=devices.reconcile, forget=handler.forget),

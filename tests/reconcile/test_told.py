@@ -141,11 +141,11 @@ async def test_a_refused_event_is_in_the_log_with_its_words(caplog: pytest.LogCa
     """A namespace that is being deleted takes none, and that is when it matters."""
     lab = Lab()
     await lab.until_ready()
-    lab.cluster.terminating.add("plant-a")
+    lab.cluster.delete_namespace("plant-a")
     lab.delete()
     caplog.clear()
     await lab.reconcile(after=1)
-    why = "403: unable to create new content in namespace plant-a because it is being terminated"
+    why = "403: events is forbidden: unable to create new content in namespace plant-a because it is being terminated"
     words = f"The identity '{ID}' was deleted from the hub."
     said = [record.getMessage() for record in caplog.records]
     assert said == [

@@ -24,7 +24,8 @@ class EventHandler:
         self._fleet = fleet or Fleet()
         self._seen: dict[Key, bytes] = {}
         """A hash of what matters of each device: its annotations may have 256 KiB."""
-        self._seen_hubs: dict[Key, tuple[object, ...]] = {}
+        self._seen_hubs: dict[Key, tuple[bytes, bytes]] = {}
+        """Of each HubConnection, hashes of what matters of it: to itself, and to its devices."""
 
     def on_device(self, event: str, body: Mapping[str, Any]) -> None:
         """An EdgeDevice was seen. Our own status writes change nothing that matters, and cause no pass."""
@@ -36,7 +37,8 @@ class EventHandler:
         if event == "DELETED":
             self.gone(device.key)
             return
-        self._index.update(device)
+        for waiting in self._index.update(device):
+            self._queue.add(waiting)
         self._fleet.update(device)
         jump = device.ssh.jump
         self._queue.put_behind(device.key, f"{jump.host}:{jump.port}" if jump is not None else "")
@@ -72,17 +74,20 @@ class EventHandler:
         if event == "DELETED":
             self.gone(hub.key)
             return
-        before = self._seen_hubs.get(hub.key)
-        predicate = (hub.uid, hub.generation, _is_ready(hub))
         self._index.update_hub(hub)
         self._fleet.update_hub(hub)
-        if before == predicate:
-            return
-        self._seen_hubs[hub.key] = predicate
-        if before is None or before[:2] != predicate[:2]:
-            self._queue.add(hub.key)
-        if before is None and not event:
-            return  # listed at the start, as its devices are
+        before = self._seen_hubs.get(hub.key)
+        # While it is being deleted its devices go on as ever: that it is not ready then is no news for them.
+        to_devices = digest(hub.uid, hub.generation, hub.deleting or _is_ready(hub))
+        to_itself = digest(hub.uid, hub.generation, hub.force_delete, hub.requested_at, bool(hub.finalizers))
+        self._seen_hubs[hub.key] = to_itself, to_devices
+        if before is None or before[0] != to_itself:
+            self._queue.add(hub.key, Priority.DELETE if hub.deleting else Priority.CHANGE)
+        is_listed = before is None and not event  # at the start, as its devices are
+        if not is_listed and (before is None or before[1] != to_devices):
+            self._add_devices(hub)
+
+    def _add_devices(self, hub: HubConnection) -> None:
         for device in self._index.of_hub(hub.name):
             self._queue.add(device)
 

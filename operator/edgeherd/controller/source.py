@@ -284,7 +284,7 @@ class Source:
         self._tell_gone(before.items() - {(each.key, each.uid) for each in listed})
         return listed
 
-    async def _sweep_devices(self, namespace: str, take: Callable[[EdgeDevice], None] = lambda _: None) -> None:
+    async def _sweep_devices(self, namespace: str, take: Callable[[EdgeDevice], object] = lambda _: None) -> None:
         """Read the EdgeDevices of a namespace; those that are gone are told.
 
         `take` may not be given while they are watched: what the watch showed is newer than a long list.

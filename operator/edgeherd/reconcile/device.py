@@ -7,17 +7,17 @@ from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
 from edgeherd import conditions, fitting
-from edgeherd.cluster.errors import ApiError, ContentRefusedError
+from edgeherd.cluster.errors import ApiError, ContentRefusedError, ForbiddenError
 from edgeherd.device.port import DeviceError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.fence import NotLeadingError
 from edgeherd.hub.port import HubError
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, Key, Priority, Status
 from edgeherd.reconcile import deletion, requeue, transitions
-from edgeherd.reconcile.errors import from_device_error, from_hub_error, from_refused_content
+from edgeherd.reconcile.errors import REFUSED_BY_API_SERVER, from_api_error, from_device_error, from_hub_error
 from edgeherd.reconcile.reporter import Reporter
 from edgeherd.reconcile.requeue import Gone, Outage, Requeue
-from edgeherd.reconcile.step import Context, Dependencies, Event, Step
+from edgeherd.reconcile.step import Context, Dependencies, Event, Step, Undone
 from edgeherd.reconcile.steps.configuration import ConfigurationStep
 from edgeherd.reconcile.steps.connection import ConnectionStep
 from edgeherd.reconcile.steps.health import HealthStep
@@ -54,6 +54,10 @@ class DeviceReconciler:
         self._reporter = Reporter(dependencies.cluster, heard=dependencies.heard)
         self._steps = tuple(step(dependencies) for step in STEPS)
         self._outages: dict[Key, Outage] = {}
+        self._undone: dict[Key, tuple[str, dict[str, Condition]]] = {}
+        """What the steps that are through with a deletion said, and the uid: it may not be in the status yet."""
+        self._mute: dict[Key, str] = {}
+        """Why the status of an object cannot be written, so that it is logged once."""
 
     async def reconcile(self, key: Key) -> Requeue | Gone | None:
         """Look at the device and take the next step.
@@ -74,8 +78,6 @@ class DeviceReconciler:
         if device.suspend:
             await self._pause(device)
             return None
-        if FINALIZER not in device.finalizers:
-            device = await self._cluster.add_finalizer(device)
         if not device.status.conditions:
             device = await self._init_status(device)
         context = Context(device)
@@ -99,7 +101,7 @@ class DeviceReconciler:
                     context.at = step.condition
                     done = await self._timed(step, context, step.reconcile(context))
                     context.conditions[context.at] = _condition(context.at, "True", done.reason, done.message)
-        except (ReconcileError, HubError, DeviceError, ContentRefusedError) as exc:
+        except (ReconcileError, HubError, DeviceError, ApiError) as exc:
             error = self._with_deadline(device, _meaning(exc, device))
         else:
             self._outages.pop(device.key, None)
@@ -117,20 +119,41 @@ class DeviceReconciler:
             return None
         context = Context(device)
         try:
-            if await deletion.is_to_undo(self._dependencies, context):
-                for step in reversed(self._steps):
-                    await self._timed(step, context, step.delete(context))
-        except (ReconcileError, HubError, DeviceError) as exc:
+            left = self._to_undo(context)
+            if any(step.undone for step in left) and await deletion.is_to_undo(self._dependencies, context):
+                for step in left:
+                    undone = await self._timed(step, context, step.delete(context))
+                    if undone is not None:
+                        await self._report(context, step, undone)
+            await self._emit(device, context.take_events())
+            await self._cluster.remove_finalizer(context.device)
+        except (ReconcileError, HubError, DeviceError, ApiError) as exc:
             error = _meaning(exc, device)
         else:
-            await self._emit(device, context.events)
-            await self._cluster.remove_finalizer(device)
             self._reporter.note(device.key, Event("Deleted", "The finalizer was removed: nothing holds the object."))
             return None
-        await self._emit(device, context.events)
-        await self._say_blocked(device, error)
+        await self._emit(device, context.take_events())
+        await self._say_blocked(context, error)
         due = requeue.after(error, interval=0, spread=1)
         return Requeue(due.after, Priority.DELETE, slow=context.device_seconds >= requeue.SLOW_SECONDS)
+
+    def _to_undo(self, context: Context) -> list[Step]:
+        """The steps that are not through yet, from the last one on. Those that are keep what they said."""
+        device = context.device
+        uid, through = self._undone.get(device.key, ("", {}))
+        if uid == device.uid:
+            context.conditions |= through
+        said = {c.type: c.reason for c in (*device.status.conditions, *context.conditions.values())}
+        return [step for step in reversed(self._steps) if said.get(step.condition) not in step.undone]
+
+    async def _report(self, context: Context, step: Step, undone: Undone) -> None:
+        """A step is through. What it left behind is said before the object is gone: nobody hears of it later."""
+        type_, device = step.condition, context.device
+        context.conditions[type_] = _condition(type_, "False", undone.reason, undone.message)
+        self._undone[device.key] = device.uid, dict(context.conditions)
+        context.event(undone.reason, undone.message, warning=undone.leftover)
+        if undone.leftover:
+            await self._put_deleting(context, Waiting(undone.reason, undone.message))
 
     async def _timed(self, step: Step, context: Context, work: Awaitable[_T]) -> _T:
         """The step's work, whose time counts if it waits for the device."""
@@ -151,6 +174,8 @@ class DeviceReconciler:
     def _forget(self, key: Key) -> None:
         """The device is gone."""
         self._outages.pop(key, None)
+        self._mute.pop(key, None)
+        self._undone.pop(key, None)
         for step in self._steps:
             step.forget(key)
 
@@ -164,8 +189,7 @@ class DeviceReconciler:
     async def _init_status(self, device: EdgeDevice) -> EdgeDevice:
         """The first status of a new object: every condition is there, as Unknown, before anything is done."""
         begun = conditions.begun(device.generation, at=self._clock.now(), steps=CONDITIONS)
-        stored = await self._put_status(device, dataclasses.replace(device.status, conditions=begun))
-        return dataclasses.replace(device, status=stored)
+        return await self._put_status(device, dataclasses.replace(device.status, conditions=begun))
 
     async def _record_bug(self, context: Context) -> None:
         """A bug must show where the user looks, not in the operator's log alone."""
@@ -182,6 +206,7 @@ class DeviceReconciler:
         rested = requeue.after_rest(due, seconds=_cost(context, error), spread=spread)
         outage = self._outages.get(device.key)
         if error and outage and requeue.in_grace(device, error, outage, self._clock.monotonic()):
+            await self._put_status(device, dataclasses.replace(device.status, identity=context.status.identity))
             return dataclasses.replace(due, slow=rested.slow)
         status = dataclasses.replace(
             context.status,
@@ -198,22 +223,35 @@ class DeviceReconciler:
             ),
             last_handled_reconcile_at=device.requested_at,
         )
-        stored = await self._put_status(device, status)
+        now = await self._put_status(device, status)
         planned = device.status.observed_generation != device.generation
         told = {event.reason for event in context.events}
-        await self._emit(device, transitions.of_device(device.status, stored, error, told=told, planned=planned))
+        await self._emit(device, transitions.of_device(device.status, now.status, error, told=told, planned=planned))
         return rested
 
-    async def _put_status(self, device: EdgeDevice, status: Status) -> Status:
-        """Write a status if it differs; what is stored then.
+    async def _put_status(self, device: EdgeDevice, status: Status) -> EdgeDevice:
+        """Write a status if it differs; the object as it is then.
 
-        One that is refused must not leave an earlier one that says all is well.
+        One whose content is refused must not leave an earlier one that says all is well. Without the right to write it
+        there is nobody to tell but the log.
         """
+        try:
+            now = await self._put_content(device, status)
+        except ForbiddenError as exc:
+            if self._mute.get(device.key) != exc.message:
+                self._mute[device.key] = exc.message
+                message = f"The status is older: {from_api_error(exc).message}"
+                await self._emit(device, [Event(REFUSED_BY_API_SERVER, message, warning=True)])
+            return device
+        self._mute.pop(device.key, None)
+        return now
+
+    async def _put_content(self, device: EdgeDevice, status: Status) -> EdgeDevice:
         status = fitting.fit(status)
         if status == device.status:
-            return status
+            return device
         try:
-            await self._cluster.put_status(device, status)
+            return await self._cluster.put_status(device, status)
         except ContentRefusedError as exc:
             _log.error("EdgeDevice %s/%s: the API server refuses the status: %s", device.namespace, device.name, exc)
             message = (
@@ -222,24 +260,32 @@ class DeviceReconciler:
             )
             said = conditions.refused(device.status.conditions, device.generation, message, at=self._clock.now())
             status = fitting.fit(dataclasses.replace(device.status, conditions=said))
-            if status != device.status:
-                await self._cluster.put_status(device, status)
-        return status
+            return device if status == device.status else await self._cluster.put_status(device, status)
 
-    async def _say_blocked(self, device: EdgeDevice, error: ReconcileError) -> None:
-        """Say what blocks the deletion; a status that cannot be written is no reason to stop trying."""
+    async def _say_blocked(self, context: Context, error: ReconcileError) -> None:
+        """Say what blocks the deletion, once in an Event."""
+        device = context.device
         hint = f" To leave the hub as it is, annotate the object with edgeherd.io/force-delete={device.uid}."
         for_a_human = isinstance(error, Stalled) or error.reason == "HubNotFound"
         told = Stalled(error.reason, error.message + hint) if for_a_human else error
-        said = conditions.deleting(device.status.conditions, device.generation, told, at=self._clock.now())
-        status = fitting.fit(dataclasses.replace(device.status, conditions=said))
-        if status == device.status:
-            return
         before = device.status.condition("Deleting")
-        if before is None or before.reason != error.reason:
+        is_news = before is None or before.reason != error.reason
+        if is_news and device.key not in self._mute:
             await self._emit(device, [Event("DeletionBlocked", error.message, warning=True)])
+        await self._put_deleting(context, told)
+
+    async def _put_deleting(self, context: Context, error: ReconcileError) -> None:
+        """Write what the deletion waits for, if it is news. An object that is gone needs no status."""
+        device = context.device
+        said = conditions.deleting(
+            device.status.conditions,
+            device.generation,
+            error,
+            at=self._clock.now(),
+            reported=context.conditions.values(),
+        )
         try:
-            await self._put_status(device, status)
+            context.device = await self._put_status(device, dataclasses.replace(device.status, conditions=said))
         except ApiError as exc:
             if exc.status != 404:
                 raise
@@ -252,16 +298,14 @@ def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
     return Condition(type=type_, status=status, reason=reason, message=message)
 
 
-def _meaning(
-    error: ReconcileError | HubError | DeviceError | ContentRefusedError, device: EdgeDevice
-) -> ReconcileError:
+def _meaning(error: ReconcileError | HubError | DeviceError | ApiError, device: EdgeDevice) -> ReconcileError:
     match error:
         case HubError():
             return from_hub_error(error)
         case DeviceError():
             return from_device_error(error, device)
-        case ContentRefusedError():
-            return from_refused_content(error)
+        case ApiError():
+            return from_api_error(error)
         case _:
             return error
 

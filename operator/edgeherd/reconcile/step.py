@@ -33,6 +33,15 @@ class Done(NamedTuple):
     message: str
 
 
+class Undone(NamedTuple):
+    """A step is through with what it did outside of the cluster: what its condition says, as False, and an Event."""
+
+    reason: str
+    message: str
+    leftover: bool = False
+    """Whether something stays there that should not."""
+
+
 class Event(NamedTuple):
     """An Event on the object, to be recorded when the pass ends. `log_only`: in the log, and nowhere else."""
 
@@ -109,6 +118,7 @@ class Context:
 
     def __init__(self, device: EdgeDevice) -> None:
         self.device = device
+        """The object; where a step writes to it, as it is then."""
         self.status = dataclasses.replace(device.status, plan=())
         self.events: list[Event] = []
         self.conditions: dict[str, Condition] = {}
@@ -131,6 +141,11 @@ class Context:
         """Something worth an Event happened."""
         self.events.append(Event(reason, message, warning))
 
+    def take_events(self) -> list[Event]:
+        """What happened and was not recorded yet."""
+        taken, self.events = self.events, []
+        return taken
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
@@ -151,6 +166,8 @@ class Step(abc.ABC):
 
     condition: ClassVar[str]
     """The type of its condition."""
+    undone: ClassVar[frozenset[str]] = frozenset()
+    """The reasons that `delete` ends with: once the condition has one of them there is nothing left to undo."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self.dependencies = dependencies
@@ -166,9 +183,10 @@ class Step(abc.ABC):
             ApiError: the API server refused.
         """
 
-    async def delete(self, context: Context) -> None:
+    async def delete(self, context: Context) -> Undone | None:
         """Undo what `reconcile` did outside of the cluster. Raises the same."""
         del context
+        return None
 
     def forget(self, key: Key) -> None:
         """The object is gone."""

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 from edgeherd.errors import ReconcileError, Stalled
 from edgeherd.model import Condition, Status
+from edgeherd.reconcile.errors import REFUSED_BY_API_SERVER
 from edgeherd.reconcile.step import Event
 
 
@@ -27,7 +28,7 @@ def of_device(
     if after.status == "True":
         return [*resumed, Event("Ready", after.message)]
     was_ready = before is not None and before.status == "True"
-    if was_ready or isinstance(error, Stalled):
+    if was_ready or isinstance(error, Stalled) or after.reason == REFUSED_BY_API_SERVER:
         return [*resumed, Event(after.reason, after.message, warning=not (planned and after.reason == RESTARTED))]
     return [*resumed, Event(after.reason, after.message, log_only=True)]
 

@@ -10,6 +10,7 @@ from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError
 from edgeherd.cluster.port import Cluster
 from edgeherd.model import (
     FINALIZER,
+    IN_USE_FINALIZER,
     KNOWN_HOSTS_TYPE,
     SECRET_TYPE,
     Condition,
@@ -26,6 +27,12 @@ _EVENT_BYTES = 1024
 
 _DEVICE_METADATA = ("resource_version", "finalizers", "force_delete", "requested_at", "renew_key", "check_requested")
 """Metadata and annotations, which are no part of the spec. `deletionTimestamp` is not here: it moves the generation."""
+
+_HUB_NOT_SPEC = frozenset(
+    {"name", "uid", "generation", "resource_version", "deleted_at", "force_delete", "finalizers", "requested_at"}
+    | {"observed_generation", "conditions", "last_handled_reconcile_at"}
+)
+"""What of a HubConnection is no part of its spec."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +59,8 @@ class MemoryCluster:
         self.hubs: dict[str, HubConnection] = {}
         self.secrets: dict[tuple[str, str], Secret] = {}
         self.namespaces: dict[str, dict[str, str]] = {}
-        self.terminating: set[str] = set()
-        """The names of namespaces that are being deleted."""
         self.events: list[Event] = []
+        self._terminating: set[str] = set()
         self._version = 0
 
     # ---- what people do
@@ -73,28 +79,25 @@ class MemoryCluster:
 
     def delete_device(self, namespace: str, name: str) -> None:
         """Ask for the deletion of an EdgeDevice; at once where no finalizer holds it."""
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         old = self.devices[namespace, name]
-        self._write_device(old, deleted_at=old.deleted_at or now)
+        self._write_device(old, deleted_at=old.deleted_at or _now())
 
     def put_hub(self, hub: HubConnection) -> HubConnection:
         """Create a HubConnection as it is given, status and all; or apply another spec to it."""
         old = self.hubs.get(hub.name)
-        if old is not None:
-            hub = dataclasses.replace(
-                hub,
-                uid=old.uid,
-                generation=old.generation,
-                observed_generation=old.observed_generation,
-                conditions=old.conditions,
-            )
-            hub = dataclasses.replace(hub, generation=old.generation + (hub != old))
-        self.hubs[hub.name] = hub
-        return hub
+        if old is None:
+            return self._keep_hub(hub)
+        spec = {key: value for key, value in _fields(hub).items() if key not in _HUB_NOT_SPEC}
+        return self._write_hub(old, **spec)
+
+    def edit_hub(self, name: str, **changes: Any) -> HubConnection:
+        """Change fields of a HubConnection."""
+        return self._write_hub(self.hubs[name], **changes)
 
     def delete_hub(self, name: str) -> None:
-        """Delete a HubConnection."""
-        del self.hubs[name]
+        """Ask for the deletion of a HubConnection; at once where no finalizer holds it."""
+        old = self.hubs[name]
+        self._write_hub(old, deleted_at=old.deleted_at or _now())
 
     def put_secret(
         self,
@@ -123,6 +126,14 @@ class MemoryCluster:
     def delete_secret(self, namespace: str, name: str) -> None:
         """Delete a Secret."""
         del self.secrets[namespace, name]
+
+    def delete_namespace(self, name: str) -> None:
+        """Ask for the deletion of a namespace: Secrets go first, EdgeDevices as their finalizers let them, and nothing new comes."""
+        self._terminating.add(name)
+        for key in [key for key in self.secrets if key[0] == name]:
+            del self.secrets[key]
+        for key in [key for key in self.devices if key[0] == name]:
+            self.delete_device(*key)
 
     def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Create a namespace, or give it these labels in place of the ones that it has."""
@@ -176,16 +187,25 @@ class MemoryCluster:
         """See `Cluster`."""
         with self._step("add finalizer"):
             found = self._unchanged(device)
-            if found.deleting and FINALIZER not in found.finalizers:
-                raise ConflictError(422, "no new finalizers can be added if the object is being deleted")
-            return self._write_device(found, finalizers=(*found.finalizers, FINALIZER))
+            return self._write_device(found, finalizers=_with(found, FINALIZER))
 
-    async def remove_finalizer(self, device: EdgeDevice) -> None:
+    async def remove_finalizer(self, device: EdgeDevice) -> EdgeDevice:
         """See `Cluster`."""
         with self._step("remove finalizer"):
-            left = list(self._unchanged(device).finalizers)
-            left.remove(FINALIZER)
-            self._write_device(self._unchanged(device), finalizers=tuple(left))
+            found = self._unchanged(device)
+            return self._write_device(found, finalizers=_without(found, FINALIZER))
+
+    async def add_hub_finalizer(self, hub: HubConnection) -> HubConnection:
+        """See `Cluster`."""
+        with self._step("add hub finalizer"):
+            found = self._unchanged_hub(hub)
+            return self._write_hub(found, finalizers=_with(found, IN_USE_FINALIZER))
+
+    async def remove_hub_finalizer(self, hub: HubConnection) -> None:
+        """See `Cluster`."""
+        with self._step("remove hub finalizer"):
+            found = self._unchanged_hub(hub)
+            self._write_hub(found, finalizers=_without(found, IN_USE_FINALIZER))
 
     async def forget_renewal(self, device: EdgeDevice) -> None:
         """See `Cluster`."""
@@ -197,28 +217,30 @@ class MemoryCluster:
                 )
             self._write_device(found, renew_key="")
 
-    async def put_status(self, device: EdgeDevice, status: Status) -> None:
+    async def put_status(self, device: EdgeDevice, status: Status) -> EdgeDevice:
         """See `Cluster`."""
         with self._step("status"):
             found = self._found(device)
             if found.uid != device.uid:
                 raise ConflictError(409, f"EdgeDevice '{device.name}' has another uid by now")
-            self._write_device(found, status=status)
+            return self._write_device(found, status=status)
 
-    async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
+    async def put_hub_status(
+        self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int, *, handled: str
+    ) -> None:
         """See `Cluster`."""
         with self._step("hub status"):
-            found = self.hubs.get(hub.name)
-            if found is None:
-                raise _not_found("HubConnection", hub.name)
+            found = self._found_hub(hub)
             if found.uid != hub.uid:
                 raise ConflictError(409, f"HubConnection '{hub.name}' has another uid by now")
-            self.hubs[hub.name] = dataclasses.replace(found, conditions=conditions, observed_generation=observed)
+            self._write_hub(
+                found, conditions=conditions, observed_generation=observed, last_handled_reconcile_at=handled
+            )
 
     async def event(self, subject: EdgeDevice | HubConnection, *, warning: bool, reason: str, message: str) -> None:
-        """See `Cluster`. A namespace that is going takes nothing new."""
-        if isinstance(subject, EdgeDevice) and subject.namespace in self.terminating:
-            raise ForbiddenError(403, _terminating(subject.namespace))
+        """See `Cluster`. A namespace that is being deleted takes nothing new."""
+        if isinstance(subject, EdgeDevice):
+            self._require_alive(subject.namespace, "events")
         with self._step(f"event {reason}"):
             text = message if len(message.encode()) <= _EVENT_BYTES else _cut(message)
             of = {"device" if isinstance(subject, EdgeDevice) else "hub": subject.name}
@@ -228,6 +250,12 @@ class MemoryCluster:
 
     def _step(self, what: str) -> AbstractContextManager[None]:
         return self.steps.step(what, ApiError, ApiError(0, "The API server did not answer."))
+
+    def _require_alive(self, namespace: str, what: str) -> None:
+        """Nothing is created in a namespace that is being deleted."""
+        if namespace in self._terminating:
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise ForbiddenError(403, f"{what} is forbidden: {why}")
 
     def _next_version(self) -> str:
         self._version += 1
@@ -246,6 +274,38 @@ class MemoryCluster:
         if found.resource_version != device.resource_version:
             raise ConflictError(422, f"EdgeDevice '{device.name}' was changed meanwhile.")
         return found
+
+    def _found_hub(self, hub: HubConnection) -> HubConnection:
+        """The object of that name as it is now."""
+        found = self.hubs.get(hub.name)
+        if found is None:
+            raise _not_found("HubConnection", hub.name)
+        return found
+
+    def _unchanged_hub(self, hub: HubConnection) -> HubConnection:
+        """The object as it was read."""
+        found = self._found_hub(hub)
+        if found.resource_version != hub.resource_version:
+            raise ConflictError(422, f"HubConnection '{hub.name}' was changed meanwhile.")
+        return found
+
+    def _write_hub(self, old: HubConnection, **changes: Any) -> HubConnection:
+        """As `_write_device` does it."""
+        new = dataclasses.replace(old, **changes)
+        if new == old:
+            return old
+        spec = {key: value for key, value in _fields(new).items() if key not in _HUB_NOT_SPEC}
+        if new.deleted_at != old.deleted_at or any(value != getattr(old, key) for key, value in spec.items()):
+            new = dataclasses.replace(new, generation=old.generation + 1)
+        if new.deleting and not new.finalizers:
+            del self.hubs[new.name]
+            return new
+        return self._keep_hub(new)
+
+    def _keep_hub(self, hub: HubConnection) -> HubConnection:
+        kept = dataclasses.replace(hub, resource_version=self._next_version())
+        self.hubs[hub.name] = kept
+        return kept
 
     def _write_device(self, old: EdgeDevice, **changes: Any) -> EdgeDevice:
         """A write that changes nothing is none; one that leaves a deleted object without finalizers removes it."""
@@ -275,9 +335,8 @@ class MemoryCluster:
         """Create a Secret; or apply it, which creates it too, keeps what it does not name and cannot change the type."""
         with self._step(f"{'create' if create else 'update'} {wanted.name}"):
             old = self.secrets.get((wanted.namespace, wanted.name))
-            if old is None and wanted.namespace in self.terminating:
-                raise ForbiddenError(403, _terminating(wanted.namespace))
             if old is None:
+                self._require_alive(wanted.namespace, f'secrets "{wanted.name}"')
                 if obsolete:  # they go by a merge patch, which wants an object
                     raise _not_found("Secret", wanted.name)
                 return self._write_secret(wanted)
@@ -301,10 +360,35 @@ class MemoryCluster:
         return kept
 
 
+def _fields(found: EdgeDevice | HubConnection) -> dict[str, Any]:
+    """The fields of an object."""
+    return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+
+
 def _but(device: EdgeDevice, *names: str) -> dict[str, Any]:
     """The fields of an EdgeDevice, without these."""
-    fields = (field.name for field in dataclasses.fields(device))
-    return {name: getattr(device, name) for name in fields if name not in names}
+    return {name: value for name, value in _fields(device).items() if name not in names}
+
+
+def _with(found: EdgeDevice | HubConnection, finalizer: str) -> tuple[str, ...]:
+    """Its finalizers and one more.
+
+    Raises:
+        ContentRefusedError: it is being deleted.
+    """
+    if found.deleting and finalizer not in found.finalizers:
+        raise ContentRefusedError(422, "no new finalizers can be added if the object is being deleted")
+    return (*found.finalizers, finalizer)
+
+
+def _without(found: EdgeDevice | HubConnection, finalizer: str) -> tuple[str, ...]:
+    left = list(found.finalizers)
+    left.remove(finalizer)
+    return tuple(left)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _owned(
@@ -325,10 +409,6 @@ def _owned(
 
 def _cut(message: str) -> str:
     return message.encode()[: _EVENT_BYTES - 3].decode("utf-8", "ignore") + "..."
-
-
-def _terminating(namespace: str) -> str:
-    return f"unable to create new content in namespace {namespace} because it is being terminated"
 
 
 def _not_found(kind: str, name: str) -> ApiError:

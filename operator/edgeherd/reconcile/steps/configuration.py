@@ -1,22 +1,26 @@
 """The daemon's file, and the files beside it: they say what the spec says, and the daemon runs with them."""
 
 from edgeherd import config, fitting
-from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
+from edgeherd.device.port import Action, Change, DeviceError, Result, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
 from edgeherd.reconcile import config_paths, desired, diagnostics, secret_use
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
+from edgeherd.reconcile.errors import from_device_error, from_result
 from edgeherd.reconcile.requeue import UNREACHABLE
 from edgeherd.reconcile.secret_use import Use
-from edgeherd.reconcile.step import ConfigurationResult, Context, Dependencies, Done, Step
+from edgeherd.reconcile.step import ConfigurationResult, Context, Dependencies, Done, Step, Undone
 from edgeherd.worker import WorkerError
 
 CLEANUP_SECONDS = 60.0
 """How long after the request to delete an unreachable device is tried."""
 
 RETRY_SECONDS = 10.0
+
+CONFIGURATION_REMOVED, CLEANUP_SKIPPED = "ConfigurationRemoved", "DeviceCleanupSkipped"
+_UNUSABLE = "its login, its path or its file cannot be used"
 
 PATHS_TOLD = 16
 PATH_CHARACTERS = 128
@@ -27,6 +31,7 @@ class ConfigurationStep(Step):
     """Makes the device look as the spec says, and runs `iotedge check` when somebody asks for it."""
 
     condition = "ConfigApplied"
+    undone = frozenset({CONFIGURATION_REMOVED, CLEANUP_SKIPPED})
 
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
@@ -57,7 +62,7 @@ class ConfigurationStep(Step):
             raise Stalled("DriftDetected", f"{message} See status.plan{_left_out(result.plan)}.")
         return Done("Applied", "The daemon's file says what the spec says.")
 
-    async def delete(self, context: Context) -> None:
+    async def delete(self, context: Context) -> Undone | None:
         """Take our connection string out of the daemon's file: best effort, bounded in time.
 
         Raises:
@@ -65,7 +70,7 @@ class ConfigurationStep(Step):
         """
         device = context.device
         if device.status.device.applied_generation is None:
-            return
+            return None
         try:
             config_paths.require(device, context.hub.connection)
             connection = context.hub.connection
@@ -77,9 +82,14 @@ class ConfigurationStep(Step):
                     f"{device.ssh.host} cannot be reached to remove its configuration: {exc}. It is tried for a minute."
                 )
                 raise Waiting(UNREACHABLE, message, retry_after=RETRY_SECONDS) from exc
-            _left(context, "it cannot be reached")
-        except (DeviceError, ReconcileError, config.ConfigError, WorkerError, ValueError):
-            _left(context, "its file, its path or its login cannot be used")
+            return _left(device, "it cannot be reached")
+        except ReconcileError as exc:
+            return _left(device, f"{_UNUSABLE} ({exc.reason})")
+        except DeviceError as exc:
+            return _left(device, f"{_UNUSABLE} ({from_device_error(exc, device).reason})")
+        except (config.ConfigError, WorkerError, ValueError):
+            return _left(device, f"{_UNUSABLE} (ConfigNotEditable)")
+        return Undone(CONFIGURATION_REMOVED, f"{device.ssh.host} does not have the connection string any more.")
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
@@ -151,9 +161,9 @@ async def _check(context: Context, session: Session) -> None:
         context.update(check=diagnostics.report(await session.check(), handled_at=asked))
 
 
-def _left(context: Context, why: str) -> None:
-    text = f"The device {context.device.ssh.host} still has its configuration: {why}. Its identity is deleted all the same."
-    context.event("DeviceCleanupSkipped", text, warning=True)
+def _left(device: EdgeDevice, why: str) -> Undone:
+    text = f"The device {device.ssh.host} still has its configuration: {why}. Its identity is deleted all the same."
+    return Undone(CLEANUP_SKIPPED, text, leftover=True)
 
 
 async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) -> None:
@@ -173,4 +183,6 @@ async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) ->
         unit=desired.daemon_unit(device, version.dialect),
         action=Action.RETIRE if is_yaml else Action.NONE,
     )
-    await session.apply(change)
+    result = await session.apply(change)
+    if result is not Result.APPLIED:
+        raise from_result(result, facts.path)
