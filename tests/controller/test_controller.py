@@ -59,7 +59,7 @@ async def test_what_a_pass_came_to(
 
     ended: asyncio.Future[tuple[Key, str, bool]] = asyncio.get_running_loop().create_future()
     queue = Queue()
-    kind = Kind(plural="edgedevices", on_event=lambda *_: None, reconcile=reconcile)
+    kind = Kind(reconcile=reconcile, forget=lambda _: None)
     controller = Controller(
         queue,
         {"EdgeDevice": kind},

@@ -28,7 +28,7 @@ DEVICE = resource.edge_device(
 )
 HUB = resource.hub_connection(
     {
-        "metadata": {"name": "contoso", "uid": "h1", "generation": 1},
+        "metadata": {"name": "contoso", "uid": "h1", "generation": 1, "resourceVersion": "7"},
         "spec": {"hostName": "h", "auth": {}, "allowedNamespaces": {"from": "All"}},
     }
 )

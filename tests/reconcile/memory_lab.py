@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+from collections.abc import Callable
 from typing import Any
 
 from cryptography import x509
@@ -119,6 +120,11 @@ class Lab:
             claims=Claims(self.cluster, hubs, self.index, self.time.clock),
             clock=self.time.clock,
         )
+        self.reconciler = DeviceReconciler(self.dependencies)
+
+    def listen(self, heard: Callable[[Key, str], None]) -> None:
+        """From now on it is told the object and the reason of whatever happens."""
+        self.dependencies = dataclasses.replace(self.dependencies, heard=heard)
         self.reconciler = DeviceReconciler(self.dependencies)
 
     async def reconcile(self, *, after: float = 0.0) -> Requeue | None:

@@ -101,7 +101,7 @@ async def test_a_pass_over_what_is_right_writes_nothing(world: World) -> None:
     """The first one holds it and says that it is ready."""
     world.cluster.put_hub(connection())
     await world.reconcile()
-    assert world.cluster.steps.taken == ["add hub finalizer", "hub status"]
+    assert world.cluster.steps.taken == ["add hub finalizer", "hub status", "event Ready"]
     due = await world.reconcile()
     assert (world.cluster.steps.taken, due and due.priority) == ([], Priority.DRIFT)
 
@@ -174,7 +174,7 @@ async def test_one_that_is_used_stays_and_says_by_whom(
         world.put(name, seen=seen)
     await world.delete()
     due = await world.reconcile()
-    assert (due, world.cluster.steps.taken) == (Requeue(15, Priority.DELETE), ["hub status"])
+    assert (due, world.cluster.steps.taken) == (Requeue(15, Priority.DELETE), ["hub status", "event InUse"])
     assert [_words(condition) for condition in world.cluster.hubs["contoso"].conditions] == [
         ("Ready", "False", "InUse", expected),
         ("Reconciling", "True", "ProgressingWithRetry", expected),

@@ -222,7 +222,7 @@ async def test_a_status_that_may_not_be_written_is_told_in_the_log_and_an_event(
         patch.setattr(lab.cluster, "put_status", _refusing(ForbiddenError(403, words)))
         for _ in range(3):
             assert await lab.reconcile(after=60) == Requeue(60, Priority.DRIFT)
-    told = [f"EdgeDevice plant-a/{ID}: its status cannot be written: 403: {words}"]
+    told = [f"The status is older: The API server refuses what the operator has to do ({words}). {NEXT}"]
     assert (caplog.messages, lab.events, lab.store.devices()) == (told, ["KubernetesRefused"], [])
     await lab.until_ready()
     lab.edit(runtime=dataclasses.replace(lab.device.runtime, hostname="press"))

@@ -8,6 +8,7 @@ import pytest
 from memory_lab import HOST, ID, NAMESPACE, YAML_PATH, Lab, Time, connection, fresh
 
 from edgeherd.cluster.errors import ApiError
+from edgeherd.controller.index import DeviceIndex
 from edgeherd.device.port import UnreachableError
 from edgeherd.model import Key
 from edgeherd.reconcile.hub_clients import HubClients
@@ -67,7 +68,7 @@ async def test_a_whole_life(caplog: pytest.LogCaptureFixture) -> None:
     lab.cluster.put_hub(hub)
     await lab.reconcile(after=60)
     await lab.reconcile()
-    assert lines(caplog) == of_device("IdentityReleased", "Deleted")
+    assert lines(caplog) == of_device("ConfigurationRemoved", "IdentityReleased", "Deleted")
 
 
 async def test_a_planned_change_is_no_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -146,22 +147,21 @@ async def test_a_refused_event_is_in_the_log_with_its_words(caplog: pytest.LogCa
     caplog.clear()
     await lab.reconcile(after=1)
     why = "403: events is forbidden: unable to create new content in namespace plant-a because it is being terminated"
-    words = f"The identity '{ID}' was deleted from the hub."
+    texts = ("h does not have the connection string any more.", f"The identity '{ID}' was deleted from the hub.")
     said = [record.getMessage() for record in caplog.records]
-    assert said == [
-        words,
-        f"the API server refuses the Event ({why}): {words}",
-        "The finalizer was removed: nothing holds the object.",
+    told = [line for text in texts for line in (text, f"the API server refuses the Event ({why}): {text}")]
+    assert said == [*told, "The finalizer was removed: nothing holds the object."]
+    expected = [
+        word for reason in ("ConfigurationRemoved", "IdentityReleased") for word in (reason, f"WARNING {reason}")
     ]
-    assert lines(caplog) == of_device("IdentityReleased", "WARNING IdentityReleased", "Deleted")
+    assert lines(caplog) == of_device(*expected, "Deleted")
 
 
 async def test_what_was_heard_is_counted_too() -> None:
     """Also where the API server takes no Event."""
     heard: list[tuple[Key, str]] = []
     lab = Lab()
-    lab.dependencies = dataclasses.replace(lab.dependencies, heard=lambda key, reason: heard.append((key, reason)))
-    lab.reconciler = type(lab.reconciler)(lab.dependencies)
+    lab.listen(lambda key, reason: heard.append((key, reason)))
 
     async def refusing(*_: Any, **__: Any) -> None:
         raise ApiError(0, "The API server did not answer: TimeoutError")
@@ -179,7 +179,7 @@ async def test_a_hub_connection(caplog: pytest.LogCaptureFixture) -> None:
     cluster.put_secret(NAMESPACE, "hub", {"connectionString": policy.encode()})
     cluster.put_hub(connection(deviceIdPattern="{namespace}-*"))
     hubs = HubClients(cluster, namespace=NAMESPACE, factory=lambda _, __: MemoryHubClient())
-    reconciler = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=Time().clock)
+    reconciler = HubConnectionReconciler(cluster=cluster, hubs=hubs, index=DeviceIndex(), clock=Time().clock)
 
     async def passes() -> list[str]:
         for _ in range(3):

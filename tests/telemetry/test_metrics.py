@@ -99,7 +99,7 @@ def used() -> Lab:
 
 def _hub() -> resource.HubConnection:
     body = {
-        "metadata": {"name": "contoso", "uid": "h1", "generation": 1},
+        "metadata": {"name": "contoso", "uid": "h1", "generation": 1, "resourceVersion": "7"},
         "spec": {"hostName": "h", "auth": {}, "allowedNamespaces": {"from": "All"}},
     }
     ready = Condition(type="Ready", status="True", reason="Ready", message="x")

@@ -45,12 +45,13 @@ def suspended(old: Status) -> list[Event]:
 
 
 def of_hub(old: tuple[Condition, ...], new: tuple[Condition, ...]) -> list[Event]:
-    """What moved on a HubConnection: its summary, or a hint that was not there."""
+    """What moved on a HubConnection: its summary, or a hint that was not there. `Deleting` says what `Ready` does."""
     known = {condition.type: condition for condition in old}
     return [
         Event(condition.reason, condition.message, warning=condition.type != "Ready" or condition.status != "True")
         for condition in new
-        if condition.type not in {"Reconciling", "Stalled"} and not _stands(known.get(condition.type), condition)
+        if condition.type not in {"Reconciling", "Stalled", "Deleting"}
+        and not _stands(known.get(condition.type), condition)
     ]
 
 
