@@ -49,8 +49,12 @@ USUAL = Settings(
                 "EDGEHERD_SLOW_WORKERS": "3",
                 "EDGEHERD_PASSES_PER_JUMP_HOST": "4",
                 "EDGEHERD_LOG_LEVEL": "debug",
+                "EDGEHERD_LOG_FORMAT": "TEXT",
+                "EDGEHERD_METRICS_ADDRESS": "127.0.0.1:9090",
+                "EDGEHERD_PROBE_ADDRESS": "[::1]:0",
                 "KUBECONFIG": "/k",
                 "EDGEHERD_WATCH_NAMESPACES": "plant-a",
+                "EDGEHERD_LEADER_ELECTION": "true",
             },
             Settings(
                 namespace="here",
@@ -58,8 +62,20 @@ USUAL = Settings(
                 watch_namespaces=("plant-a",),
                 capacity=Capacity(workers=100, reserved_workers=99, slow_workers=3, per_jump_host=4),
                 cluster_networks=(),
+                leader_election=True,
                 log_level="DEBUG",
+                log_format="text",
+                metrics_address=Address("EDGEHERD_METRICS_ADDRESS", "127.0.0.1", 9090),
+                probe_address=Address("EDGEHERD_PROBE_ADDRESS", "::1", 0),
             ),
+        ),
+        (
+            {"KUBECONFIG": "/k"},
+            dataclasses.replace(USUAL, kubeconfig="/k", metrics_address=None, probe_address=None),
+        ),
+        (
+            {"EDGEHERD_METRICS_ADDRESS": "", "EDGEHERD_PROBE_ADDRESS": ""},
+            dataclasses.replace(USUAL, metrics_address=None, probe_address=None),
         ),
     ],
     ids=[
@@ -69,6 +85,8 @@ USUAL = Settings(
         "the other numbers follow the workers",
         "one worker has nothing to reserve",
         "all is set",
+        "outside of a Pod no port is opened",
+        "nor where an address is empty",
     ],
 )
 def test_what_is_set_is_what_counts(environment: dict[str, str], found: Settings) -> None:
@@ -93,11 +111,23 @@ def test_what_is_set_is_what_counts(environment: dict[str, str], found: Settings
         ({"EDGEHERD_WATCH_NAMESPACES": "*"}, "EDGEHERD_WATCH_NAMESPACES must list names of namespaces with commas between, not '*'"),
         ({"EDGEHERD_WATCH_NAMESPACES": "a" * 64}, f"EDGEHERD_WATCH_NAMESPACES must list names of namespaces with commas between, not '{'a' * 64}'"),
         ({"EDGEHERD_LOG_LEVEL": "LOUD"}, "EDGEHERD_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
+        ({"EDGEHERD_LOG_FORMAT": "xml"}, "EDGEHERD_LOG_FORMAT must be json or text, not 'xml'"),
+        *(
+            ({"EDGEHERD_PROBE_ADDRESS": text}, f"EDGEHERD_PROBE_ADDRESS must be an address such as ':8080' or '127.0.0.1:8080', or empty for none, not '{text}'")
+            for text in ("8080", ":65536", "::1:8080", "host:x", "[host]:1")
+        ),
     ],
-    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "not a namespace", "a pattern", "a long name", "a level"],
+    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "not a namespace", "a pattern", "a long name", "a level", "a form", "a port only", "a port too high", "an IPv6 address without brackets", "no port", "a name in brackets"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_by_its_name(environment: dict[str, str], says: str) -> None:
     """Before anything starts."""
     with pytest.raises(ValueError, match="EDGEHERD") as caught:
         Settings.from_environment(environment)
     assert str(caught.value) == says
+
+
+@pytest.mark.parametrize("text", [":8080", "127.0.0.1:8080", "[::1]:8080"])
+def test_an_address_is_shown_as_it_was_given(text: str) -> None:
+    """Messages quote it."""
+    found = Settings.from_environment({"EDGEHERD_NAMESPACE": "here", "EDGEHERD_METRICS_ADDRESS": text})
+    assert str(found.metrics_address) == text

@@ -113,16 +113,7 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
                 queue=queue.state,
             )
 
-        metrics.expose(
-            Sources(
-                devices=lambda: fleet.devices,
-                software=lambda: fleet.software,
-                hubs=lambda: fleet.hubs,
-                budgets=lambda: hubs.budgets,
-                phase=lambda: state().phase,
-                leading=lambda: leadership.is_leading,
-            )
-        )
+        metrics.expose(Sources(fleet=fleet, budgets=lambda: hubs.budgets, state=state))
         ports = {"metrics_address": settings.metrics_address, "probe_address": settings.probe_address}
         async with serving(metrics=metrics, state=state, **ports):
             if not await leadership.acquired(stop):

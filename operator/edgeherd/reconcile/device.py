@@ -253,14 +253,16 @@ class DeviceReconciler:
         try:
             return await self._cluster.put_status(device, status)
         except ContentRefusedError as exc:
-            _log.error("EdgeDevice %s/%s: the API server refuses the status: %s", device.namespace, device.name, exc)
             message = (
                 f"The API server refuses the status of this pass ({fitting.cut(exc.message, 512)}). What else is in the "
                 "status is older. Install the CRDs of the operator's version; if they are, report a bug of edgeherd."
             )
             said = conditions.refused(device.status.conditions, device.generation, message, at=self._clock.now())
             status = fitting.fit(dataclasses.replace(device.status, conditions=said))
-            return device if status == device.status else await self._cluster.put_status(device, status)
+            if status == device.status:
+                return device
+            _log.error("the API server refuses the status: %s", exc, extra={"key": device.key})
+            return await self._cluster.put_status(device, status)
 
     async def _say_blocked(self, context: Context, error: ReconcileError) -> None:
         """Say what blocks the deletion, once in an Event."""
