@@ -142,6 +142,8 @@ class DeviceStatus:
     """What was found on the device: `status.device`."""
 
     runtime_version: str = ""
+    agent_image: str = ""
+    """What edgeAgent runs from, by `iotedge list`."""
     dialect: str = ""
     config_hash: str = ""
     applied_generation: int | None = None

@@ -21,6 +21,11 @@ LIST = b"""NAME             STATUS           DESCRIPTION      CONFIG
 edgeAgent        running          Up 5 minutes     mcr.microsoft.com/azureiotedge-agent:1.0
 edgeHub          stopped          Stopped a day ago mcr.microsoft.com/azureiotedge-hub:1.0
 """
+MODULES = (
+    Module(name="edgeAgent", status="running", up_seconds=270, image="mcr.microsoft.com/azureiotedge-agent:1.0"),
+    Module(name="edgeHub", status="stopped", image="mcr.microsoft.com/azureiotedge-hub:1.0"),
+)
+"""What is in it."""
 
 
 def line(name: str, value: bytes) -> bytes:
@@ -111,20 +116,17 @@ def test_a_whole_answer_becomes_facts() -> None:
                 result="success",
             ),
         ),
-        modules=(
-            Module(name="edgeAgent", status="running", up_seconds=270),
-            Module(name="edgeHub", status="stopped"),
-        ),
+        modules=MODULES,
         journal="a\nb",
     )
-    assert facts.engine == facts.services[0]
+    assert (facts.engine, facts.agent_image) == (facts.services[0], "mcr.microsoft.com/azureiotedge-agent:1.0")
 
 
 def test_the_least_answer_becomes_empty_facts() -> None:
     """A machine without systemd and without IoT Edge is still a machine that answered."""
     facts = parse(said())
     assert facts == Facts(version="", path="", kind="absent", mode="", content=None, unit=Unit(), modules=())
-    assert (facts.sha256, facts.engine, facts.taken) == ("absent", None, True)
+    assert (facts.sha256, facts.engine, facts.agent_image, facts.taken) == ("absent", None, "", True)
 
 
 @pytest.mark.parametrize("missing", ["end", "kind"])
@@ -177,7 +179,7 @@ def modules(*rows: str) -> bytes:
         ),
         pytest.param(
             LIST.replace(b"\n", b"\r\n"),
-            (Module(name="edgeAgent", status="running", up_seconds=270), Module(name="edgeHub", status="stopped")),
+            MODULES,
             id="Windows' line ends",
         ),
         pytest.param(
@@ -378,3 +380,24 @@ def test_more_than_a_script_says_is_not_looked_at() -> None:
     assert found.journal.endswith("new!")
     many = b"".join(line(f"a{number}", b"x") for number in range(1_000))
     assert len(framed(many, NONCE)) == 256
+
+
+@pytest.mark.parametrize(
+    ("last", "image"),
+    [
+        ("agent:1.5.44", "agent:1.5.44"),
+        ("registry.example:5000/a/agent", "registry.example:5000/a/agent"),
+        (f"agent@sha256:{'0a' * 32}", f"agent@sha256:{'0a' * 32}"),
+        ("agent", ""),
+        ("ago", ""),
+        ("-v:/x", ""),
+        ("a:<b>", ""),
+        ("a:\u00e4", ""),
+        (f"a:{'b' * 254}", ""),
+    ],
+    ids=lambda value: value[:40],
+)
+def test_an_image_is_the_last_column_that_looks_like_one(last: str, image: str) -> None:
+    """The row is the device's own text, and the image gets into the status."""
+    (found,) = parse(said(modules=modules(f"edgeAgent running Up 5 minutes {last}"))).modules
+    assert found == Module(name="edgeAgent", status="running", up_seconds=270, image=image)

@@ -397,7 +397,7 @@ async def test_a_daemon_that_needs_a_start(memory: dict[str, Any], confirmed: bo
     if confirmed:
         lab.seen(config_hash=f"sha256:{digest(lab.content)}")
     applied = await lab.apply(applied_before=True)
-    expected = () if event is None else (Event("DaemonRestarted", event),)
+    expected = () if event is None else (Event("DaemonRestarted", event, warning=True),)
     assert (applied.events, applied.restarted, lab.memory.said) == (
         expected,
         event is not None,

@@ -452,7 +452,8 @@ async def test_a_suspended_device_is_left_alone() -> None:
     await lab.until_ready()
     lab.edit(suspend=True)
     assert await lab.reconcile() is None
-    assert (lab.steps.taken, lab.told) == (["status"], {**ALL_TRUE, "Paused": "True Suspended"})
+    taken = ["status", "event Suspended"]
+    assert (lab.steps.taken, lab.told) == (taken, {**ALL_TRUE, "Paused": "True Suspended"})
     await lab.reconcile()
     assert lab.steps.taken == []
 

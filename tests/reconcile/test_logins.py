@@ -25,7 +25,7 @@ from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import KNOWN_HOSTS_TYPE, Secret
 from edgeherd.reconcile.errors import from_device_error
 from edgeherd.reconcile.ssh_logins import SshLogins
-from edgeherd_sim.memory import Event, MemoryCluster, MemoryNetwork, Steps
+from edgeherd_sim.memory import MemoryCluster, MemoryNetwork, Steps
 
 KEY, OTHER_KEY = "ssh-ed25519 AAAA", "ssh-ed25519 BBBB"
 KNOWN = "press-01-known-hosts"
@@ -44,10 +44,16 @@ class Lab:
     cluster: MemoryCluster
     network: MemoryNetwork
     logins: SshLogins
+    told: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     async def login(self, **ssh: Any) -> Login:
         """As the step asks for it."""
-        return await self.logins.login(edge_device(ssh=ssh), connection())
+        return await self.logins.login(edge_device(ssh=ssh), connection(), tell=self.tell)
+
+    def tell(self, reason: str, message: str) -> None:
+        """An Event of the pass."""
+        self.steps.taken.append(f"event {reason}")
+        self.told.append((reason, message))
 
     @property
     def log(self) -> list[str]:
@@ -121,7 +127,9 @@ async def test_the_administrators_limits_hold_for_both_hops(lab: Lab) -> None:
         ssh={**PINNED, "jumpHost": {**JUMP, "hostKeys": [OTHER_KEY]}}, runtime={"operatingSystem": "Windows"}
     )
     limits = Limits(networks=("10.0.0.0/8",), ports=(22, 2222))
-    found = await lab.logins.login(device, connection(allowedCIDRs=["10.0.0.0/8"], allowedPorts=[22, 2222]))
+    found = await lab.logins.login(
+        device, connection(allowedCIDRs=["10.0.0.0/8"], allowedPorts=[22, 2222]), tell=lab.tell
+    )
     jump = Login(
         host="j",
         port=2222,
@@ -210,7 +218,7 @@ async def test_a_key_of_first_use_is_remembered_before_anything_is_sent(lab: Lab
         {"known_hosts": f"[h]:22 {KEY}\n".encode()},
     )
     message = "h showed the host key ssh-ed25519; it is trusted from now on and no other."
-    assert lab.cluster.events == [Event(device="press-01", warning=False, reason="HostKeyRemembered", message=message)]
+    assert lab.told == [("HostKeyRemembered", message)]
 
 
 async def test_the_remembered_key_is_pinned(lab: Lab) -> None:
@@ -324,7 +332,7 @@ async def test_ports_are_not_told_apart(
     device = edge_device(ssh={**policy, "jumpHost": {**JUMP, "hostKeys": [OTHER_KEY]}})
     hub = connection(**({"allowedCIDRs": cidrs} if cidrs else {}))
     with pytest.raises(type(cause)) as caught:
-        async with lab.logins.session(device, hub):
+        async with lab.logins.session(device, hub, tell=lab.tell):
             pass
     assert str(caught.value) == (str(cause) if told else NOT_TOLD)
     said = from_device_error(caught.value, device).message
@@ -345,7 +353,7 @@ async def test_what_is_no_connection_is_told(lab: Lab, error: DeviceError) -> No
     """Something speaks SSH there, and its owner needs to know what is wrong."""
     lab.network.error = error
     with pytest.raises(type(error)) as caught:
-        async with lab.logins.session(edge_device(ssh=PINNED), connection()):
+        async with lab.logins.session(edge_device(ssh=PINNED), connection(), tell=lab.tell):
             pass
     assert caught.value is error
 
@@ -353,7 +361,7 @@ async def test_what_is_no_connection_is_told(lab: Lab, error: DeviceError) -> No
 async def test_a_connection_that_breaks_later_is_told(lab: Lab) -> None:
     """There was a login: nothing is found out by it."""
     with pytest.raises(UnreachableError, match="it broke"):
-        async with lab.logins.session(edge_device(ssh=PINNED), connection()):
+        async with lab.logins.session(edge_device(ssh=PINNED), connection(), tell=lab.tell):
             raise UnreachableError("it broke")
 
 
@@ -363,7 +371,7 @@ async def test_the_clusters_networks_are_in_the_limits(lab: Lab) -> None:
     logins = SshLogins(
         lab.cluster, connect=lab.network.connect, host_key=lab.network.host_key, cluster_networks=networks
     )
-    found = await logins.login(edge_device(ssh=PINNED), connection())
+    found = await logins.login(edge_device(ssh=PINNED), connection(), tell=lab.tell)
     assert found == dataclasses.replace(LOGIN, limits=Limits(cluster_networks=networks))
 
 

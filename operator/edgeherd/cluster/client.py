@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
@@ -16,6 +16,7 @@ import aiohttp
 from kubernetes.aio import client as kubernetes_client
 from kubernetes.aio import config as kubernetes_config
 
+from edgeherd import __version__
 from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
 
 Body = dict[str, Any]
@@ -27,6 +28,8 @@ APPLY = "application/apply-patch+yaml; charset=utf-8"
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "edgeherd"
+USER_AGENT = f"edgeherd/{__version__}"
+"""It is in the API server's audit log, and a part of its metrics."""
 
 CONNECTIONS = 32
 """Connections to the API server at once; unbounded pools cost memory and stall the loop in TLS handshakes."""
@@ -53,6 +56,8 @@ class ApiClient:
 
     def __init__(self, configuration: Any) -> None:
         self.configuration = configuration
+        self.answered: Callable[[str, str], None] = lambda *_: None
+        """Is told the method of each request, and the HTTP status of its answer; '<error>' for none, as client-go has it."""
         self._api: Any = None
 
     @classmethod
@@ -100,7 +105,7 @@ class ApiClient:
             ContentRefusedError: the content is refused.
             ApiError: any other refusal, or no answer.
         """
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         if content_type:
             headers["Content-Type"] = content_type
         authorization = (await self._auth_headers()).get("authorization")
@@ -111,7 +116,9 @@ class ApiClient:
             response = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT)
             raw = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+            self.answered(method, "<error>")
             raise ApiError(0, f"The API server did not answer: {type(exc).__name__}") from exc
+        self.answered(method, str(response.status))
         return _decoded(response.status, raw or b"", content_type)
 
     async def _auth_headers(self) -> dict[str, str]:
@@ -136,7 +143,8 @@ class ApiClient:
 
     async def json_patch(self, url_path: str, operations: list[Body]) -> Body:
         """A JSON patch; its `test` operations guard against a stale read."""
-        return await self.request("PATCH", url_path, body=operations, content_type=JSON_PATCH)
+        query = {"fieldManager": FIELD_MANAGER}
+        return await self.request("PATCH", url_path, query=query, body=operations, content_type=JSON_PATCH)
 
     async def connection(self) -> dict[str, Any]:
         """What another client (kopf's watches) needs to reach the same API server as the same user."""

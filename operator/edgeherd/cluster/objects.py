@@ -1,14 +1,13 @@
 """Reads and writes of the operator in the cluster's own words: EdgeDevices, HubConnections, Secrets, Events."""
 
 import base64
-import logging
-import socket
 from collections.abc import Mapping
 
 from edgeherd import fitting, resource
 from edgeherd.clock import Clock
 from edgeherd.cluster.client import MERGE_PATCH, ApiClient, Body, path
-from edgeherd.cluster.errors import ApiError, ConflictError
+from edgeherd.cluster.errors import ConflictError
+from edgeherd.cluster.recorder import EventRecorder
 from edgeherd.model import (
     FINALIZER,
     GROUP,
@@ -27,8 +26,6 @@ COMPONENT = "edgeherd"
 
 STATUS_ATTEMPTS = 5
 """How often a status is sent while others change the object."""
-
-_log = logging.getLogger(__name__)
 
 
 def _device_path(namespace: str, name: str, subresource: str = "") -> str:
@@ -71,7 +68,7 @@ class KubernetesCluster:
 
     def __init__(self, api: ApiClient, *, clock: Clock) -> None:
         self._api = api
-        self._clock = clock
+        self._events = EventRecorder(api, clock=clock)
 
     async def edge_device(self, namespace: str, name: str) -> EdgeDevice | None:
         """The EdgeDevice as it is now; None when there is none."""
@@ -231,33 +228,6 @@ class KubernetesCluster:
                 return
         raise ConflictError(409, f"{body['kind']} '{body['metadata']['name']}' is changed all the time.")
 
-    async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
-        """Record an Event on the EdgeDevice. Events are a courtesy: a refusal is no trouble of the device."""
-        stamp = self._clock.now()
-        body = {
-            "apiVersion": "v1",
-            "kind": "Event",
-            "metadata": {"generateName": fitting.event_prefix(device.name), "namespace": device.namespace},
-            "involvedObject": {
-                "apiVersion": f"{GROUP}/{VERSION}",
-                "kind": "EdgeDevice",
-                "namespace": device.namespace,
-                "name": device.name,
-                "uid": device.uid,
-                "resourceVersion": device.resource_version,
-            },
-            "type": "Warning" if warning else "Normal",
-            "reason": reason[: fitting.EVENT_REASON],
-            "message": fitting.event_message(message),
-            "source": {"component": COMPONENT},
-            "reportingComponent": COMPONENT,
-            "reportingInstance": socket.gethostname(),
-            "firstTimestamp": stamp,
-            "lastTimestamp": stamp,
-            "count": 1,
-        }
-        try:
-            events = path("", "v1", "events", namespace=device.namespace)
-            await self._api.request("POST", events, body=body, content_type="application/json")
-        except ApiError as exc:
-            _log.info("%s/%s: the API server refuses Event %s: %s", device.namespace, device.name, reason, exc)
+    async def event(self, subject: EdgeDevice | HubConnection, *, warning: bool, reason: str, message: str) -> None:
+        """Record an Event on an object, unless it has had too many. One that is repeated is counted."""
+        await self._events.record(subject, warning=warning, reason=reason, message=message)

@@ -62,5 +62,5 @@ class Cluster(Protocol):
     async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
         """Write the status of a HubConnection."""
 
-    async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
-        """Record an Event on the EdgeDevice. Events are a courtesy: a refusal is no trouble of the device."""
+    async def event(self, subject: EdgeDevice | HubConnection, *, warning: bool, reason: str, message: str) -> None:
+        """Record an Event on an object, unless it has had too many. One that is repeated is counted."""

@@ -12,11 +12,15 @@ from collections.abc import Mapping
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Module:
-    """One line of `iotedge list`. `up_seconds` is how long it runs at least; None where that cannot be told."""
+    """One line of `iotedge list`. `up_seconds` is how long it runs at least; None where that cannot be told.
+
+    `image` is empty where the line has none.
+    """
 
     name: str
     status: str
     up_seconds: int | None = None
+    image: str = ""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,11 @@ class Facts:
     def sha256(self) -> str:
         """The SHA-256 of the content, in hex; 'absent' for no file."""
         return "absent" if self.kind == "absent" else hashlib.sha256(self.content or b"").hexdigest()
+
+    @property
+    def agent_image(self) -> str:
+        """The image of edgeAgent; empty where it does not show."""
+        return next((module.image for module in self.modules if module.name == "edgeAgent"), "")
 
     @property
     def engine(self) -> Unit | None:
@@ -194,10 +203,21 @@ def _modules(text: str) -> tuple[Module, ...]:
             name=row[0],
             status=row[1] if row[1] in _STATUSES else "unknown",
             up_seconds=_up_seconds(line) if row[1] == "running" else None,
+            image=_image(line),
         )
         for line, row in lines
         if len(row) > 1
     )
+
+
+_IMAGE = re.compile(r"(?=.*[:/])[A-Za-z0-9][A-Za-z0-9._:/@-]{0,254}")
+"""An image with a tag, a digest or a registry; it gets into the status."""
+
+
+def _image(line: str) -> str:
+    """The last column."""
+    last = line.rsplit(maxsplit=1)[-1]
+    return last if _IMAGE.fullmatch(last) else ""
 
 
 def _up_seconds(line: str) -> int | None:

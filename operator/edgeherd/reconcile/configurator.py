@@ -180,9 +180,11 @@ class Configurator:
                 "ConfigApplied", f"{facts.path} was right, but 'iotedge config apply' had not been run; it was."
             )
         elif facts.unit.active_state == "failed":
-            event = Event("DaemonRestarted", "The daemon had failed while its file is right; it was started again.")
+            text = "The daemon had failed while its file is right; it was started again."
+            event = Event("DaemonRestarted", text, warning=True)
         elif _is_outdated(device, facts):
-            event = Event("DaemonRestarted", f"{facts.path} is newer than the daemon's start; it was restarted.")
+            text = f"{facts.path} is newer than the daemon's start; it was restarted."
+            event = Event("DaemonRestarted", text, warning=True)
         else:
             return observation.applied()
         said = device.status.condition("DaemonHealthy")

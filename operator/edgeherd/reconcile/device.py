@@ -12,8 +12,9 @@ from edgeherd.device.port import DeviceError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import HubError
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, Key, Priority, Status
-from edgeherd.reconcile import deletion, requeue
+from edgeherd.reconcile import deletion, requeue, transitions
 from edgeherd.reconcile.errors import from_device_error, from_hub_error, from_refused_content
+from edgeherd.reconcile.reporter import Reporter
 from edgeherd.reconcile.requeue import Outage, Requeue
 from edgeherd.reconcile.step import Context, Dependencies, Event, Step
 from edgeherd.reconcile.steps.configuration import ConfigurationStep
@@ -49,6 +50,7 @@ class DeviceReconciler:
         self._dependencies = dependencies
         self._cluster = dependencies.cluster
         self._clock = dependencies.clock
+        self._reporter = Reporter(dependencies.cluster, heard=dependencies.heard)
         self._steps = tuple(step(dependencies) for step in STEPS)
         self._outages: dict[Key, Outage] = {}
 
@@ -121,6 +123,7 @@ class DeviceReconciler:
         else:
             await self._emit(device, context.events)
             await self._cluster.remove_finalizer(device)
+            self._reporter.note(device.key, Event("Deleted", "The finalizer was removed: nothing holds the object."))
             return None
         await self._emit(device, context.events)
         await self._say_blocked(device, error)
@@ -154,6 +157,7 @@ class DeviceReconciler:
         self._outages.pop(device.key, None)
         said = conditions.paused(device.status.conditions, device.generation, at=self._clock.now(), steps=CONDITIONS)
         await self._put_status(device, dataclasses.replace(device.status, conditions=said))
+        await self._emit(device, transitions.suspended(device.status))
 
     async def _init_status(self, device: EdgeDevice) -> EdgeDevice:
         """The first status of a new object: every condition is there, as Unknown, before anything is done."""
@@ -193,7 +197,9 @@ class DeviceReconciler:
             last_handled_reconcile_at=device.requested_at,
         )
         stored = await self._put_status(device, status)
-        await self._emit(device, _transitions(device.status, stored, error))
+        planned = device.status.observed_generation != device.generation
+        told = {event.reason for event in context.events}
+        await self._emit(device, transitions.of_device(device.status, stored, error, told=told, planned=planned))
         return rested
 
     async def _put_status(self, device: EdgeDevice, status: Status) -> Status:
@@ -237,8 +243,7 @@ class DeviceReconciler:
                 raise
 
     async def _emit(self, device: EdgeDevice, events: Iterable[Event]) -> None:
-        for event in events:
-            await self._cluster.event(device, warning=event.warning, reason=event.reason, message=event.message)
+        await self._reporter.report(device, events)
 
 
 def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
@@ -262,17 +267,3 @@ def _meaning(
 def _cost(context: Context, error: ReconcileError | None) -> float:
     """How long the device kept the pass waiting. A restart of the daemon takes its time, and is what was wanted."""
     return 0.0 if error is not None and error.reason == "DaemonRestarted" else context.device_seconds
-
-
-def _transitions(old: Status, new: Status, error: ReconcileError | None) -> list[Event]:
-    """An Event where the summary moved: to health, away from it, or to what a human must fix."""
-    before, after = old.condition("Ready"), new.condition("Ready")
-    if after is None:
-        return []
-    was_ready = before is not None and before.status == "True"
-    if after.status == "True":
-        return [] if was_ready else [Event("Ready", after.message)]
-    is_news = before is None or before.reason != after.reason
-    if is_news and (was_ready or isinstance(error, Stalled)):
-        return [Event(after.reason, after.message, warning=True)]
-    return []

@@ -1,6 +1,7 @@
 """One pass over one HubConnection: can its hub be used?"""
 
 import random
+from collections.abc import Callable
 
 from edgeherd import conditions
 from edgeherd.clock import Clock
@@ -8,10 +9,12 @@ from edgeherd.cluster.port import Cluster
 from edgeherd.errors import ReconcileError, Stalled
 from edgeherd.hub.port import HubError, RefusedError
 from edgeherd.model import Condition, HubConnection, Key
-from edgeherd.reconcile import requeue
+from edgeherd.reconcile import requeue, transitions
 from edgeherd.reconcile.errors import from_hub_error
 from edgeherd.reconcile.hub_clients import HubClients, is_ambiguous
+from edgeherd.reconcile.reporter import Reporter
 from edgeherd.reconcile.requeue import Requeue
+from edgeherd.reconcile.step import Event
 
 HEALTHY_SECONDS = 300.0
 
@@ -19,16 +22,20 @@ HEALTHY_SECONDS = 300.0
 class HubConnectionReconciler:
     """Says on a HubConnection whether its credential works."""
 
-    def __init__(self, *, cluster: Cluster, hubs: HubClients, clock: Clock) -> None:
+    def __init__(
+        self, *, cluster: Cluster, hubs: HubClients, clock: Clock, heard: Callable[[Key, str], None] = lambda *_: None
+    ) -> None:
         self._cluster = cluster
         self._hubs = hubs
         self._clock = clock
+        self._reporter = Reporter(cluster, heard=heard)
 
     async def reconcile(self, key: Key) -> Requeue | None:
         """Probe the hub and write what came of it. Returns when it shall be looked at again."""
         connection = await self._cluster.hub_connection(key.name)
         if connection is None:
             self._hubs.forget(key.name)
+            self._reporter.note(key, Event("Deleted", "The HubConnection is gone."))
             return None
         error: ReconcileError | None = None
         try:
@@ -50,6 +57,7 @@ class HubConnectionReconciler:
         )
         if (told, observed) != (connection.conditions, connection.observed_generation):
             await self._cluster.put_hub_status(connection, told, observed)
+            await self._reporter.report(connection, transitions.of_hub(connection.conditions, told))
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load; no secret
         return requeue.after(error, interval=HEALTHY_SECONDS, spread=spread)
 

@@ -27,6 +27,8 @@ _log = logging.getLogger(__name__)
 Connect = Callable[[Login], AbstractAsyncContextManager[Session]]
 HostKey = Callable[[Login], Awaitable[str]]
 """Asks a host for its public key, without logging in."""
+Tell = Callable[[str, str], None]
+"""Is told what happened: the reason and the message of an Event, which has its place among those of the pass."""
 
 
 class SshLogins:
@@ -41,15 +43,15 @@ class SshLogins:
         self._cluster_networks = cluster_networks
 
     @contextlib.asynccontextmanager
-    async def session(self, device: EdgeDevice, connection: HubConnection) -> AsyncIterator[Session]:
+    async def session(self, device: EdgeDevice, connection: HubConnection, *, tell: Tell) -> AsyncIterator[Session]:
         """A session with the device. Raises what `login` raises, and any DeviceError."""
-        login = await self.login(device, connection)
+        login = await self.login(device, connection, tell=tell)
         async with contextlib.AsyncExitStack() as stack:
             with _discreet(login):
                 session = await stack.enter_async_context(self._connect(login))
             yield session
 
-    async def login(self, device: EdgeDevice, connection: HubConnection) -> Login:
+    async def login(self, device: EdgeDevice, connection: HubConnection, *, tell: Tell) -> Login:
         """How to log in at the device, from its Secrets, within the limits of the HubConnection.
 
         Raises:
@@ -64,10 +66,19 @@ class SshLogins:
         )
         jump = None
         if device.ssh.jump is not None:
-            jump = await self._hop(device, device.ssh.jump, secret_use.JUMP_HOST_LOGIN, limits, None)
-        return await self._hop(device, device.ssh, secret_use.DEVICE_LOGIN, limits, jump)
+            jump = await self._hop(device, device.ssh.jump, secret_use.JUMP_HOST_LOGIN, limits, tell=tell)
+        return await self._hop(device, device.ssh, secret_use.DEVICE_LOGIN, limits, jump=jump, tell=tell)
 
-    async def _hop(self, device: EdgeDevice, target: SshTarget, use: Use, limits: Limits, jump: Login | None) -> Login:
+    async def _hop(
+        self,
+        device: EdgeDevice,
+        target: SshTarget,
+        use: Use,
+        limits: Limits,
+        *,
+        jump: Login | None = None,
+        tell: Tell,
+    ) -> Login:
         where = f"Secret '{target.secret_name}' ({use.field})"
         secret = await self._cluster.secret(device.namespace, target.secret_name)
         if secret is None:
@@ -95,14 +106,14 @@ class SshLogins:
             platform=Platform(device.runtime.operating_system),
         )
         if target.trust_on_first_use:
-            return await self._remembered(device, login)
+            return await self._remembered(device, login, tell)
         if not login.host_keys and not login.known_hosts:
             field = use.field.removesuffix("credentialsSecretRef") + "hostKeys"
             message = f"No host key is pinned. List the host's keys in {field}, or put 'known_hosts' in {where}."
             raise Stalled("HostKeyNotPinned", message)
         return login
 
-    async def _remembered(self, device: EdgeDevice, login: Login) -> Login:
+    async def _remembered(self, device: EdgeDevice, login: Login, tell: Tell) -> Login:
         """The host key of the first use is asked for and stored before anything is sent; from then on it is pinned."""
         secret = await self._cluster.secret(device.namespace, device.known_hosts_name)
         if secret is not None and (secret.type != KNOWN_HOSTS_TYPE or device.uid not in secret.owner_uids):
@@ -124,7 +135,7 @@ class SshLogins:
                 message = f"Secret '{device.known_hosts_name}' changed meanwhile. It is looked at again."
                 raise Waiting("SecretChanging", message, retry_after=1) from exc
             message = f"{login.host} showed the host key {keys[0].split()[0]}; it is trusted from now on and no other."
-            await self._cluster.event(device, warning=False, reason="HostKeyRemembered", message=message)
+            tell("HostKeyRemembered", message)
         return _pinned(login, keys)
 
 

@@ -7,6 +7,7 @@ or raises `Waiting` or `Stalled`. It never writes a condition; the loop in `devi
 import abc
 import contextlib
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar, overload
 
 from edgeherd import config
@@ -33,11 +34,12 @@ class Done(NamedTuple):
 
 
 class Event(NamedTuple):
-    """An Event on the EdgeDevice, to be recorded when the pass ends."""
+    """An Event on the object, to be recorded when the pass ends. `log_only`: in the log, and nowhere else."""
 
     reason: str
     message: str
     warning: bool = False
+    log_only: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,8 @@ class Dependencies:
     editor: ConfigEditor
     claims: Claims
     clock: Clock
+    heard: Callable[[Key, str], None] = lambda *_: None
+    """Is told the object and the reason of each transition."""
 
 
 class Step(abc.ABC):

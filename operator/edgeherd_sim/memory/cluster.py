@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError
+from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
 from edgeherd.cluster.port import Cluster
 from edgeherd.model import (
     FINALIZER,
@@ -30,9 +30,10 @@ _DEVICE_METADATA = ("resource_version", "finalizers", "force_delete", "requested
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """An Event of an EdgeDevice."""
+    """An Event of an EdgeDevice or a HubConnection, whose name is `device` or `hub`."""
 
-    device: str
+    device: str = ""
+    hub: str = ""
     warning: bool
     reason: str
     message: str
@@ -51,6 +52,8 @@ class MemoryCluster:
         self.hubs: dict[str, HubConnection] = {}
         self.secrets: dict[tuple[str, str], Secret] = {}
         self.namespaces: dict[str, dict[str, str]] = {}
+        self.terminating: set[str] = set()
+        """The names of namespaces that are being deleted."""
         self.events: list[Event] = []
         self._version = 0
 
@@ -212,14 +215,14 @@ class MemoryCluster:
                 raise ConflictError(409, f"HubConnection '{hub.name}' has another uid by now")
             self.hubs[hub.name] = dataclasses.replace(found, conditions=conditions, observed_generation=observed)
 
-    async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
-        """See `Cluster`."""
-        try:
-            with self._step(f"event {reason}"):
-                text = message if len(message.encode()) <= _EVENT_BYTES else _cut(message)
-                self.events.append(Event(device=device.name, warning=warning, reason=reason, message=text))
-        except ApiError:
-            return
+    async def event(self, subject: EdgeDevice | HubConnection, *, warning: bool, reason: str, message: str) -> None:
+        """See `Cluster`. A namespace that is going takes nothing new."""
+        if isinstance(subject, EdgeDevice) and subject.namespace in self.terminating:
+            raise ForbiddenError(403, _terminating(subject.namespace))
+        with self._step(f"event {reason}"):
+            text = message if len(message.encode()) <= _EVENT_BYTES else _cut(message)
+            of = {"device" if isinstance(subject, EdgeDevice) else "hub": subject.name}
+            self.events.append(Event(**of, warning=warning, reason=reason, message=text))
 
     # ---- how the API server does it
 
@@ -272,6 +275,8 @@ class MemoryCluster:
         """Create a Secret; or apply it, which creates it too, keeps what it does not name and cannot change the type."""
         with self._step(f"{'create' if create else 'update'} {wanted.name}"):
             old = self.secrets.get((wanted.namespace, wanted.name))
+            if old is None and wanted.namespace in self.terminating:
+                raise ForbiddenError(403, _terminating(wanted.namespace))
             if old is None:
                 if obsolete:  # they go by a merge patch, which wants an object
                     raise _not_found("Secret", wanted.name)
@@ -320,6 +325,10 @@ def _owned(
 
 def _cut(message: str) -> str:
     return message.encode()[: _EVENT_BYTES - 3].decode("utf-8", "ignore") + "..."
+
+
+def _terminating(namespace: str) -> str:
+    return f"unable to create new content in namespace {namespace} because it is being terminated"
 
 
 def _not_found(kind: str, name: str) -> ApiError:

@@ -45,6 +45,7 @@ class ConfigurationStep(Step):
         context.update(plan=result.plan)
         context.update_device(
             runtime_version=result.facts.version,
+            agent_image=result.facts.agent_image or known.agent_image,  # it does not show while the daemon is down
             dialect=result.version.dialect.value,
             config_hash=result.config_hash,
             applied_generation=known.applied_generation if result.plan else device.generation,
@@ -67,7 +68,8 @@ class ConfigurationStep(Step):
             return
         try:
             config_paths.require(device, context.hub.connection)
-            async with self.dependencies.ssh.session(device, context.hub.connection) as session:
+            connection = context.hub.connection
+            async with self.dependencies.ssh.session(device, connection, tell=context.event) as session:
                 await _retire(session, device, self.dependencies.editor)
         except UnreachableError as exc:
             if self.dependencies.clock.seconds_since(device.deleted_at) < CLEANUP_SECONDS:

@@ -12,7 +12,7 @@ class ConnectionStep(Step):
     async def reconcile(self, context: Context) -> Done:
         """A session works."""
         device = context.device
-        opened = self.dependencies.ssh.session(device, context.hub.connection)
+        opened = self.dependencies.ssh.session(device, context.hub.connection, tell=context.event)
         context.session = session = await context.resources.enter_async_context(opened)
         context.update_device(
             host_key_fingerprint=session.fingerprint, jump_host_key_fingerprint=session.jump_fingerprint

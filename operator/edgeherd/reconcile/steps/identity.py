@@ -279,9 +279,7 @@ class IdentityStep(Step):
                     etag="",
                 )
             identity = await context.hub.hub.update(identity, enabled=device.enabled, credentials=held)
-            reason = "IdentityKeyRenewed" if renewed else "IdentityCorrected"
-            text = f"got a new {renewed.lower()} key" if renewed else "was put right in the hub"
-            context.event(reason, f"The identity '{device.device_id}' {text}.")
+            context.event(*_updated(device, renewed))
         if device.renew_key:
             if not renewed:
                 context.events.append(_not_renewed(device))
@@ -359,6 +357,15 @@ def _wanted(device: EdgeDevice, identity: Identity, thumbprints: Thumbprints | N
     if keys is not None and device.renew_key in {"Primary", "Secondary"} and device.renew_key != device.key_in_use:
         return credentials.renewed(keys, device.renew_key), device.renew_key
     return keys, ""
+
+
+def _updated(device: EdgeDevice, renewed: str) -> tuple[str, str]:
+    """Reason and message: what somebody asked for is no correction."""
+    if renewed:
+        return "IdentityKeyRenewed", f"The identity '{device.device_id}' got a new {renewed.lower()} key."
+    if device.status.observed_generation != device.generation:
+        return "IdentityUpdated", f"The identity '{device.device_id}' was made in the hub as the spec says."
+    return "IdentityCorrected", f"The identity '{device.device_id}' was put right in the hub."
 
 
 def _not_renewed(device: EdgeDevice) -> Event:
