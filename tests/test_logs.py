@@ -2,7 +2,7 @@
 
 import logging
 
-from edgeherd import logs
+from edgeherd.telemetry import logs
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 

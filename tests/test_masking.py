@@ -1,14 +1,18 @@
 """What looks like a secret comes through nowhere: not in a log line, not in what is shown of a file."""
 
+import json
 import logging
 
 import pytest
 
-from edgeherd import config, logs
+from edgeherd import config
 from edgeherd.config.masking import masked_value
+from edgeherd.telemetry import logs
 
 KEY = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
 PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n-----END OPENSSH PRIVATE KEY-----"
+KEY_OF_ALL = "+/MTIzNDU2Nzg5MDEy+/M0NTY3ODkwMTIzNDU2Nzg5M/+="
+NET_KEY = KEY_OF_ALL.replace("+", "\\u002B").replace("/", "\\u002F").replace("=", "\\u003D")
 FINGERPRINT = "SHA256:uNiVztksCsDhcc0u9e8BgrJXVGDYmyGfLDuWBTMDdvo"
 PIECES = ("hu", "sh@", "sh&", KEY[:20], PEM[40:55], "eyJ", "abc", "r=h")
 """What is secret in the cases, as far as two of them do not say otherwise."""
@@ -38,6 +42,9 @@ CASES = (
     ("a key by itself", f"the key {KEY} is", "the key *** is"),
     ("a key in a repr", f"Keys('{KEY}')", "Keys('***')"),
     ("a key behind a path", f"keys/{KEY}", "***"),
+    ("a key in JSON", json.dumps({"k": KEY_OF_ALL}).replace("/", "\\/"), '{"k": "***"}'),
+    ("a key in the JSON of .NET", f'"k":"{NET_KEY}"', '"k":"***"'),
+    ("a key in JSON in JSON", json.dumps({"k": json.dumps(["\n" + KEY])}), '{"k": "[\\"\\\\***\\"]"}'),
     ("a private key", f"read {PEM} from", "read *** from"),
     ("a private key that was cut off", f"read {PEM[:60]}", "read ***"),
     ("nothing secret", "press-01: DeviceUnreachable", "press-01: DeviceUnreachable"),
@@ -81,7 +88,7 @@ def test_a_private_key_of_several_lines_is_masked_to_its_end() -> None:
 
 WORDS = ":// , signal, bearer, sharedaccesskey, accountkey , private key-----, pin-value= ,"
 """Without one of these an expression is not tried."""
-RUNS = ("a", "a/", "a:", "A+", "=", "a=", "://", "://a", "-----BEGIN ", "-----END PRIVATE KEY-----", "sig", "Sig-", "SharedAccessKey",
+RUNS = ("a", "a/", "\\/", "\\u002b", "a\\u002b", "\\a", "a:", "A+", "=", "a=", "://", "://a", "-----BEGIN ", "-----END PRIVATE KEY-----", "sig", "Sig-", "SharedAccessKey",
         "AccountKey ", "?pin-value=&")  # fmt: skip
 
 

@@ -37,8 +37,15 @@ _LOOKS = (
             r"(?P<secret>-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z))", re.DOTALL
         ),
     ),
-    # Long base64 that is filled up, as the 32 or 64 bytes of a key are. Digests in hex and SSH fingerprints are not.
-    (("=",), re.compile(r"(?<![A-Za-z0-9+/])(?P<secret>[A-Za-z0-9+/]{42,}+={1,2}+)")),
+    # Long base64 that is filled up, as the 32 or 64 bytes of a key are. Digests in hex and SSH fingerprints are not. Also
+    # inside of JSON, where '/' may be '\/', and .NET writes '+' as '\u002B'; an escape's own end begins no run.
+    (
+        ("=", "\\u003d"),
+        re.compile(
+            r"(?<![A-Za-z0-9+/])(?!(?<=\\)(?:/|u002[bBfF]))"
+            r"(?P<secret>(?:[A-Za-z0-9+/]|\\/|\\u002[bBfF]){42,}+(?:=|\\u003[dD]){1,2}+)"
+        ),
+    ),
 )
 """Expressions, each with words, in small letters: without one of them in the text it is not tried, which is most often."""
 

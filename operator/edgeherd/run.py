@@ -4,16 +4,18 @@ import asyncio
 import functools
 import logging
 
-from edgeherd import __version__, logs
+from edgeherd import __version__
 from edgeherd.clock import Clock
 from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.cluster.port import Cluster
 from edgeherd.controller.controller import Controller, Kind
 from edgeherd.controller.event_handler import EventHandler
+from edgeherd.controller.fleet import Fleet
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
+from edgeherd.device.observed import observed
 from edgeherd.hub import azure
 from edgeherd.reconcile import config_editor
 from edgeherd.reconcile.claims import Claims
@@ -23,6 +25,10 @@ from edgeherd.reconcile.hub_connection import HubConnectionReconciler
 from edgeherd.reconcile.ssh_logins import SshLogins
 from edgeherd.reconcile.step import Dependencies
 from edgeherd.settings import Settings
+from edgeherd.telemetry import logs
+from edgeherd.telemetry.health import Role, State
+from edgeherd.telemetry.metrics import Metrics, Sources
+from edgeherd.telemetry.server import serving
 from edgeherd.worker import Workers
 
 _log = logging.getLogger(__name__)
@@ -34,21 +40,23 @@ async def run(settings: Settings) -> None:
     Raises:
         ApiError: there is no usable Kubernetes configuration, or the API server does not list our kinds.
     """
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
+    metrics = Metrics(version=__version__, workers=settings.capacity.passes)
     async with await ApiClient.configured(settings.kubeconfig) as api:
+        api.answered = metrics.api_answered
         key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
         file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
         await file_workers.start()
-        clock, index, queue = Clock(), DeviceIndex(), WorkQueue(settings.capacity)
+        clock, index, fleet, queue = Clock(), DeviceIndex(), Fleet(), WorkQueue(settings.capacity, metrics.queue)
         cluster, connector = KubernetesCluster(api, clock=clock), ssh.SshConnector(key_workers.run)
         hubs = HubClients(
             cluster,
             namespace=settings.namespace,
-            factory=functools.partial(azure.client_of, on_trouble=queue.add),
+            factory=functools.partial(azure.client_of, on_trouble=queue.add, answered=metrics.hub_answered),
         )
         logins = SshLogins(
             cluster,
-            connect=connector.connect,
+            connect=observed(connector.connect, metrics),
             host_key=connector.host_key,
             cluster_networks=settings.cluster_networks,
         )
@@ -60,24 +68,43 @@ async def run(settings: Settings) -> None:
                 editor=config_editor.ConfigEditor(file_workers.run),
                 claims=Claims(cluster, hubs, index, clock),
                 clock=clock,
+                heard=metrics.heard,
             )
         )
-        hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
-        handler = EventHandler(queue, index)
+        hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock, heard=metrics.heard)
+        handler = EventHandler(queue, index, fleet)
         kinds = {
             "EdgeDevice": Kind(plural="edgedevices", on_event=handler.on_device, reconcile=devices.reconcile),
             "HubConnection": Kind(
                 plural="hubconnections", on_event=handler.on_hub, reconcile=hub_connections.reconcile
             ),
         }
-        await _fill(index, cluster)
-        ready = asyncio.Event()
-        announcement = asyncio.create_task(_announce(ready, settings))
-        try:
-            await Controller(queue, kinds, workers=settings.capacity.passes).run(login=api.connection, ready=ready)
-        finally:
-            announcement.cancel()
-            hubs.close()
+        ready, began = asyncio.Event(), clock.monotonic()
+
+        def state() -> State:
+            phase = "Watching" if ready.is_set() else "Listing"
+            return State(role=Role.LEADER, phase=phase, phase_seconds=clock.monotonic() - began, queue=queue.state)
+
+        metrics.expose(
+            Sources(
+                devices=lambda: fleet.devices,
+                software=lambda: fleet.software,
+                hubs=lambda: fleet.hubs,
+                budgets=lambda: hubs.budgets,
+                phase=lambda: state().phase,
+                leading=lambda: state().role is Role.LEADER,
+            )
+        )
+        ports = {"metrics_address": settings.metrics_address, "probe_address": settings.probe_address}
+        async with serving(metrics=metrics, state=state, **ports):
+            await _fill(index, cluster)
+            announcement = asyncio.create_task(_announce(ready, settings))
+            controller = Controller(queue, kinds, workers=settings.capacity.passes, ended=metrics.reconciled)
+            try:
+                await controller.run(login=api.connection, ready=ready)
+            finally:
+                announcement.cancel()
+                hubs.close()
 
 
 async def _fill(index: DeviceIndex, cluster: Cluster) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import ipaddress
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -13,7 +14,24 @@ _FROM_KUBELET = ("KUBERNETES_SERVICE_HOST", "POD_IPS", "NODE_IP")
 """The API server's address, the Pod's own and its node's. The first is in every Pod, and on AKS it is a name; the others come
 from the downward API (manifests/base)."""
 
+_LAST_PORT = 65535
+
 _NAMESPACE_FILE = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+LOG_FORMATS = ("json", "text")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Address:
+    """Where a port is opened. `setting` is the variable that says so; no `host` is every address of the machine."""
+
+    setting: str
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +47,17 @@ class Settings:
     capacity: Capacity
     """Passes at once, and how namespaces share them."""
     log_level: str
+    log_format: str
+    """'json', 'text', or empty: text on a terminal."""
+    metrics_address: Address | None
+    probe_address: Address | None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
         """From EDGEHERD_NAMESPACE, KUBECONFIG, EDGEHERD_LOG_LEVEL, EDGEHERD_CLUSTER_NETWORKS, and those of `_capacity`.
+
+        EDGEHERD_LOG_FORMAT, EDGEHERD_METRICS_ADDRESS and EDGEHERD_PROBE_ADDRESS say how the operator tells about itself. In a
+        Pod it has ports, as controller-runtime's operators have; with a KUBECONFIG it may not be alone on its machine.
 
         What the kubelet says of the cluster is read too: KUBERNETES_SERVICE_HOST, POD_IPS and NODE_IP.
 
@@ -48,7 +73,29 @@ class Settings:
             cluster_networks=_cluster_networks(environment),
             capacity=_capacity(environment),
             log_level=level,
+            log_format=_log_format(environment),
+            metrics_address=_address(environment, "EDGEHERD_METRICS_ADDRESS", ":8080"),
+            probe_address=_address(environment, "EDGEHERD_PROBE_ADDRESS", ":8081"),
         )
+
+
+def _log_format(environment: Mapping[str, str]) -> str:
+    chosen = environment.get("EDGEHERD_LOG_FORMAT", "").lower()
+    if chosen and chosen not in LOG_FORMATS:
+        raise ValueError(f"EDGEHERD_LOG_FORMAT must be json or text, not '{chosen}'")
+    return chosen
+
+
+def _address(environment: Mapping[str, str], name: str, in_pod: str) -> Address | None:
+    text = environment.get(name, "" if environment.get("KUBECONFIG") else in_pod)
+    if not text:
+        return None
+    found = re.fullmatch(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<host>[^:\[\]]*)):(?P<port>[0-9]{1,5})", text)
+    if found is None or int(found["port"]) > _LAST_PORT:
+        raise ValueError(
+            f"{name} must be an address such as ':8080' or '127.0.0.1:8080', or empty for none, not '{text}'"
+        )
+    return Address(name, found["v6"] or found["host"] or "", int(found["port"]))
 
 
 def _cluster_networks(environment: Mapping[str, str]) -> tuple[str, ...]:

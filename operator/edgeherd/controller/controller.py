@@ -15,6 +15,8 @@ from edgeherd.reconcile.requeue import Requeue
 _log = logging.getLogger(__name__)
 
 Reconcile = Callable[[Key], Awaitable[Requeue | None]]
+Ended = Callable[[Key, str, float], None]
+"""Is told of each pass how it ended, in controller-runtime's words (success, requeue, requeue_after, error), and its seconds."""
 
 PASS_SECONDS = 600.0
 """No pass may take longer: every wait in it is bounded, and this bounds their sum."""
@@ -35,10 +37,13 @@ class Kind:
 class Controller:
     """Queue and workers around the kinds, which are looked up by their names."""
 
-    def __init__(self, queue: WorkQueue, kinds: Mapping[str, Kind], *, workers: int) -> None:
+    def __init__(
+        self, queue: WorkQueue, kinds: Mapping[str, Kind], *, workers: int, ended: Ended = lambda *_: None
+    ) -> None:
         self._queue = queue
         self._kinds = kinds
         self._workers = workers
+        self._ended = ended
         self._stopping = False
 
     async def run(self, *, login: watch.Login, ready: asyncio.Event) -> None:
@@ -75,27 +80,33 @@ class Controller:
 
     async def _pass(self, key: Key) -> None:
         """One pass, and when the next one is due."""
+        began = asyncio.get_running_loop().time()
+        result = await self._result_of_pass(key)
+        self._ended(key, result, asyncio.get_running_loop().time() - began)
+
+    async def _result_of_pass(self, key: Key) -> str:
+        """See `Ended`."""
         deadline = asyncio.timeout(PASS_SECONDS)
         try:
             async with deadline:
                 requeue = await self._kinds[key.kind].reconcile(key)
         except ConflictError:
             self._queue.add_after(key, 0.2, Priority.CHANGE)
+            return "requeue"
         except ApiError as exc:
             delay = self._queue.add_rate_limited(key)
-            _log.warning("%s: the API server refused a request, retry in %.0f s: %s", _name(key), delay, exc)
+            _log.warning("the API server refused a request, retry in %.0f s: %s", delay, exc, extra={"key": key})
+            return "error"
         except Exception:  # noqa: BLE001 - a bug of one device must not stop the others
             if deadline.expired():
                 self._queue.remember_slow(key)
             delay = self._queue.add_rate_limited(key)
-            _log.exception("%s: a bug ended the pass, retry in %.0f s", _name(key), delay)
-        else:
-            self._queue.forget(key)
-            if requeue is not None:
-                if requeue.slow:
-                    self._queue.remember_slow(key)
-                self._queue.add_after(key, requeue.after, requeue.priority)
-
-
-def _name(key: Key) -> str:
-    return f"{key.kind} {key.namespace}/{key.name}" if key.namespace else f"{key.kind} {key.name}"
+            _log.exception("a bug ended the pass, retry in %.0f s", delay, extra={"key": key})
+            return "error"
+        self._queue.forget(key)
+        if requeue is None:
+            return "success"
+        if requeue.slow:
+            self._queue.remember_slow(key)
+        self._queue.add_after(key, requeue.after, requeue.priority)
+        return "requeue_after"

@@ -7,6 +7,7 @@ from typing import Any
 
 from edgeherd import resource
 from edgeherd.cache import digest
+from edgeherd.controller.fleet import Fleet
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.model import EdgeDevice, HubConnection, Key, Priority
@@ -17,9 +18,10 @@ _log = logging.getLogger(__name__)
 class EventHandler:
     """Takes the events of both kinds. O(1), no I/O."""
 
-    def __init__(self, queue: WorkQueue, index: DeviceIndex) -> None:
+    def __init__(self, queue: WorkQueue, index: DeviceIndex, fleet: Fleet | None = None) -> None:
         self._queue = queue
         self._index = index
+        self._fleet = fleet or Fleet()
         self._seen: dict[Key, bytes] = {}
         """A hash of what matters of each device: its annotations may have 256 KiB."""
         self._seen_hubs: dict[Key, tuple[object, ...]] = {}
@@ -32,6 +34,7 @@ class EventHandler:
             _log.exception("an EdgeDevice cannot be read; is the CRD of this version installed?")
             return
         if event == "DELETED":
+            self._fleet.delete(device.key)
             self._seen.pop(device.key, None)
             self._queue.put_behind(device.key, "")
             for waiting in self._index.delete(device.key):
@@ -39,6 +42,7 @@ class EventHandler:
             self._queue.add(device.key, Priority.DELETE)
             return
         self._index.update(device)
+        self._fleet.update(device)
         jump = device.ssh.jump
         self._queue.put_behind(device.key, f"{jump.host}:{jump.port}" if jump is not None else "")
         predicate = digest(
@@ -74,8 +78,10 @@ class EventHandler:
         predicate = (hub.uid, hub.generation, _is_ready(hub))
         if event != "DELETED":
             self._index.update_hub(hub)
+            self._fleet.update_hub(hub)
         if event == "DELETED":
             self._index.delete(hub.key)
+            self._fleet.delete(hub.key)
             self._seen_hubs.pop(hub.key, None)
             self._queue.add(hub.key)
         elif before == predicate:

@@ -109,6 +109,15 @@ class FairQueue:
 
     def take(self) -> Key | None:
         """The next key, which holds a place until `release`; None while no key may have one."""
+        name = self._next()
+        return None if name is None else self._start(name)
+
+    def may_take(self) -> bool:
+        """Whether a key waits that may have a place now."""
+        return self._next() is not None
+
+    def _next(self) -> str | None:
+        """The namespace whose key is next."""
         for names in self._turns.values():
             first = names.first()
             if first is None:
@@ -116,7 +125,7 @@ class FairQueue:
             (held, _), name = first
             # If not the one with the fewest passes at work, then none of this priority; but one of a lower might.
             if may_take(held=held, free=self._free, reserve=self._reserve):
-                return self._start(name)
+                return name
         return None
 
     def grown(self, key: Key) -> None:

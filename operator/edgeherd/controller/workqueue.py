@@ -13,6 +13,8 @@ import dataclasses
 import heapq
 import itertools
 import random
+import time
+from typing import Protocol
 
 from edgeherd.controller.fair_queue import FairQueue
 from edgeherd.model import Key, Priority
@@ -55,14 +57,52 @@ class Capacity:
         return self.workers + self.slow_workers
 
 
+class Observer(Protocol):
+    """Hears what happens in the queue. Its calls return at once and raise nothing."""
+
+    def added(self, key: Key) -> None:
+        """The key waits for a place; it may have waited already."""
+
+    def taken(self, key: Key) -> None:
+        """A pass over the key begins."""
+
+    def done(self, key: Key) -> None:
+        """The pass has ended."""
+
+    def retried(self, key: Key) -> None:
+        """The pass failed: the key comes back after a while."""
+
+
+class _Nobody:
+    def added(self, key: Key) -> None:
+        del key
+
+    taken = done = retried = added
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class QueueState:
+    """Whether the queue moves."""
+
+    may_take: bool
+    """A key waits, and there is a place for it."""
+    still_seconds: float
+    """Since something was last taken or done, or began to wait in an empty queue."""
+    longest_seconds: float
+    """How long the pass has been going on that began first; 0 without any."""
+
+
 class WorkQueue:
     """Keys to look at, by priority, now or later. For one event loop."""
 
-    def __init__(self, capacity: Capacity = Capacity()) -> None:
+    def __init__(self, capacity: Capacity = Capacity(), observer: Observer | None = None) -> None:
         limits = {"lane_places": capacity.per_jump_host, "young_places": capacity.young}
         self._usual = FairQueue(capacity.workers, reserve=capacity.reserved_workers, **limits)
         self._slow = FairQueue(capacity.slow_workers, reserve=capacity.slow_workers // 4, **limits)
+        self._observer: Observer = observer or _Nobody()
+        self._moved_at = 0.0
         self._busy: dict[Key, tuple[FairQueue, asyncio.TimerHandle]] = {}
+        """In the order in which their passes began, each three seconds before its timer."""
         self._dirty: dict[Key, Priority] = {}
         self._hung: set[Key] = set()
         self._lanes: dict[Key, str] = {}
@@ -78,6 +118,17 @@ class WorkQueue:
     def __len__(self) -> int:
         return len(self._usual) + len(self._slow)
 
+    @property
+    def state(self) -> QueueState:
+        """Whether it moves."""
+        now = time.monotonic()
+        _, first = next(iter(self._busy.values()), (None, None))
+        return QueueState(
+            may_take=self._usual.may_take() or self._slow.may_take(),
+            still_seconds=now - self._moved_at,
+            longest_seconds=0.0 if first is None else now - (first.when() - YOUNG_SECONDS),
+        )
+
     async def idle(self) -> None:
         """Wait until no pass is at work."""
         await self._idle.wait()
@@ -92,6 +143,9 @@ class WorkQueue:
     def add(self, key: Key, priority: Priority = Priority.CHANGE) -> None:
         """Look at the key as soon as there is a place for it. A waiting, later date is dropped."""
         self._due.pop(key, None)
+        self._observer.added(key)
+        if not len(self):
+            self._moved_at = time.monotonic()
         if key in self._busy:
             self._dirty[key] = min(priority, self._dirty.get(key, priority))
             return
@@ -115,6 +169,7 @@ class WorkQueue:
         failures = self._failures[key] = self._failures.get(key, 0) + 1
         delay: float = min(LONGEST_DELAY, FIRST_DELAY * 2 ** min(failures - 1, 16))
         delay *= random.uniform(0.5, 1.0)  # noqa: S311 - spreads load; no secret
+        self._observer.retried(key)
         self.add_after(key, delay, Priority.CHANGE)
         return delay
 
@@ -133,6 +188,8 @@ class WorkQueue:
             for group in (self._usual, self._slow):
                 key = group.take()
                 if key is not None:
+                    self._moved_at = time.monotonic()
+                    self._observer.taken(key)
                     grown = asyncio.get_running_loop().call_later(YOUNG_SECONDS, self._grow, group, key)
                     self._busy[key] = (group, grown)
                     self._idle.clear()
@@ -145,6 +202,8 @@ class WorkQueue:
         group, grown = self._busy.pop(key)
         grown.cancel()
         group.release(key)
+        self._moved_at = time.monotonic()
+        self._observer.done(key)
         if not self._busy:
             self._idle.set()
         priority = self._dirty.pop(key, None)
@@ -155,6 +214,7 @@ class WorkQueue:
 
     def _grow(self, group: FairQueue, key: Key) -> None:
         group.grown(key)
+        self._moved_at = time.monotonic()
         self._wake()
 
     async def _woken(self) -> None:

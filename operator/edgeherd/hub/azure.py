@@ -109,7 +109,9 @@ class HubClient:
         seconds: float = CALL_SECONDS,
         ca_file: str | None = None,
         on_trouble: Callable[[], None] = lambda: None,
+        answered: Callable[[str, str], None] = lambda *_: None,
     ) -> None:
+        """`answered` is told the operation of each request, and the HTTP status of its answer; '<error>' for none."""
         self.budget = Budget(operations_per_minute, at_once=THREADS)
         self._login = login
         self._port = port
@@ -124,6 +126,7 @@ class HubClient:
         self._twin_failures = 0
         self._twins_down_until = 0.0
         self._on_trouble = on_trouble
+        self._answered = answered
         self._failures = 0
         self._down: HubError | None = None
         self._down_until = 0.0
@@ -152,7 +155,14 @@ class HubClient:
         session.mount("https://", self._transport)
         return kwargs
 
-    async def registry_call(self, tenant: str, function: Callable[[Any], _T], *, write: bool = False) -> _T:
+    @property
+    def remaining(self) -> int:
+        """See `Budget.remaining`."""
+        return self.budget.remaining
+
+    async def registry_call(
+        self, tenant: str, operation: str, function: Callable[[Any], _T], *, write: bool = False
+    ) -> _T:
         """One registry operation, when the budget admits it and the hub is not known to be in trouble."""
         self._raise_if_down()
         async with self.budget.admitted(tenant, write=write):
@@ -160,7 +170,7 @@ class HubClient:
             if self._down is not None:  # this one tries: if the hub still hangs, the others shall not hang with it
                 self._down_until = asyncio.get_running_loop().time() + DOWN_SECONDS
             try:
-                answer = await self._run(function)
+                answer = await self._run(operation, function)
             except HubError as exc:
                 await self._failed(exc)
                 raise
@@ -174,7 +184,7 @@ class HubClient:
     async def probe(self) -> None:
         """Ask the hub for something cheap, whatever is known of its trouble."""
         try:
-            await self._run(_probe)
+            await self._run("list_identities", _probe)
         except HubError as exc:
             self._suspect(exc)
             raise
@@ -206,7 +216,7 @@ class HubClient:
         self._failures, self._down = 0, None
         self.budget.served()
 
-    async def twin(self, call: Callable[[Any], _T], *, write: bool = False) -> _T | None:
+    async def twin(self, operation: str, call: Callable[[Any], _T], *, write: bool = False) -> _T | None:
         """What a call that concerns a twin gives; None where this credential may not make it, or there is no twin."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._no_twins_until[write]:
@@ -216,7 +226,7 @@ class HubClient:
             raise UnavailableError("TwinsUnavailable", "Twins could not be reached some times in a row.")
         async with self._twin_reads:
             try:
-                answer = await self._run(call, seconds=TWIN_SECONDS)
+                answer = await self._run(operation, call, seconds=TWIN_SECONDS)
             except RefusedError:
                 self._no_twins_until[write] = loop.time() + NO_TWINS_SECONDS
                 return None
@@ -237,28 +247,36 @@ class HubClient:
         while True:
             specification = QuerySpecification(query=text)
             call = functools.partial(_query, specification=specification, token=token)
-            result = await self._run(call, most_bytes=PAGE_BYTES)
+            result = await self._run("query", call, most_bytes=PAGE_BYTES)
             rows += result.items or []
             token = result.continuation_token
             if not token:
                 return rows
 
     async def _run(
-        self, function: Callable[[Any], _T], *, seconds: float = CALL_SECONDS, most_bytes: int = ANSWER_BYTES
+        self,
+        operation: str,
+        function: Callable[[Any], _T],
+        *,
+        seconds: float = CALL_SECONDS,
+        most_bytes: int = ANSWER_BYTES,
     ) -> _T:
         """What the SDK answers, within the bounds. A write that is given up is not sent any more, if it was not yet."""
         seconds = min(seconds, self._seconds)
         call = Call(seconds=seconds, most_bytes=most_bytes)
+        code = "<error>"
         try:
             async with asyncio.timeout(seconds):
-                return await asyncio.get_running_loop().run_in_executor(
+                answer = await asyncio.get_running_loop().run_in_executor(
                     self._threads, lambda: call.run(lambda: function(self._open()))
                 )
+            code = "200"
         except TimeoutError:
             raise UnavailableError("Timeout", f"The hub did not answer within {seconds:g} s.") from None
         except ClosedError:
             raise UnavailableError("Closed", "The HubConnection has changed.") from None
         except HttpOperationError as exc:
+            code = str(int(exc.response.status_code))
             raise _mapped(exc) from None
         except ClientException as exc:
             inner = getattr(exc, "inner_exception", None) or exc
@@ -268,8 +286,11 @@ class HubClient:
         except (AzureError, AttributeError, TypeError, ValueError, RecursionError):
             # An answer that is none of the hub's, a proxy's page say. What it says may hold keys: it is not repeated.
             raise UnavailableError("AnswerInvalid", "The answer is not that of a hub.") from None
+        else:
+            return answer
         finally:
             call.abandon()
+            self._answered(operation, code)
 
     def close(self) -> None:
         """Let go of the connections and threads; calls under way go on to their end."""
@@ -291,13 +312,19 @@ def client_of(
     login: HubCredential | WorkloadIdentity,
     *,
     on_trouble: Callable[[Key], None] = lambda _: None,
+    answered: Callable[[str, str, str], None] = lambda *_: None,
 ) -> HubClient:
-    """The client of a HubConnection's hub. `on_trouble` is told the HubConnection's key when the hub gets into trouble."""
+    """The client of a HubConnection's hub.
+
+    `on_trouble` is told the HubConnection's key when the hub gets into trouble; `answered` the HubConnection's name, the
+    operation and the HTTP status of each request.
+    """
     return HubClient(
         login,
         port=connection.port,
         operations_per_minute=connection.registry_operations_per_minute,
         on_trouble=functools.partial(on_trouble, connection.key),
+        answered=functools.partial(answered, connection.name),
     )
 
 
@@ -315,24 +342,26 @@ class AzureHub:
     async def get(self, device_id: str) -> Identity | None:
         """See `port.Hub`."""
         try:
-            return await self._read(lambda manager: sdk_values.identity(manager.get_device(device_id)))
+            return await self._read("get_identity", lambda manager: sdk_values.identity(manager.get_device(device_id)))
         except _NotFoundError:
             return None
 
     async def twin(self, device_id: str) -> Twin | None:
         """See `port.Hub`."""
-        return await self._registry.twin(lambda manager: sdk_values.twin(manager.get_twin(device_id)))
+        return await self._registry.twin("get_twin", lambda manager: sdk_values.twin(manager.get_twin(device_id)))
 
     async def mark(self, device_id: str, owner: Owner, *, etag: str) -> bool:
         """See `port.Hub`. A merge patch: tags of others stay."""
         patch = SdkTwin(tags={sdk_values.OWNER_TAG: dataclasses.asdict(owner)})
         call = functools.partial(_update_twin, device_id=device_id, patch=patch, etag=etag)
-        return await self._registry.twin(call, write=True) is not None
+        return await self._registry.twin("update_twin", call, write=True) is not None
 
     async def agent_connected(self, device_id: str) -> bool | None:
         """See `port.Hub`."""
         try:
-            state = await self._registry.twin(lambda m: m.get_module_twin(device_id, "$edgeAgent").connection_state)
+            state = await self._registry.twin(
+                "get_module_twin", lambda m: m.get_module_twin(device_id, "$edgeAgent").connection_state
+            )
         except HubError:
             return None
         return state == "Connected" if isinstance(state, str) else None
@@ -346,7 +375,7 @@ class AzureHub:
                 getattr(manager, method)(device_id, first, second, sdk_values.status(enabled), iot_edge=True)
             )
 
-        return await self._write(call)
+        return await self._write("create_identity", call)
 
     async def update(self, identity: Identity, *, enabled: bool, credentials: Credentials) -> Identity:
         """See `port.Hub`. Both keys and both scopes are echoed: an omitted key rotates, an omitted scope is refused."""
@@ -368,14 +397,16 @@ class AzureHub:
             return sdk_values.identity(device)
 
         try:
-            return await self._write(call)
+            return await self._write("update_identity", call)
         except _NotFoundError as exc:
             raise PreconditionFailedError(exc.code, exc.message) from None
 
     async def delete(self, identity: Identity) -> None:
         """See `port.Hub`."""
         try:
-            await self._write(lambda manager: manager.delete_device(identity.device_id, etag=identity.etag))
+            await self._write(
+                "delete_identity", lambda manager: manager.delete_device(identity.device_id, etag=identity.etag)
+            )
         except _NotFoundError:
             return
 
@@ -393,11 +424,11 @@ class AzureHub:
         found = [sdk_values.listed(twin, modules.get(twin.device_id, 0)) for twin in devices]
         return tuple(sorted(found, key=lambda listed: listed.device_id))
 
-    async def _read(self, function: Callable[[Any], _T]) -> _T:
-        return await self._registry.registry_call(self._tenant, function)
+    async def _read(self, operation: str, function: Callable[[Any], _T]) -> _T:
+        return await self._registry.registry_call(self._tenant, operation, function)
 
-    async def _write(self, function: Callable[[Any], _T]) -> _T:
-        return await self._registry.registry_call(self._tenant, function, write=True)
+    async def _write(self, operation: str, function: Callable[[Any], _T]) -> _T:
+        return await self._registry.registry_call(self._tenant, operation, function, write=True)
 
 
 class _NotFoundError(HubError):

@@ -7,6 +7,7 @@ hangs, cannot hold every worker, and one busy namespace not every place in the l
 """
 
 import asyncio
+import bisect
 import collections
 import contextlib
 from collections.abc import AsyncIterator
@@ -41,6 +42,14 @@ class Budget:
         self._pause = 0.0
         self._paused_until = 0.0
         self._dispatching: asyncio.Task[None] | None = None
+
+    @property
+    def remaining(self) -> int:
+        """How many requests would be let through at once; none while the hub wants to be left alone."""
+        if self._paused_until > asyncio.get_running_loop().time():
+            return 0
+        amounts = range(1, int(self._limiter.max_rate) + 1)
+        return bisect.bisect(amounts, False, key=lambda amount: not self._limiter.has_capacity(amount))
 
     @contextlib.asynccontextmanager
     async def admitted(self, tenant: str, *, write: bool) -> AsyncIterator[None]:

@@ -19,6 +19,10 @@ class Client(Protocol):
     def on_behalf_of(self, namespace: str) -> Hub:
         """The hub as one namespace uses it."""
 
+    @property
+    def remaining(self) -> int:
+        """How many requests would be let through at once."""
+
     def close(self) -> None:
         """Let go of its connections."""
 
@@ -86,6 +90,11 @@ class HubClients:
             message = f"There is no HubConnection '{name}'. Ask the platform's administrator, or fix spec.hubRef."
             raise Waiting("HubNotFound", message, retry_after=60, observed=False)
         return connection
+
+    @property
+    def budgets(self) -> Mapping[str, int]:
+        """How many requests would be let through at once, by the names of the HubConnections that are in use."""
+        return {name: known.client.remaining for name, known in self._open.items()}
 
     def forget(self, name: str) -> None:
         """The HubConnection is gone."""

@@ -138,6 +138,7 @@ class MemoryHubClient:
 
     hub: MemoryHub = dataclasses.field(default_factory=MemoryHub)
     closed: bool = False
+    remaining: int = 50
 
     def on_behalf_of(self, namespace: str) -> Hub:
         """The hub as one namespace uses it."""
