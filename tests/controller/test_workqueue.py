@@ -2,13 +2,14 @@
 
 import asyncio
 import collections
+import types
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeherd.controller import workqueue
-from edgeherd.controller.workqueue import Capacity, Priority, WorkQueue
+from edgeherd.controller.workqueue import Capacity, Priority, QueueState, WorkQueue
 from edgeherd.model import Key
 
 
@@ -285,3 +286,94 @@ async def _holds(steps: list[tuple[object, ...]]) -> None:
     while busy:
         queue.done(busy.popleft())
     assert sorted(await drained(queue)) == sorted(k.name for k in owed)
+
+
+# ---- what is told of it
+
+
+class _Heard(list[str]):
+    """What an observer of the queue hears."""
+
+    def added(self, key: Key) -> None:
+        self.append(f"added {key.name}")
+
+    def taken(self, key: Key) -> None:
+        self.append(f"taken {key.name}")
+
+    def done(self, key: Key) -> None:
+        self.append(f"done {key.name}")
+
+    def retried(self, key: Key) -> None:
+        self.append(f"retried {key.name}")
+
+
+async def test_an_observer_hears_what_happens() -> None:
+    """In its order; what comes during a pass waits for its end."""
+    heard = _Heard()
+    queue = WorkQueue(observer=heard)
+    queue.add(key("a"))
+    await queue.get()
+    queue.add(key("a"))
+    queue.add_rate_limited(key("b"))
+    queue.done(key("a"))
+    assert heard == ["added a", "taken a", "added a", "retried b", "done a", "added a"]
+
+
+class _Watch:
+    """The clock of the queue's state, which a test moves."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.ahead = 0.0
+        real = workqueue.time.monotonic
+        monkeypatch.setattr(workqueue, "time", types.SimpleNamespace(monotonic=lambda: real() + self.ahead))
+
+
+def _rounded(state: QueueState) -> tuple[bool, int, int]:
+    return state.may_take, round(state.still_seconds, -3), round(state.longest_seconds, -3)
+
+
+async def test_whether_it_moves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has to move that may not, and a key that comes after a long rest has not waited for long."""
+    watch, queue = _Watch(monkeypatch), WorkQueue(Capacity(workers=1, reserved_workers=0, slow_workers=1))
+    found = []
+    watch.ahead = 10000
+    queue.add(key("a"))
+    found.append(("waits", _rounded(queue.state)))
+    watch.ahead = 14000
+    queue.add(key("b"))
+    found.append(("waits for long", _rounded(queue.state)))
+    await queue.get()
+    found.append(("is at work, another waits", _rounded(queue.state)))
+    watch.ahead = 20000
+    found.append(("is at work for long", _rounded(queue.state)))
+    queue.done(key("a"))
+    found.append(("the other may begin", _rounded(queue.state)))
+    await queue.get()
+    queue.done(key("b"))
+    watch.ahead = 90000
+    found.append(("nothing waits", _rounded(queue.state)))
+    # A pass begins by the loop's clock, which stands at 0 here.
+    assert found == [
+        ("waits", (True, 0, 0)),
+        ("waits for long", (True, 4000, 0)),
+        ("is at work, another waits", (False, 0, 14000)),
+        ("is at work for long", (False, 6000, 20000)),
+        ("the other may begin", (True, 0, 0)),
+        ("nothing waits", (False, 70000, 0)),
+    ]
+
+
+async def test_the_longest_pass_is_that_which_began_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And when it has ended, the next one's."""
+    watch, queue = _Watch(monkeypatch), WorkQueue()
+    assert queue.state.longest_seconds == 0.0
+    for name in ("a", "b"):
+        queue.add(key(name))
+        await queue.get()
+    watch.ahead = 5000
+    whole = queue.state.longest_seconds
+    queue.done(key("a"))
+    rest = queue.state.longest_seconds
+    queue.done(key("b"))
+    assert 5000 <= rest <= whole
+    assert queue.state.longest_seconds == 0.0

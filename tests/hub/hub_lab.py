@@ -35,6 +35,7 @@ class Lab:
         ca_file: str | None = None,
         seconds: float = 30.0,
         operations_per_minute: int = 1000,
+        answered: Callable[[str, str], None] = lambda *_: None,
     ) -> AzureHub:
         """The adapter with a credential that works, but for what is other."""
         parsed = credential.parse(self.hub.connection_string_of(policy))
@@ -44,6 +45,7 @@ class Lab:
             operations_per_minute=operations_per_minute,
             seconds=seconds,
             ca_file=ca_file or self.hub.ca_file,
+            answered=answered,
         )
         self.opened.append(registry)
         return registry.on_behalf_of("plant-a")

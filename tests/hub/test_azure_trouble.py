@@ -157,3 +157,44 @@ async def test_a_client_is_what_its_hub_connection_says(lab: Lab, monkeypatch: p
         waiting.cancel()
     await asyncio.wait(asked)
     client.close()
+
+
+async def test_each_answer_is_told(lab: Lab) -> None:
+    """With its status; a request that was never sent is none."""
+    told: list[tuple[str, str]] = []
+    adapter = lab.open(policy="iothubowner", answered=lambda *said: told.append(said))
+    identity = await adapter.create("press-01", KEYS, enabled=True)
+    await adapter.get("press-01")
+    await adapter.get("press-02")
+    identity = await adapter.update(identity, enabled=False, credentials=OTHER_KEYS)
+    await adapter.twin("press-01")
+    await adapter.agent_connected("press-01")
+    await adapter.edge_devices()
+    await adapter.probe()
+    await adapter.delete(identity)
+    lab.hub.faults.add("throttle", count=1)
+    outcomes = [await outcome(adapter.get("press-01")) for _ in range(2)]
+    assert outcomes == [(ThrottledError, "ThrottlingBacklogTimeout"), (ThrottledError, "Throttled")]
+    sent = [
+        ("create_identity", "200"),
+        ("get_identity", "200"),
+        ("get_identity", "404"),
+        ("update_identity", "200"),
+        ("get_twin", "200"),
+        ("get_module_twin", "200"),
+        ("query", "200"),
+        ("query", "200"),
+        ("list_identities", "200"),
+        ("delete_identity", "204"),
+        ("get_identity", "429"),
+    ]
+    assert told == sent
+    assert [str(status) for _, _, status in lab.asked] == [code for _, code in sent]
+
+
+async def test_a_hub_that_is_not_there_is_told_as_an_error(lab: Lab, unused_tcp_port: int) -> None:
+    """As client-go has it."""
+    told: list[tuple[str, str]] = []
+    adapter = lab.open(port=unused_tcp_port, answered=lambda *said: told.append(said))
+    await outcome(adapter.get("press-01"))
+    assert told == [("get_identity", "<error>")]

@@ -139,3 +139,16 @@ async def test_a_429_closes_the_door_for_longer_each_time() -> None:
     with pytest.raises(ThrottledError) as caught:
         await admitted(budget, ("a", READ))
     assert (pauses, caught.value.retry_after) == ([10, 20, 40, 60], 10)
+
+
+async def test_what_is_left_is_told() -> None:
+    """As many as would be let through at once; none while the hub wants to be left alone."""
+    budget = Budget(30, at_once=8)
+    left = [budget.remaining]
+    for _ in range(10):
+        async with budget.admitted("x", write=False):
+            pass
+    left.append(budget.remaining)
+    budget.throttled()
+    left.append(budget.remaining)
+    assert left == [30, 20, 0]

@@ -99,7 +99,7 @@ class WorkQueue:
         limits = {"lane_places": capacity.per_jump_host, "young_places": capacity.young}
         self._usual = FairQueue(capacity.workers, reserve=capacity.reserved_workers, **limits)
         self._slow = FairQueue(capacity.slow_workers, reserve=capacity.slow_workers // 4, **limits)
-        self._observer: Observer = observer or _Nobody()
+        self._observer: Observer = _Nobody() if observer is None else observer
         self._moved_at = 0.0
         self._busy: dict[Key, tuple[FairQueue, asyncio.TimerHandle]] = {}
         """In the order in which their passes began, each three seconds before its timer."""

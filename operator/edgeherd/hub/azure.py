@@ -264,19 +264,16 @@ class HubClient:
         """What the SDK answers, within the bounds. A write that is given up is not sent any more, if it was not yet."""
         seconds = min(seconds, self._seconds)
         call = Call(seconds=seconds, most_bytes=most_bytes)
-        code = "<error>"
         try:
             async with asyncio.timeout(seconds):
-                answer = await asyncio.get_running_loop().run_in_executor(
+                return await asyncio.get_running_loop().run_in_executor(
                     self._threads, lambda: call.run(lambda: function(self._open()))
                 )
-            code = "200"
         except TimeoutError:
             raise UnavailableError("Timeout", f"The hub did not answer within {seconds:g} s.") from None
         except ClosedError:
             raise UnavailableError("Closed", "The HubConnection has changed.") from None
         except HttpOperationError as exc:
-            code = str(int(exc.response.status_code))
             raise _mapped(exc) from None
         except ClientException as exc:
             inner = getattr(exc, "inner_exception", None) or exc
@@ -286,11 +283,9 @@ class HubClient:
         except (AzureError, AttributeError, TypeError, ValueError, RecursionError):
             # An answer that is none of the hub's, a proxy's page say. What it says may hold keys: it is not repeated.
             raise UnavailableError("AnswerInvalid", "The answer is not that of a hub.") from None
-        else:
-            return answer
         finally:
             call.abandon()
-            self._answered(operation, code)
+            self._answered(operation, str(call.status or "<error>"))
 
     def close(self) -> None:
         """Let go of the connections and threads; calls under way go on to their end."""

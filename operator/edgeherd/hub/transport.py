@@ -42,6 +42,8 @@ class Call:
     def __init__(self, *, seconds: float, most_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.most_bytes = most_bytes
         self.ended_by = ""
+        self.status = 0
+        """The HTTP status of the answer; 0 before there is one."""
         self._left = HEADERS
         self._until = clock() + seconds
         self._clock = clock
@@ -161,6 +163,7 @@ class Transport(requests.adapters.HTTPAdapter):
             ConnectionError: the answer is too large, too late, broken off or no JSON.
         """
         call = _current.get()
+        call.status = resp.status
         call.body_follows()
         try:
             if "xml" in resp.headers.get("Content-Type", "").lower():  # the SDK would parse it, entities and all
