@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from edgeherd.controller.workqueue import Capacity
-from edgeherd.settings import Settings
+from edgeherd.settings import Address, Settings
 
 USUAL = Settings(
     namespace="here",
@@ -13,6 +13,9 @@ USUAL = Settings(
     capacity=Capacity(workers=64, reserved_workers=16, slow_workers=16, per_jump_host=16),
     cluster_networks=(),
     log_level="INFO",
+    log_format="",
+    metrics_address=Address("EDGEHERD_METRICS_ADDRESS", "", 8080),
+    probe_address=Address("EDGEHERD_PROBE_ADDRESS", "", 8081),
 )
 
 
@@ -40,6 +43,9 @@ USUAL = Settings(
                 "EDGEHERD_SLOW_WORKERS": "3",
                 "EDGEHERD_PASSES_PER_JUMP_HOST": "4",
                 "EDGEHERD_LOG_LEVEL": "debug",
+                "EDGEHERD_LOG_FORMAT": "TEXT",
+                "EDGEHERD_METRICS_ADDRESS": "127.0.0.1:9090",
+                "EDGEHERD_PROBE_ADDRESS": "[::1]:0",
                 "KUBECONFIG": "/k",
             },
             Settings(
@@ -48,7 +54,18 @@ USUAL = Settings(
                 capacity=Capacity(workers=100, reserved_workers=99, slow_workers=3, per_jump_host=4),
                 cluster_networks=(),
                 log_level="DEBUG",
+                log_format="text",
+                metrics_address=Address("EDGEHERD_METRICS_ADDRESS", "127.0.0.1", 9090),
+                probe_address=Address("EDGEHERD_PROBE_ADDRESS", "::1", 0),
             ),
+        ),
+        (
+            {"KUBECONFIG": "/k"},
+            dataclasses.replace(USUAL, kubeconfig="/k", metrics_address=None, probe_address=None),
+        ),
+        (
+            {"EDGEHERD_METRICS_ADDRESS": "", "EDGEHERD_PROBE_ADDRESS": ""},
+            dataclasses.replace(USUAL, metrics_address=None, probe_address=None),
         ),
     ],
     ids=[
@@ -57,6 +74,8 @@ USUAL = Settings(
         "the other numbers follow the workers",
         "one worker has nothing to reserve",
         "all is set",
+        "outside of a Pod no port is opened",
+        "nor where an address is empty",
     ],
 )
 def test_what_is_set_is_what_counts(environment: dict[str, str], found: Settings) -> None:
@@ -78,11 +97,23 @@ def test_what_is_set_is_what_counts(environment: dict[str, str], found: Settings
         ({"EDGEHERD_SLOW_WORKERS": "0"}, "EDGEHERD_SLOW_WORKERS must be a number from 1 to 512, not '0'"),
         ({"EDGEHERD_PASSES_PER_JUMP_HOST": "-1"}, "EDGEHERD_PASSES_PER_JUMP_HOST must be a number from 1 to 512, not '-1'"),
         ({"EDGEHERD_LOG_LEVEL": "LOUD"}, "EDGEHERD_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
+        ({"EDGEHERD_LOG_FORMAT": "xml"}, "EDGEHERD_LOG_FORMAT must be json or text, not 'xml'"),
+        *(
+            ({"EDGEHERD_PROBE_ADDRESS": text}, f"EDGEHERD_PROBE_ADDRESS must be an address such as ':8080' or '127.0.0.1:8080', or empty for none, not '{text}'")
+            for text in ("8080", ":65536", "::1:8080", "host:x", "[host]:1")
+        ),
     ],
-    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "a level"],
+    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "a level", "a form", "a port only", "a port too high", "an IPv6 address without brackets", "no port", "a name in brackets"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_by_its_name(environment: dict[str, str], says: str) -> None:
     """Before anything starts."""
     with pytest.raises(ValueError, match="EDGEHERD") as caught:
         Settings.from_environment(environment)
     assert str(caught.value) == says
+
+
+@pytest.mark.parametrize("text", [":8080", "127.0.0.1:8080", "[::1]:8080"])
+def test_an_address_is_shown_as_it_was_given(text: str) -> None:
+    """Messages quote it."""
+    found = Settings.from_environment({"EDGEHERD_NAMESPACE": "here", "EDGEHERD_METRICS_ADDRESS": text})
+    assert str(found.metrics_address) == text

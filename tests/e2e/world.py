@@ -5,6 +5,7 @@ import base64
 import contextlib
 import copy
 import dataclasses
+import json
 import pathlib
 import re
 import secrets
@@ -126,7 +127,11 @@ class World:
 
     async def start_operator(self) -> None:
         """Start the operator, as `edgeherd run`."""
-        environment = scene.operator_environment(self.kubectl.kubeconfig, self.hub.facts(), namespace=self.namespace)
+        environment = {
+            **scene.operator_environment(self.kubectl.kubeconfig, self.hub.facts(), namespace=self.namespace),
+            "EDGEHERD_METRICS_ADDRESS": "127.0.0.1:0",
+            "EDGEHERD_PROBE_ADDRESS": "127.0.0.1:0",
+        }
         running = stage.operator(environment, folder=self.folder)
         self.operator = await self._operator_stack.enter_async_context(running)
 
@@ -175,6 +180,20 @@ class World:
         """All Events of a namespace."""
         found: list[Body] = (await self.cluster.request("GET", path("", "v1", "events", namespace=namespace)))["items"]
         return found
+
+    def log(self) -> list[Body]:
+        """The lines of the operator's log, which is in a file and so in JSON; of all operators so far."""
+        return [json.loads(line) for line in (self.folder / "operator.log").read_text().splitlines()]
+
+    def log_of(self, namespace: str, name: str) -> list[Body]:
+        """Those about an EdgeDevice."""
+        return [line for line in self.log() if (line.get("namespace"), line.get("name")) == (namespace, name)]
+
+    def url(self, path: str) -> str:
+        """Where the operator serves '/metrics', '/healthz' or '/readyz'."""
+        said = [line["message"] for line in self.log() if line["message"].startswith("serves ")]
+        port = next(words.split()[-1] for words in reversed(said) if path in words)
+        return f"http://127.0.0.1:{port}{path}"
 
     def leaks(self) -> list[str]:
         """Secrets that the operator's log shows."""

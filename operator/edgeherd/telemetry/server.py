@@ -21,8 +21,11 @@ Handler = Callable[[web.Request], web.Response]
 @contextlib.asynccontextmanager
 async def serving(
     *, metrics_address: Address | None, probe_address: Address | None, metrics: Metrics, state: Callable[[], State]
-) -> AsyncIterator[None]:
+) -> AsyncIterator[list[int]]:
     """Serve /metrics, /healthz and /readyz until the block ends. What has no address is not served.
+
+    Returns:
+        The ports: that of the metrics, and that of the probes.
 
     Raises:
         ValueError: an address cannot be listened on.
@@ -33,14 +36,16 @@ async def serving(
     }
     scrapes: dict[str, Handler] = {"/metrics": lambda request: _scrape(request, metrics)}
     async with contextlib.AsyncExitStack() as stack:
-        for address, handlers in ((metrics_address, scrapes), (probe_address, probes)):
-            if address is not None:
-                await stack.enter_async_context(_listening(address, handlers))
-        yield
+        ports = [
+            await stack.enter_async_context(_listening(address, handlers))
+            for address, handlers in ((metrics_address, scrapes), (probe_address, probes))
+            if address is not None
+        ]
+        yield ports
 
 
 @contextlib.asynccontextmanager
-async def _listening(address: Address, handlers: Mapping[str, Handler]) -> AsyncIterator[None]:
+async def _listening(address: Address, handlers: Mapping[str, Handler]) -> AsyncIterator[int]:
     app = web.Application()
     app.add_routes([web.get(path, _asynchronous(handler)) for path, handler in handlers.items()])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -51,8 +56,9 @@ async def _listening(address: Address, handlers: Mapping[str, Handler]) -> Async
         except OSError as exc:
             reason = os.strerror(exc.errno).lower() if exc.errno else str(exc)
             raise ValueError(f"{address.setting} is '{address}', which cannot be listened on: {reason}") from None
-        _log.info("%s on port %s", ", ".join(handlers), runner.addresses[0][1])
-        yield
+        port = int(runner.addresses[0][1])
+        _log.info("serves %s on port %d", " and ".join(handlers), port)
+        yield port
     finally:
         await runner.cleanup()
 
