@@ -74,8 +74,8 @@ def run() -> None:
     """Run the operator.
 
     It reads KUBECONFIG (or the Pod's ServiceAccount), EDGEHERD_NAMESPACE (where the Secrets of HubConnections are),
-    EDGEHERD_LOG_LEVEL, and numbers that say how namespaces share it: EDGEHERD_WORKERS, EDGEHERD_RESERVED_WORKERS,
-    EDGEHERD_SLOW_WORKERS, EDGEHERD_PASSES_PER_JUMP_HOST.
+    EDGEHERD_LOG_LEVEL, EDGEHERD_LOG_FORMAT, EDGEHERD_METRICS_ADDRESS, EDGEHERD_PROBE_ADDRESS, and numbers that say how
+    namespaces share it: EDGEHERD_WORKERS, EDGEHERD_RESERVED_WORKERS, EDGEHERD_SLOW_WORKERS, EDGEHERD_PASSES_PER_JUMP_HOST.
     """
     from edgeherd.cluster.errors import ApiError  # noqa: PLC0415 - the other commands need no cluster
     from edgeherd.run import run as run_operator  # noqa: PLC0415 - the same

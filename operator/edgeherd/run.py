@@ -85,16 +85,7 @@ async def run(settings: Settings) -> None:
             phase = "Watching" if ready.is_set() else "Listing"
             return State(role=Role.LEADER, phase=phase, phase_seconds=clock.monotonic() - began, queue=queue.state)
 
-        metrics.expose(
-            Sources(
-                devices=lambda: fleet.devices,
-                software=lambda: fleet.software,
-                hubs=lambda: fleet.hubs,
-                budgets=lambda: hubs.budgets,
-                phase=lambda: state().phase,
-                leading=lambda: state().role is Role.LEADER,
-            )
-        )
+        metrics.expose(Sources(fleet=fleet, budgets=lambda: hubs.budgets, state=state))
         ports = {"metrics_address": settings.metrics_address, "probe_address": settings.probe_address}
         async with serving(metrics=metrics, state=state, **ports):
             await _fill(index, cluster)

@@ -1,6 +1,7 @@
 """What the operator tells about itself and its objects, on a real API server: Events, log, probes, metrics."""
 
 import asyncio
+import contextlib
 import pathlib
 import re
 import shutil
@@ -9,11 +10,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from world import World, is_ready, until
+from world import World, is_ready
 
 import processes
 from edgeherd import __version__
 from edgeherd.cluster.client import path
+from edgeherd.cluster.errors import ApiError
+from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -25,7 +28,7 @@ async def get(url: str) -> tuple[int, str]:
 
 
 async def test_events_and_log_of_a_life(world: World) -> None:
-    """In the order in which it happened, for the API and for kubectl; repeated ones counted; at rest not a line."""
+    """In the order in which it happened, for the API and for kubectl; what is repeated is counted; at rest not a line."""
     async with world.team() as team:
         device = world.device()
         managed = await team.ready(device, runtime={"hostname": "a"})
@@ -33,37 +36,36 @@ async def test_events_and_log_of_a_life(world: World) -> None:
             await managed.patch(runtime={"hostname": hostname})
             await managed.until(is_ready)
 
-        def reasons() -> list[str]:
-            return [
-                line["reason"]
-                for line in world.log_of(team.namespace, managed.name)
-                if "edgeAgent" not in line["message"]
-            ]
+        def lines() -> list[str]:
+            """What the daemon does on its way takes more or fewer looks."""
+            said = [line["reason"] for line in world.log_of(team.namespace, managed.name)]
+            return [reason for reason in said if not reason.startswith(("EdgeAgent", "Daemon"))]
 
-        await until(lambda: reasons().count("Ready") == 3)
-        said = reasons()
-        once = ["ConfigApplied", "DaemonRestarted", "Ready"]
-        assert [reason for reason in said if not reason.startswith(("EdgeAgent", "Daemon"))] == [
-            "IdentityCreated", "ConfigApplied", "Ready", "ConfigApplied", "Ready", "ConfigApplied", "Ready",
-        ]  # fmt: skip
-        events = [
+        await until(lambda: lines().count("Ready") == 3)
+        assert lines() == ["IdentityCreated", *["ConfigApplied", "Ready"] * 3]
+        told = [
             event for event in await world.events(team.namespace) if event["involvedObject"]["name"] == managed.name
         ]
-        assert {event["type"] for event in events} == {"Normal"}
-        first = sorted(events, key=lambda event: event["eventTime"])
-        assert [event["reason"] for event in first] == ["IdentityCreated", "ConfigApplied", "Ready", "DaemonRestarted"]
-        assert first == sorted(events, key=lambda event: event["metadata"]["name"])
-        counts = {event["reason"]: event["count"] for event in events}
-        assert counts == {"IdentityCreated": 1, "ConfigApplied": 3, "Ready": 3, "DaemonRestarted": 2}
-        shown = await world.kubectl("-n", team.namespace, "describe", "edgedevice", managed.name)
-        assert re.findall(r"Normal +(\w+) ", shown.partition("Events:")[2])[0] == "IdentityCreated"
+        told.sort(key=lambda event: event["eventTime"])
+        assert [(event["type"], event["reason"], event["count"]) for event in told] == [
+            ("Normal", "IdentityCreated", 1),
+            ("Normal", "ConfigApplied", 1),
+            ("Normal", "Ready", 3),
+            ("Normal", "ConfigApplied", 2),
+            ("Normal", "DaemonRestarted", 2),
+        ]
+        assert told == sorted(told, key=lambda event: event["metadata"]["name"])
+        shown = (await world.kubectl("-n", team.namespace, "describe", "edgedevice", managed.name)).partition(
+            "Events:"
+        )[2]
+        assert re.findall(r"Normal +(\w+) ", shown)[0] == "IdentityCreated"
         assert "(x3 over" in shown
-        assert [line for line in said if line in once] != []
 
-        before = len(world.log_of(team.namespace, managed.name))
+        before = len(world.log())
         for _ in range(3):
             await managed.look_now()
-        assert len(world.log_of(team.namespace, managed.name)) == before
+        after = [line for line in world.log()[before:] if line.get("name") == managed.name]
+        assert after == []
 
 
 async def test_who_wrote_what_is_on_record(world: World) -> None:
@@ -77,6 +79,23 @@ async def test_who_wrote_what_is_on_record(world: World) -> None:
         assert {entry["manager"] for entry in event["metadata"]["managedFields"]} == {"edgeherd"}
 
 
+async def test_an_event_that_is_refused_is_in_the_log(world: World) -> None:
+    """A namespace that is being deleted takes none: the log has its words all the same."""
+    async with world.team() as team:
+        managed = await team.ready(world.device())
+        await world.cluster.request("DELETE", path("", "v1", "namespaces", name=team.namespace))
+        with contextlib.suppress(ApiError):  # who has controllers deletes what is in it
+            await managed.delete()
+        await managed.until_gone()
+        lines = [line for line in world.log_of(team.namespace, managed.name) if line["reason"] == "IdentityReleased"]
+        words = f"The identity '{managed.device_id}' was deleted from the hub."
+        assert [line["level"] for line in lines] == ["info", "warning"]
+        assert lines[0]["message"] == words
+        assert re.fullmatch(
+            rf"the API server refuses the Event \(403: .*being terminated.*\): {words}", lines[1]["message"]
+        )
+
+
 async def test_a_hub_connection_has_events(world: World) -> None:
     """In the namespace 'default', as all that has no namespace; `kubectl describe` shows them."""
     name, secret = f"{world.hub_name}-told", "told"
@@ -84,15 +103,13 @@ async def test_a_hub_connection_has_events(world: World) -> None:
     await world.kubectl.apply(world.hub_connection(name, secret))
 
     async def told() -> list[tuple[str, str]]:
-        return [
-            (event["type"], event["reason"])
-            for event in await world.events("default")
-            if event["involvedObject"]["name"] == name
-        ]
+        events = [event for event in await world.events("default") if event["involvedObject"]["name"] == name]
+        return [(event["type"], event["reason"]) for event in events]
 
-    async with asyncio.timeout(30):
-        while not await told():
-            await asyncio.sleep(0.2)
+    async def is_told() -> bool:
+        return bool(await told())
+
+    await until(is_told)
     assert await told() == [("Warning", "HubRefusedCredential")]
     assert "HubRefusedCredential" in (await world.kubectl("describe", "hubconnection", name)).partition("Events:")[2]
     await world.cluster.request("DELETE", path("edgeherd.io", "v1alpha1", "hubconnections", name=name))
@@ -116,24 +133,30 @@ class Prometheus:
 
     async def query(self, expression: str) -> dict[tuple[str, ...], float]:
         """The present values, by the values of their labels."""
-        async with aiohttp.ClientSession() as session:
-            async with session.get(f"{self._url}/api/v1/query", params={"query": expression}) as answer:
-                body: Mapping[str, Any] = await answer.json()
+        where = f"{self._url}/api/v1/query"
+        async with aiohttp.ClientSession() as session, session.get(where, params={"query": expression}) as answer:
+            body: Mapping[str, Any] = await answer.json()
         assert body["status"] == "success", body
-        ours = (
-            {k: v for k, v in one["metric"].items() if k not in {"__name__", "instance", "job"}}
-            for one in body["data"]["result"]
-        )
         return {
-            tuple(found.values()): float(one["value"][1])
-            for found, one in zip(ours, body["data"]["result"], strict=True)
+            tuple(value for name, value in one["metric"].items() if name not in {"__name__", "instance", "job"}): float(
+                one["value"][1]
+            )
+            for one in body["data"]["result"]
         }
+
+    async def is_ready(self) -> bool:
+        """Whether it answers queries."""
+        return (await get(f"{self._url}/-/ready"))[0] == 200
 
     async def until(self, expression: str) -> dict[tuple[str, ...], float]:
         """The same, as soon as there is any."""
-        async with asyncio.timeout(60):
-            while not (found := await self.query(expression)):
-                await asyncio.sleep(0.2)
+        found: dict[tuple[str, ...], float] = {}
+
+        async def is_there() -> bool:
+            found.update(await self.query(expression))
+            return bool(found)
+
+        await until(is_there, every=0.2)
         return found
 
 
@@ -167,7 +190,7 @@ async def test_a_real_prometheus_scrapes_it(world: World, tmp_path: pathlib.Path
         )  # fmt: skip
         async with processes.started(*command) as process:
             prometheus = Prometheus(f"http://{await listening(process)}")
-            drained = asyncio.create_task(process.stderr.read()) if process.stderr else None
+            await until(prometheus.is_ready)
             assert (await prometheus.until('up{job="edgeherd"} == 1')) == {(): 1}
             healthy = await prometheus.until('edgeherd_devices{condition="Ready",status="True",reason="Ready"}')
             assert min(healthy.values()) >= 1
@@ -178,9 +201,6 @@ async def test_a_real_prometheus_scrapes_it(world: World, tmp_path: pathlib.Path
             assert await prometheus.until("edgeherd_build_info") == {(__version__,): 1}
             assert await prometheus.until("edgeherd_hub_budget_remaining")
             assert await prometheus.until('sum(controller_runtime_reconcile_total{controller="edgedevice"}) > 0')
-            process.terminate()
-            if drained is not None:
-                await drained
 
 
 def _documented_queries() -> list[str]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 import pytest
 
+from edgeherd.controller.fleet import Fleet
 from edgeherd.controller.workqueue import QueueState
 from edgeherd.settings import Address
 from edgeherd.telemetry import health
@@ -130,16 +131,7 @@ async def served() -> AsyncIterator[Served]:
     """Both ports, of the loopback."""
     metrics = Metrics(version="1.2.3", workers=1)
     found = Served()
-    metrics.expose(
-        Sources(
-            devices=dict,
-            software=dict,
-            hubs=dict,
-            budgets=dict,
-            phase=lambda: found.state.phase,
-            leading=lambda: found.state.role is Role.LEADER,
-        )
-    )
+    metrics.expose(Sources(fleet=Fleet(), budgets=dict, state=lambda: found.state))
     async with serving(
         metrics_address=Address("M", "127.0.0.1", 0),
         probe_address=Address("P", "127.0.0.1", 0),

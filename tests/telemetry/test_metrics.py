@@ -11,8 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from edgeherd import resource
 from edgeherd.controller.fleet import Fleet, Software
+from edgeherd.controller.workqueue import QueueState
 from edgeherd.model import Condition, DeviceStatus, EdgeDevice, Key, Status
 from edgeherd.telemetry import definitions, metrics
+from edgeherd.telemetry.health import Role, State
 from edgeherd.telemetry.metrics import Metrics, Sources
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -46,18 +48,10 @@ class Lab:
         self.seconds = 0.0
         self.fleet = Fleet()
         self.budgets: dict[str, int] = {"contoso": 50}
-        self.phase, self.leading = "Watching", True
+        queue = QueueState(may_take=False, still_seconds=0, longest_seconds=0)
+        self.state = State(role=Role.LEADER, phase="Watching", phase_seconds=0, queue=queue)
         self.metrics = Metrics(version="1.2.3", workers=80, clock=lambda: self.seconds)
-        self.metrics.expose(
-            Sources(
-                devices=lambda: self.fleet.devices,
-                software=lambda: self.fleet.software,
-                hubs=lambda: self.fleet.hubs,
-                budgets=lambda: self.budgets,
-                phase=lambda: self.phase,
-                leading=lambda: self.leading,
-            )
-        )
+        self.metrics.expose(Sources(fleet=self.fleet, budgets=lambda: self.budgets, state=lambda: self.state))
 
     @property
     def text(self) -> str:
@@ -276,7 +270,7 @@ def test_devices_are_counted_by_what_is_said_of_them() -> None:
 def test_the_phase_of_the_watch(phase: str) -> None:
     """One at a time; none for who stands by, who does not lead either."""
     lab = Lab()
-    lab.phase, lab.leading = phase, False
+    lab.state = dataclasses.replace(lab.state, role=Role.STANDBY, phase=phase)
     shown = {name: value for name, value in lab.samples.items() if "watch_state" in name or "leader" in name}
     assert shown == {
         **{f'edgeherd_watch_state{{phase="{each}"}}': each == phase for each in definitions.PHASES},

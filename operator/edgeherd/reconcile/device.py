@@ -213,7 +213,6 @@ class DeviceReconciler:
         try:
             await self._cluster.put_status(device, status)
         except ContentRefusedError as exc:
-            _log.error("EdgeDevice %s/%s: the API server refuses the status: %s", device.namespace, device.name, exc)
             message = (
                 f"The API server refuses the status of this pass ({fitting.cut(exc.message, 512)}). What else is in the "
                 "status is older. Install the CRDs of the operator's version; if they are, report a bug of edgeherd."
@@ -221,6 +220,7 @@ class DeviceReconciler:
             said = conditions.refused(device.status.conditions, device.generation, message, at=self._clock.now())
             status = fitting.fit(dataclasses.replace(device.status, conditions=said))
             if status != device.status:
+                _log.error("the API server refuses the status: %s", exc, extra={"key": device.key})
                 await self._cluster.put_status(device, status)
         return status
 

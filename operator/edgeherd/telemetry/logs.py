@@ -19,13 +19,6 @@ from edgeherd.model import Key
 
 _log = logging.getLogger(__name__)
 
-FORMATS = ("json", "text")
-
-
-def controller_of(key: Key) -> str:
-    """The name of the controller of an object: controller-runtime's default, the kind in small letters."""
-    return key.kind.lower()
-
 
 class MaskingFormatter(logging.Formatter):
     """Text, whose whole output is masked: message, arguments and traceback."""
@@ -64,7 +57,7 @@ class JsonFormatter(json.JsonFormatter):
         }
         key = _key(record)
         if key is not None:
-            log_data |= {"controller": controller_of(key), "controllerKind": key.kind}
+            log_data |= {"controller": key.kind.lower(), "controllerKind": key.kind}
             log_data |= {"namespace": key.namespace} if key.namespace else {}
             log_data |= {"name": key.name}
         if reason := _reason(record):

@@ -17,7 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from edgeherd.controller import workqueue
-from edgeherd.controller.fleet import Software, Standing
+from edgeherd.controller.fleet import Fleet, Software
 from edgeherd.device import observed
 from edgeherd.model import EdgeDevice, Key
 from edgeherd.telemetry.definitions import (
@@ -52,6 +52,7 @@ from edgeherd.telemetry.definitions import (
     WORKERS,
     Definition,
 )
+from edgeherd.telemetry.health import Role, State
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, for nobody
 
@@ -86,14 +87,10 @@ _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){0,3}(-[0-9A-Za-z.-]{1,32})?")
 class Sources:
     """Who is asked when somebody scrapes. Each answers at once, and raises nothing."""
 
-    devices: Callable[[], Mapping[Standing, int]]
-    software: Callable[[], Mapping[Software, int]]
-    hubs: Callable[[], Mapping[Standing, int]]
+    fleet: Fleet
     budgets: Callable[[], Mapping[str, int]]
     """What is left, by the names of the HubConnections that are in use."""
-    phase: Callable[[], str]
-    """One of PHASES; empty where nothing is watched, as by a replica that stands by."""
-    leading: Callable[[], bool]
+    state: Callable[[], State]
 
 
 class Metrics:
@@ -247,13 +244,13 @@ class _Present(Collector):
     def collect(self) -> Iterator[Metric]:
         """See `Collector`."""
         sources = self._sources
-        phase = sources.phase()
-        yield _family(DEVICES, sources.devices().items())
-        yield _family(SOFTWARE, versions(sources.software()).items())
-        yield _family(HUBS, sources.hubs().items())
+        state = sources.state()
+        yield _family(DEVICES, sources.fleet.devices.items())
+        yield _family(SOFTWARE, versions(sources.fleet.software).items())
+        yield _family(HUBS, sources.fleet.hubs.items())
         yield _family(BUDGET, (((name,), left) for name, left in sources.budgets().items()))
-        yield _family(WATCH, (((each,), each == phase) for each in PHASES))
-        yield _family(LEADER, [(("edgeherd",), sources.leading())])
+        yield _family(WATCH, (((each,), each == state.phase) for each in PHASES))
+        yield _family(LEADER, [(("edgeherd",), state.role is Role.LEADER)])
 
 
 def versions(software: Mapping[Software, int]) -> Mapping[tuple[str, str], int]:
