@@ -171,7 +171,7 @@ async def test_what_was_given_up_is_told_once(restart: bool, caplog: pytest.LogC
     lab.time.wait(60)
     lab.steps.begin(3, HUB_IS_AWAY)
     await lab.reconciler.reconcile(KEY)
-    assert heard == [(KEY, "DeviceCleanupSkipped")]
+    assert heard == [(KEY, "DeviceCleanupSkipped"), (KEY, "DeletionBlocked")]
     if restart:
         lab.restart_operator()
     lab.steps.begin(1, HUB_IS_AWAY)
