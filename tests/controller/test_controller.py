@@ -1,75 +1,161 @@
-"""What a pass came to: what is told of it, and when the next one is due."""
+"""When passes begin, what becomes of their results, and how all of it ends."""
 
 import asyncio
-import logging
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from typing import NoReturn
 
 import pytest
 
-from edgeherd.cluster.errors import ApiError, ConflictError
+import processes
+from edgeherd.cluster.errors import ApiError
 from edgeherd.controller.controller import Controller, Kind
-from edgeherd.controller.workqueue import Priority, WorkQueue
-from edgeherd.model import Key
-from edgeherd.reconcile.requeue import Requeue
+from edgeherd.controller.workqueue import Capacity, WorkQueue
+from edgeherd.model import Key, Priority
+from edgeherd.reconcile.requeue import Gone, Requeue
+from waiting import until
 
-DEVICE = Key("EdgeDevice", "plant-a", "press-01")
+ONE, TWO = Key("EdgeDevice", "plant-a", "one"), Key("EdgeDevice", "plant-a", "two")
 
 
-class Queue(WorkQueue):
-    """Remembers when a key is to come back."""
+class Feed:
+    """A source that says when it has listed, and fails when it is told to."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.said: list[object] = []
+        self.listed = asyncio.Event()
+        self.failure: asyncio.Future[NoReturn] = asyncio.get_running_loop().create_future()
 
-    def add_after(self, key: Key, seconds: float, priority: Priority = Priority.DRIFT) -> None:
-        """See `WorkQueue`."""
-        assert key == DEVICE
-        self.said.append((round(seconds, 1), priority))
-
-    def add_rate_limited(self, key: Key) -> float:
-        """See `WorkQueue`."""
-        self.said.append(f"rate limited {key.name}")
-        return 1.0
+    async def run(self) -> NoReturn:
+        """See `controller.Feed`."""
+        await self.failure
+        raise AssertionError
 
 
-@pytest.mark.parametrize(
-    ("outcome", "result", "said", "level"),
-    [
-        pytest.param(None, "success", [], None, id="nothing more to do"),
-        pytest.param(Requeue(900, Priority.DRIFT), "requeue_after", [(900, Priority.DRIFT)], None, id="later"),
-        pytest.param(ConflictError(409, "x"), "requeue", [(0.2, Priority.CHANGE)], None, id="it changed meanwhile"),
-        pytest.param(ApiError(500, "x"), "error", ["rate limited press-01"], "WARNING", id="the API server refused"),
-        pytest.param(KeyError("x"), "error", ["rate limited press-01"], "ERROR", id="a bug"),
-    ],
-)
-async def test_what_a_pass_came_to(
-    outcome: Requeue | Exception | None,
-    result: str,
-    said: list[object],
-    level: str | None,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """In controller-runtime's words; what went wrong is in the log, with the object."""
+@dataclasses.dataclass(slots=True)
+class World:
+    """A controller, and what it does."""
 
-    async def reconcile(key: Key) -> Requeue | None:
-        assert key == DEVICE
-        if isinstance(outcome, Exception):
-            raise outcome
-        return outcome
+    queue: WorkQueue = dataclasses.field(default_factory=lambda: WorkQueue(Capacity(workers=2)))
+    feed: Feed = dataclasses.field(default_factory=Feed)
+    stop: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    begun: list[Key] = dataclasses.field(default_factory=list)
+    forgotten: list[Key] = dataclasses.field(default_factory=list)
+    results: dict[Key, Requeue | Gone | None] = dataclasses.field(default_factory=dict)
+    hold: asyncio.Event | None = None
+    """A pass goes on until this is set."""
 
-    ended: asyncio.Future[tuple[Key, str, bool]] = asyncio.get_running_loop().create_future()
-    queue = Queue()
-    kind = Kind(reconcile=reconcile, forget=lambda _: None)
-    controller = Controller(
-        queue,
-        {"EdgeDevice": kind},
-        workers=1,
-        ended=lambda key, how, seconds: ended.set_result((key, how, 0 <= seconds < 60)),
-    )
-    queue.add(DEVICE)
-    with caplog.at_level(logging.INFO):
-        worker = asyncio.create_task(controller._work())  # noqa: SLF001 - `run` needs a cluster
-        found = await asyncio.wait_for(ended, 20)
-        worker.cancel()
-    assert (found, queue.said) == ((DEVICE, result, True), said)
-    assert [(record.levelname, record.key) for record in caplog.records] == ([(level, DEVICE)] if level else [])  # type: ignore[attr-defined]
+    async def reconcile(self, key: Key) -> Requeue | Gone | None:
+        """A pass."""
+        self.begun.append(key)
+        if self.hold is not None:
+            await self.hold.wait()
+        return self.results.get(key)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["asyncio.Task[None]"]:
+        """The controller; it has ended after the block."""
+        kinds = {"EdgeDevice": Kind(reconcile=self.reconcile, forget=self.forgotten.append)}
+        task = asyncio.create_task(Controller(self.queue, kinds, workers=2).run(self.feed, self.stop))
+        try:
+            yield task
+        finally:
+            self.stop.set()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_no_pass_begins_before_both_kinds_were_listed() -> None:
+    """Whoever comes first in a list must not take what an older one has."""
+    world = World()
+    async with world.running():
+        world.queue.add(ONE)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert world.begun == []
+        world.feed.listed.set()
+        await until(lambda: world.begun == [ONE])
+
+
+async def test_an_object_that_is_gone_is_forgotten() -> None:
+    """One that only rests is not."""
+    world = World()
+    world.results = {ONE: Gone(), TWO: None}
+    world.feed.listed.set()
+    async with world.running():
+        for key in (ONE, TWO):
+            world.queue.add(key)
+        await until(lambda: len(world.begun) == 2)
+    assert world.forgotten == [ONE]
+
+
+async def test_what_is_due_again_is_looked_at_again() -> None:
+    """When it says."""
+    world = World()
+    world.results = {ONE: Requeue(0.0, Priority.DRIFT)}
+    world.feed.listed.set()
+    async with world.running():
+        world.queue.add(ONE)
+        await until(lambda: len(world.begun) > 2)
+
+
+@pytest.mark.parametrize("listed", [False, True], ids=["before it has listed", "while passes are possible"])
+async def test_what_ends_the_feed_ends_the_controller(listed: bool) -> None:
+    """Whoever runs it hears why."""
+    world = World()
+    if listed:
+        world.feed.listed.set()
+    async with world.running() as task:
+        await asyncio.sleep(0)
+        world.feed.failure.set_exception(ApiError(401, "Unauthorized"))
+        with pytest.raises(ApiError, match="401: Unauthorized"):
+            await task
+
+
+async def test_passes_at_work_come_to_their_end() -> None:
+    """And none begins after the stop."""
+    world = World(hold=asyncio.Event())
+    world.feed.listed.set()
+    async with world.running() as task:
+        world.queue.add(ONE)
+        await until(lambda: world.begun == [ONE])
+        world.stop.set()
+        world.queue.add(TWO)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not task.done()
+        assert world.hold is not None
+        world.hold.set()
+        await task
+    assert world.begun == [ONE]
+
+
+STOPPING = """
+import asyncio, sys
+from edgeherd.controller.controller import stop_on_signal
+
+async def main():
+    stop = stop_on_signal()
+    print("ready", flush=True)
+    await stop.wait()
+    print("stopping", flush=True)
+    await asyncio.sleep(3600 if sys.argv[1] == "hangs" else 0)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_ends_the_process_well_and_a_second_one_at_once(number: signal.Signals) -> None:
+    """The status of the second is a shell's for that signal."""
+    for behaviour, status in (("ends", 0), ("hangs", 128 + number)):
+        with processes.running([sys.executable, "-c", STOPPING, behaviour], env=dict(os.environ)) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(number)
+            assert process.stdout.readline() == "stopping\n"
+            if behaviour == "hangs":
+                process.send_signal(number)
+            assert process.wait(processes.SECONDS) == status
