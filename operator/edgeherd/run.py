@@ -39,11 +39,12 @@ async def run(settings: Settings) -> None:
         LeaseLostError: it does not lead any more.
     """
     logs.configure(settings.log_level)
+    stop = _stop_by_signal()
     async with _election(settings) as leadership:
-        await _run(settings, leadership)
+        await _run(settings, leadership, stop)
 
 
-async def _run(settings: Settings, leadership: Leadership) -> None:
+async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) -> None:
     async with await ApiClient.configured(settings.kubeconfig, fence=leadership.fence) as api:
         key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
         file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
@@ -83,7 +84,7 @@ async def _run(settings: Settings, leadership: Leadership) -> None:
             ),
         }
         controller = Controller(queue, kinds, workers=settings.capacity.passes)
-        if not await leadership.acquired(_stop_by_signal()):
+        if not await leadership.acquired(stop):
             return
         async with leadership.held():
             await _fill(index, cluster)
