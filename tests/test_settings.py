@@ -12,6 +12,7 @@ USUAL = Settings(
     kubeconfig=None,
     capacity=Capacity(workers=64, reserved_workers=16, slow_workers=16, per_jump_host=16),
     cluster_networks=(),
+    leader_election=False,
     log_level="INFO",
 )
 
@@ -20,7 +21,8 @@ USUAL = Settings(
     ("environment", "found"),
     [
         ({}, USUAL),
-        ({"KUBECONFIG": "", "EDGEHERD_WORKERS": ""}, USUAL),
+        ({"KUBECONFIG": "", "EDGEHERD_WORKERS": "", "EDGEHERD_LEADER_ELECTION": ""}, USUAL),
+        ({"EDGEHERD_LEADER_ELECTION": "false"}, USUAL),
         (
             {"EDGEHERD_WORKERS": "20"},
             dataclasses.replace(
@@ -39,6 +41,7 @@ USUAL = Settings(
                 "EDGEHERD_RESERVED_WORKERS": "99",
                 "EDGEHERD_SLOW_WORKERS": "3",
                 "EDGEHERD_PASSES_PER_JUMP_HOST": "4",
+                "EDGEHERD_LEADER_ELECTION": "True",
                 "EDGEHERD_LOG_LEVEL": "debug",
                 "KUBECONFIG": "/k",
             },
@@ -47,6 +50,7 @@ USUAL = Settings(
                 kubeconfig="/k",
                 capacity=Capacity(workers=100, reserved_workers=99, slow_workers=3, per_jump_host=4),
                 cluster_networks=(),
+                leader_election=True,
                 log_level="DEBUG",
             ),
         ),
@@ -54,6 +58,7 @@ USUAL = Settings(
     ids=[
         "nothing is set",
         "an empty value is none",
+        "no election is the default",
         "the other numbers follow the workers",
         "one worker has nothing to reserve",
         "all is set",
@@ -78,8 +83,9 @@ def test_what_is_set_is_what_counts(environment: dict[str, str], found: Settings
         ({"EDGEHERD_SLOW_WORKERS": "0"}, "EDGEHERD_SLOW_WORKERS must be a number from 1 to 512, not '0'"),
         ({"EDGEHERD_PASSES_PER_JUMP_HOST": "-1"}, "EDGEHERD_PASSES_PER_JUMP_HOST must be a number from 1 to 512, not '-1'"),
         ({"EDGEHERD_LOG_LEVEL": "LOUD"}, "EDGEHERD_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
+        ({"EDGEHERD_LEADER_ELECTION": "yes"}, "EDGEHERD_LEADER_ELECTION must be true or false, not 'yes'"),
     ],
-    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "a level"],
+    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "a level", "a flag"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_by_its_name(environment: dict[str, str], says: str) -> None:
     """Before anything starts."""
