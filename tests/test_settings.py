@@ -25,7 +25,16 @@ USUAL = Settings(
     ("environment", "found"),
     [
         ({}, USUAL),
-        ({"KUBECONFIG": "", "EDGEHERD_WORKERS": "", "EDGEHERD_WATCH_NAMESPACES": " , "}, USUAL),
+        (
+            {
+                "KUBECONFIG": "",
+                "EDGEHERD_WORKERS": "",
+                "EDGEHERD_WATCH_NAMESPACES": " , ",
+                "EDGEHERD_LEADER_ELECTION": "",
+            },
+            USUAL,
+        ),
+        ({"EDGEHERD_LEADER_ELECTION": "false"}, USUAL),
         (
             {"EDGEHERD_WATCH_NAMESPACES": "plant-b, plant-a,,plant-b"},
             dataclasses.replace(USUAL, watch_namespaces=("plant-b", "plant-a")),
@@ -48,13 +57,13 @@ USUAL = Settings(
                 "EDGEHERD_RESERVED_WORKERS": "99",
                 "EDGEHERD_SLOW_WORKERS": "3",
                 "EDGEHERD_PASSES_PER_JUMP_HOST": "4",
+                "EDGEHERD_LEADER_ELECTION": "True",
                 "EDGEHERD_LOG_LEVEL": "debug",
                 "EDGEHERD_LOG_FORMAT": "TEXT",
                 "EDGEHERD_METRICS_ADDRESS": "127.0.0.1:9090",
                 "EDGEHERD_PROBE_ADDRESS": "[::1]:0",
                 "KUBECONFIG": "/k",
                 "EDGEHERD_WATCH_NAMESPACES": "plant-a",
-                "EDGEHERD_LEADER_ELECTION": "true",
             },
             Settings(
                 namespace="here",
@@ -81,6 +90,7 @@ USUAL = Settings(
     ids=[
         "nothing is set",
         "an empty value is none",
+        "no election is the default",
         "a namespace that is listed twice is one",
         "the other numbers follow the workers",
         "one worker has nothing to reserve",
@@ -112,12 +122,13 @@ def test_what_is_set_is_what_counts(environment: dict[str, str], found: Settings
         ({"EDGEHERD_WATCH_NAMESPACES": "a" * 64}, f"EDGEHERD_WATCH_NAMESPACES must list names of namespaces with commas between, not '{'a' * 64}'"),
         ({"EDGEHERD_LOG_LEVEL": "LOUD"}, "EDGEHERD_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
         ({"EDGEHERD_LOG_FORMAT": "xml"}, "EDGEHERD_LOG_FORMAT must be json or text, not 'xml'"),
+        ({"EDGEHERD_LEADER_ELECTION": "yes"}, "EDGEHERD_LEADER_ELECTION must be true or false, not 'yes'"),
         *(
             ({"EDGEHERD_PROBE_ADDRESS": text}, f"EDGEHERD_PROBE_ADDRESS must be an address such as ':8080' or '127.0.0.1:8080', or empty for none, not '{text}'")
             for text in ("8080", ":65536", "::1:8080", "host:x", "[host]:1")
         ),
     ],
-    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "not a namespace", "a pattern", "a long name", "a level", "a form", "a port only", "a port too high", "an IPv6 address without brackets", "no port", "a name in brackets"],
+    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "not a namespace", "a pattern", "a long name", "a level", "a form", "a flag", "a port only", "a port too high", "an IPv6 address without brackets", "no port", "a name in brackets"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_by_its_name(environment: dict[str, str], says: str) -> None:
     """Before anything starts."""

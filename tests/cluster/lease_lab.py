@@ -8,7 +8,7 @@ from typing import Any
 
 from edgeherd.clock import Clock
 from edgeherd.cluster.errors import ApiError, ConflictError
-from edgeherd.cluster.lease import LEADING_SECONDS, Candidate, LeaseLostError, Leases
+from edgeherd.cluster.lease import LEADING_SECONDS, Candidate, LeaseLostError
 from edgeherd.fence import LeaseFence
 
 Body = dict[str, Any]
@@ -137,7 +137,3 @@ def held(holder: str = OTHER, **spec: Any) -> Body:
     """A Lease that somebody holds."""
     usual = {"holderIdentity": holder, "leaseDurationSeconds": 15, "acquireTime": BEGAN, "renewTime": BEGAN}
     return usual | {"leaseTransitions": 4} | spec
-
-
-_PORT: type[Leases] = Server
-"""mypy sees that all of the port is here."""

@@ -174,10 +174,17 @@ def change(
     before: bytes | None = OLD,
     path: str = CONFIG,
     action: Action = Action.RESTART,
+    started: str = "",
 ) -> Change:
     """A change of the daemon's file."""
     return Change(
-        path=path, before=digest(before), content=content, others=others, unit="iotedge.service", action=action
+        path=path,
+        before=digest(before),
+        content=content,
+        others=others,
+        unit="iotedge.service",
+        action=action,
+        started=started,
     )
 
 
@@ -240,6 +247,9 @@ def machine(tools: pathlib.Path, tmp_path: pathlib.Path) -> Machine:
         (tmp_path / name).mkdir()
     for name, body in _STUBS.items():
         found.stub(name, body)
+    flock = shutil.which("flock")  # busybox may be built without it, and a device may lack it
+    assert flock is not None
+    (tmp_path / "stubs/flock").symlink_to(flock)
     found.write(CONFIG, OLD, 0o400)
     os.utime(found.config, ns=(1_600_000_000_123_456_789, 1_600_000_000_123_456_789))
     found.units("Id=iotedge.service\nLoadState=loaded\nActiveState=active\nSubState=running\n")

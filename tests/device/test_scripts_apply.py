@@ -2,12 +2,15 @@
 
 import os
 import pathlib
+import signal
+import time
 
 import pytest
 from script_lab import (
     APPLY,
     CONFIG,
     NEW,
+    NONCE,
     OLD,
     REFUSED,
     RESTART,
@@ -18,7 +21,9 @@ from script_lab import (
     other,
 )
 
+import processes
 from edgeherd.device import scripts
+from edgeherd.device.facts import framed
 from edgeherd.device.port import Action, Change, OtherFile, Owner
 
 CERT, KEY = "/etc/iotedge/edgeherd/identity.pem", "/etc/iotedge/edgeherd/identity.key.pem"
@@ -592,23 +597,93 @@ def test_what_a_power_cut_left_is_swept(machine: Machine) -> None:
     assert set(machine.files()) == {CONFIG, LOGIN, "/etc/iotedge/.edgeherd", "/etc/iotedge/.other"}
 
 
-def test_what_belongs_to_another_apply_is_not_swept(machine: Machine) -> None:
-    """Its connection broke, but it is still at it: it may need the old file. A clock says nothing about that."""
-    inner = scripts.apply(change(b"second", before=REFUSED))
-    (machine.root / "stdin").write_bytes(inner.stdin("5e1f"))
-    (machine.root / "command").write_text(inner.command)
+def _begins_another(machine: Machine, wanted: Change, *, ends: str = "active") -> None:
+    """While the first change waits for its daemon's start, another one arrives. The daemon of the first ends up so."""
+    command = scripts.apply(wanted)
+    (machine.root / "stdin").write_bytes(command.stdin(NONCE))
+    (machine.root / "command").write_text(command.command)
     machine.stub(
         "daemon",
         "mkdir ROOT/once 2>/dev/null || { echo ActiveState=active > ROOT/units; exit 0; }\n"
         'PATH=$usual sh -c "$(cat ROOT/command)" < ROOT/stdin > ROOT/said 2>&1\n'
-        "ls -A ROOT/etc/iotedge > ROOT/listed; printf '%s\\n' ActiveState=failed ExecMainStatus=153 > ROOT/units",
+        f"ls -A ROOT/etc/iotedge > ROOT/listed; printf '%s\\n' ActiveState={ends} ExecMainStatus=153 > ROOT/units",
     )
+
+
+def _said(machine: Machine) -> dict[str, bytes]:
+    return framed((machine.root / "said").read_bytes(), NONCE)
+
+
+def test_what_belongs_to_another_apply_is_not_swept(machine: Machine) -> None:
+    """Its connection broke, but it is still at it: it may need the old file. A clock says nothing about that."""
+    (machine.root / "stubs/flock").unlink()  # with it they would not meet
+    _begins_another(machine, change(b"second", before=REFUSED), ends="failed")
     # The second one succeeds while the first one waits; the first one sees that and lets it be.
     assert machine.apply(change(REFUSED)) == "changed"
     assert machine.config.read_bytes() == b"second"
-    assert "YXBwbGllZA" in (machine.root / "said").read_text()
+    assert _said(machine) == {"result": b"applied\n"}
     assert [name for name in (machine.root / "listed").read_text().split() if name.endswith(".old")]
     assert machine.leftovers() == []
+
+
+MEANWHILE = [
+    pytest.param(change(b"second", before=NEW), id="another content"),
+    pytest.param(change(None, before=NEW), id="a restart, because the file is newer than the daemon's start"),
+    pytest.param(change(None, before=NEW, action=Action.CONFIG_APPLY), id="config apply, because it was not yet run"),
+    pytest.param(change(None, other(CERT, b"x"), before=NEW), id="another file"),
+]
+
+
+@pytest.mark.parametrize("wanted", MEANWHILE)
+def test_two_changes_at_once_are_one(machine: Machine, wanted: Change) -> None:
+    """The first goes on when its operator is gone; what another operator asks for meanwhile is not done."""
+    _begins_another(machine, wanted)
+    assert machine.apply(change()) == "applied"
+    assert _said(machine) == {"result": b"changed\n"}
+    assert (machine.calls, list(machine.files()), machine.config.read_bytes()) == (RESTART, [CONFIG], NEW)
+    assert machine.apply(wanted) == "applied"
+
+
+def test_the_lock_of_a_change_that_was_killed_is_nobodys(machine: Machine) -> None:
+    """The kernel has it, so there is nothing to clean up. What had begun is found out by hashes."""
+    machine.stub("mv", "kill -9 $main")
+    machine.output(scripts.apply(change()))
+    machine.stub("mv", 'exec REAL "$@"')
+    deadline = time.monotonic() + processes.SECONDS
+    while (result := machine.apply(change())) == "changed":  # what it had just started may not have ended yet
+        assert time.monotonic() < deadline
+    assert (result, machine.calls) == ("applied", RESTART)
+
+
+def test_the_lock_is_not_the_daemons(machine: Machine) -> None:
+    """Nor that of anything else that is started meanwhile and stays."""
+    machine.stub(
+        "daemon", "sleep 30 < /dev/null > /dev/null 2>&1 & echo $! > ROOT/daemon; echo ActiveState=active > ROOT/units"
+    )
+    try:
+        assert machine.apply(change()) == "applied"
+        assert machine.apply(change(OLD, before=NEW)) == "applied"
+    finally:
+        os.kill(int((machine.root / "daemon").read_text()), signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("started", "result"),
+    [
+        pytest.param("77", "applied", id="as it was seen"),
+        pytest.param("76", "changed", id="another operator has started it since"),
+        pytest.param("", "applied", id="it was not told"),
+    ],
+)
+@pytest.mark.parametrize("action", [Action.RESTART, Action.CONFIG_APPLY])
+def test_a_restart_is_for_the_start_that_was_seen(machine: Machine, started: str, result: str, action: Action) -> None:
+    """A file that is right says nothing about how often the daemon was restarted for it."""
+    machine.units("ActiveState=active\n")
+    machine.stub(
+        "systemctl",
+        'case "$*" in *Monotonic*) echo ExecMainStartTimestampMonotonic=77 ;; *show*) cat ROOT/units ;; esac',
+    )
+    assert machine.apply(change(None, action=action, started=started)) == result
 
 
 def test_a_number_that_is_another_process_by_now_is_swept(machine: Machine) -> None:

@@ -192,12 +192,12 @@ def test_observe_hands_over_its_paths(path: str, others: list[str]) -> None:
 @given(PATH, st.binary(max_size=5000) | st.none(), st.sampled_from([Action.RESTART, Action.RETIRE, Action.NONE]))
 def test_apply_hands_over_the_change(path: str, content: bytes | None, action: Action) -> None:
     """Exactly, down to the last byte of the content."""
-    command = windows.apply(change(path=path, before="0" * 64, content=content, action=action))
+    command = windows.apply(change(path=path, before="0" * 64, content=content, action=action, started="5"))
     assert command.command == windows.COMMAND
     assert windows_lab.script(command) == text("apply")
     *values, body = windows_lab.parameters(command)
     after = "-" if content is None else OtherFile(path="", before="", content=content, owner=Owner.ROOT, mode="").after
-    assert [value.decode() for value in values] == [path, "0" * 64, after, "iotedge", action.value]
+    assert [value.decode() for value in values] == [path, "0" * 64, after, "iotedge", action.value, "5"]
     assert body == (content or b"")
 
 

@@ -141,7 +141,10 @@ class FakeWindows:
         while other := read():
             yield f"hash:{number}", self._hash(other).encode()
             number += 1
-        yield "units", f"{self._unit('iotedge', self.active)}\n\n{self._unit('iotedge-moby', 'active')}".encode()
+        yield (
+            "units",
+            f"{self._unit('iotedge', self.active, self.started)}\n\n{self._unit('iotedge-moby', 'active')}".encode(),
+        )
         yield "now", str(int(time.time())).encode()
         if self.active == "active":
             yield "started", str(self.started).encode()
@@ -151,7 +154,7 @@ class FakeWindows:
         yield "end", b"ok"
 
     @staticmethod
-    def _unit(name: str, active: str) -> str:
+    def _unit(name: str, active: str, started: int = 0) -> str:
         sub, result, status = {
             "active": ("running", "success", 0),
             "inactive": ("dead", "success", 0),
@@ -159,17 +162,17 @@ class FakeWindows:
         }[active]
         return (
             f"Id={name}\nLoadState=loaded\nActiveState={active}\nSubState={sub}\n"
-            f"Result={result}\nExecMainStatus={status}\nNRestarts=0"
+            f"Result={result}\nExecMainStatus={status}\nNRestarts=0\nExecMainStartTimestampMonotonic={started}"
         )
 
     def _apply(self, read: Callable[[], str]) -> Result:
-        path, before, after, unit, action = (read() for _ in range(5))
+        path, before, after, unit, action, started = (read() for _ in range(6))
         assert unit == "iotedge"
         if not self.admin:
             return Result.UNWRITABLE
         if self._bent(path):
             return Result.PARENT
-        if self._hash(path) != before:
+        if self._hash(path) != before or started not in {"", str(self.started)}:
             return Result.CHANGED
         was = self.files.copy()
         steady = self.active == "active"
@@ -280,7 +283,7 @@ class WindowsPeer:
 
 async def _lines(process: "asyncssh.SSHServerProcess[bytes]", name: Name) -> AsyncIterator[bytes]:
     """As many lines as the script reads; for OBSERVE up to the empty one after the first."""
-    count = {Name.OBSERVE: 1, Name.APPLY: 6, Name.CHECK: 0, Name.INITIALIZE: 3}[name]
+    count = {Name.OBSERVE: 1, Name.APPLY: 7, Name.CHECK: 0, Name.INITIALIZE: 3}[name]
     for _ in range(count):
         yield (await process.stdin.readline()).rstrip(b"\n")
     while name is Name.OBSERVE and (line := (await process.stdin.readline()).rstrip(b"\n")):

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
+from edgeherd.fence import OPEN, Fence
 from edgeherd.hub import credential
 from edgeherd.hub.azure import AzureHub, HubClient
 from edgeherd.hub.port import HubError
@@ -36,6 +37,7 @@ class Lab:
         seconds: float = 30.0,
         operations_per_minute: int = 1000,
         answered: Callable[[str, str], None] = lambda *_: None,
+        fence: Fence = OPEN,
     ) -> AzureHub:
         """The adapter with a credential that works, but for what is other."""
         parsed = credential.parse(self.hub.connection_string_of(policy))
@@ -46,6 +48,7 @@ class Lab:
             seconds=seconds,
             ca_file=ca_file or self.hub.ca_file,
             answered=answered,
+            fence=fence,
         )
         self.opened.append(registry)
         return registry.on_behalf_of("plant-a")

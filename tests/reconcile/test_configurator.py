@@ -257,7 +257,9 @@ async def test_a_host_name_that_is_refused_is_tried_again() -> None:
 
 OUTCOMES = {
     Result.CHANGED: Waiting(
-        "ConfigChanging", f"{YAML_PATH} was changed by somebody else meanwhile. It is looked at again.", retry_after=2
+        "ConfigChanging",
+        f"{YAML_PATH} was changed by somebody else meanwhile, or is just being changed. It is looked at again.",
+        retry_after=2,
     ),
     Result.FULL: Waiting(
         "ConfigUnwritable",

@@ -185,6 +185,9 @@ class Candidate:
                 won = await self._attempt()
         except LeaseLostError:
             raise
+        except ConflictError as exc:
+            won = False
+            _log.debug("another one wrote the Lease meanwhile: %s", exc)
         except Exception as exc:  # noqa: BLE001 - a bug must not end the election either, while the Lease is ours
             self._ours = None
             self._complain(exc)
@@ -212,8 +215,9 @@ class Candidate:
                 return await self._write(self._ours)
             except ApiError as exc:
                 self._ours = None
-                if exc.status not in {404, 409}:
+                if not exc.status:
                     raise
+                # Changed, or gone, which the server answers with a 500: what is there now tells.
         lease = await self._leases.read()
         now = self._clock.monotonic()
         if lease is not None:

@@ -34,6 +34,8 @@ class Unit:
     result: str = ""
     exec_main_status: int = 0
     restarts: int = 0
+    started: str = ""
+    """Differs after every start of its process, whoever caused it; empty where the device did not tell."""
 
 
 _ENGINES = ("docker", "iotedge-moby", "com.docker")
@@ -187,6 +189,9 @@ def _unit(text: str) -> Unit:
         result=_word(pairs.get("Result", "")),
         exec_main_status=_number(pairs.get("ExecMainStatus", "")),
         restarts=_number(pairs.get("NRestarts", "")),
+        started=found[0]
+        if (found := re.match(r"[0-9]{1,20}\Z", pairs.get("ExecMainStartTimestampMonotonic", "")))
+        else "",
     )
 
 

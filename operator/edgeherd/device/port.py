@@ -165,6 +165,9 @@ class Change:
     others: tuple[OtherFile, ...] = ()
     unit: str
     action: Action
+    started: str = ""
+    """`Facts.unit.started` of the unit: another start since then makes it CHANGED. Empty where that does not matter, because
+    a file that changes tells as much."""
 
 
 class Result(enum.StrEnum):
@@ -172,7 +175,7 @@ class Result(enum.StrEnum):
 
     APPLIED = "applied"
     CHANGED = "changed"
-    """Somebody else changed a file meanwhile."""
+    """Somebody else changed a file meanwhile, or started the daemon, or is at it."""
     REFUSED = "refused"
     """The daemon does not take the new settings; everything is as before."""
     HOSTNAME = "hostname"

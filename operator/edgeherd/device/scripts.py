@@ -107,8 +107,15 @@ IFS= read -r path
 IFS= read -r before
 IFS= read -r after
 IFS= read -r unit
-IFS= read -r action || result incomplete
+IFS= read -r action
+IFS= read -r started || result incomplete
 file=$R$path
+# What an operator began goes on when that one is gone, and another may look after the device by then. The lock, which no
+# program inherits that may outlive the script, ends with it however it ends.
+if [ -d "${file%/*}" ] && command -v flock >/dev/null; then
+  exec 9< "${file%/*}"
+  flock -n 9 || result changed
+fi
 umask 077
 newline='
 '
@@ -245,19 +252,21 @@ undo() { # LIST: as it was, but for what somebody else has changed since
     shift 4
   done
 }
+# KILL, because the programs inherit that TERM is ignored.
+limit() { timeout -s KILL "$@" 2>/dev/null </dev/null 9>&-; }
+start() { limit 20 systemctl show "$unit" -p ExecMainStartTimestampMonotonic; }
+[ -z "$started" ] || [ "$(start)" = "ExecMainStartTimestampMonotonic=$started" ] || result changed
 keep "$@"
 # From here on it must be finished, whatever becomes of the connection: a new file needs its restart.
 trap '' HUP INT PIPE TERM
 # What is removed goes last: a file that names it must not outlive it.
 put "$@" && drop "$@" || { undo "$@"; why "$error"; }
-# KILL, because the programs inherit that TERM is ignored.
-limit() { timeout -s KILL "$@" 2>/dev/null </dev/null; }
 reload() { [ -z "$units" ] || limit 60 systemctl daemon-reload >/dev/null; }
 act() { # false when 'iotedge config apply' says no; that it does not end says nothing
   [ "$action" != none ] || return 0
   limit 20 systemctl reset-failed "$unit" >/dev/null
   if [ "$action" = config-apply ]; then
-    output=$(timeout -s KILL 180 iotedge config apply -c "$path" 2>&1 </dev/null) || [ $? -gt 128 ]
+    output=$(timeout -s KILL 180 iotedge config apply -c "$path" 2>&1 </dev/null 9>&-) || [ $? -gt 128 ]
   else
     limit 120 systemctl restart "$unit" >/dev/null || :
   fi
@@ -324,7 +333,7 @@ def apply(change: Change) -> RemoteCommand:
     """Carries out the change if everything still is what was observed. Says: result."""
     lines = [change.path, change.before]
     lines.append("-" if change.content is None else hashlib.sha256(change.content).hexdigest())
-    lines += [change.unit, change.action.value]
+    lines += [change.unit, change.action.value, change.started]
     for other in change.others:
         content = base64.b64encode(other.content or b"").decode()
         lines += [other.path, other.owner.value, other.mode, other.before, other.after, content]

@@ -68,7 +68,7 @@ def apply(change: Change) -> RemoteCommand:
     if not _SERVICE_NAME.fullmatch(service):
         raise ValueError("that is no name of a service")
     after = "-" if change.content is None else hashlib.sha256(change.content).hexdigest()
-    parameters = [change.path, change.before, after, service, change.action.value]
+    parameters = [change.path, change.before, after, service, change.action.value, change.started]
     return _command(windows_scripts.APPLY, parameters, body=f"{_base64(change.content or b'')}\n", seconds=300)
 
 

@@ -75,6 +75,22 @@ function Get-Started($daemon) {
     try { (Get-Process -Id $daemon.ProcessId).StartTime } catch { }
   }
 }
+function Get-Mark($daemon) {
+  # Differs after every start.
+  $began = Get-Started $daemon
+  if ($began) { "$($began.Ticks)" } else { '0' }
+}
+"""
+
+_LOCK = r"""
+function Invoke-Alone([scriptblock] $change) {
+  # What another operator began goes on when that one is gone. The lock ends with the process that has it.
+  $lock = New-Object Threading.Mutex($false, 'Global\edgeherd')
+  try { $free = $lock.WaitOne(0) }
+  catch [Threading.AbandonedMutexException] { $free = $true }
+  if (-not $free) { return 'changed' }
+  try { & $change } finally { $lock.ReleaseMutex() }
+}
 """
 
 _OBSERVE = r"""
@@ -128,7 +144,8 @@ function Get-Unit([string] $name, $service, $daemon) {
   elseif ($service.Status -eq 'StartPending') { $active = 'activating'; $sub = 'start' }
   elseif ($service.Status -eq 'StopPending') { $active = 'deactivating'; $sub = 'stop' }
   elseif ($code) { $active = 'failed'; $sub = 'failed'; $result = 'exit-code' }
-  "Id=$name`nLoadState=$load`nActiveState=$active`nSubState=$sub`nResult=$result`nExecMainStatus=$code`nNRestarts=0"
+  "Id=$name`nLoadState=$load`nActiveState=$active`nSubState=$sub`nResult=$result`nExecMainStatus=$code`nNRestarts=0" +
+    "`nExecMainStartTimestampMonotonic=$(Get-Mark $daemon)"
 }
 $daemon = Get-Daemon 'iotedge'
 $unit = Get-Unit 'iotedge' (Get-Service -Name 'iotedge' -ErrorAction SilentlyContinue) $daemon
@@ -277,6 +294,7 @@ function Invoke-Change {
   if (-not (Test-Admin)) { return 'unwritable' }
   if (-not (Test-Folders $path)) { return 'parent' }
   if (-not (Test-Same $path $before)) { return 'changed' }
+  if ($started -and (Get-Mark (Get-Daemon $unit)) -ne $started) { return 'changed' }
   $steady = Test-Steady
   if ($after -ne '-') {
     $folder = [IO.Path]::GetDirectoryName($path)
@@ -307,11 +325,12 @@ try {
   $after = Read-Value
   $unit = Read-Value
   $action = Read-Value
+  $started = Read-Value
   if ($path) {
     $mine = '.edgeherd.{0}.{1}' -f (Get-Unix ([DateTime]::UtcNow)), [Guid]::NewGuid().ToString('N')
     $temp = [IO.Path]::Combine([IO.Path]::GetDirectoryName($path), $mine)
     $backup = "$temp.old"
-    $word = Invoke-Change | Select-Object -Last 1
+    $word = Invoke-Alone { Invoke-Change } | Select-Object -Last 1
   } else { $word = 'incomplete' }
 } catch { $word = Get-Reason $_.Exception }
 # Nothing of ours stays behind: it holds keys. A Replace that broke halfway has left the only copy in the backup.
@@ -353,12 +372,12 @@ try {
   $secret = Read-Value
   $os = Read-Value
   $setup = Read-Value
-  if ($secret -and $os) { $word = Invoke-Initialize | Select-Object -Last 1 }
+  if ($secret -and $os) { $word = Invoke-Alone { Invoke-Initialize } | Select-Object -Last 1 }
 } catch { }
 Tell 'result' $word
 """
 
 OBSERVE = _FRAME + _PROGRAM + _SERVICE + _OBSERVE
-APPLY = _FRAME + _PROGRAM + _SERVICE + _APPLY
+APPLY = _FRAME + _PROGRAM + _SERVICE + _LOCK + _APPLY
 CHECK = _FRAME + _PROGRAM + _CHECK
-INITIALIZE = _FRAME + _INITIALIZE
+INITIALIZE = _FRAME + _LOCK + _INITIALIZE

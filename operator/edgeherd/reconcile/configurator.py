@@ -72,6 +72,7 @@ class _Observation:
             others=others,
             unit=desired.daemon_unit(self.device, self.version.dialect),
             action=self.action,
+            started=self.facts.unit.started if content is None and not others else "",
         )
 
     def applied(self, *events: Event, restarted: bool = False) -> ConfigurationResult:

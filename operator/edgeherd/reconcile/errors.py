@@ -165,7 +165,11 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
             "Remove the containers on the device, or take spec.runtime.hostname back."
         ),
     ),
-    Result.CHANGED: ("ConfigChanging", 2, "{path} was changed by somebody else meanwhile. It is looked at again."),
+    Result.CHANGED: (
+        "ConfigChanging",
+        2,
+        "{path} was changed by somebody else meanwhile, or is just being changed. It is looked at again.",
+    ),
     Result.FULL: ("ConfigUnwritable", 60, "{path} cannot be replaced: the device's file system is full. Make room."),
     Result.READ_ONLY: (
         "ConfigUnwritable",

@@ -69,6 +69,20 @@ function Get-Started($daemon) {
     try { (Get-Process -Id $daemon.ProcessId).StartTime } catch { }
   }
 }
+function Get-Mark($daemon) {
+  # Differs after every start.
+  $began = Get-Started $daemon
+  if ($began) { "$($began.Ticks)" } else { '0' }
+}
+
+function Invoke-Alone([scriptblock] $change) {
+  # What another operator began goes on when that one is gone. The lock ends with the process that has it.
+  $lock = New-Object Threading.Mutex($false, 'Global\edgeherd')
+  try { $free = $lock.WaitOne(0) }
+  catch [Threading.AbandonedMutexException] { $free = $true }
+  if (-not $free) { return 'changed' }
+  try { & $change } finally { $lock.ReleaseMutex() }
+}
 
 $temp = $null
 $backup = $null
@@ -189,6 +203,7 @@ function Invoke-Change {
   if (-not (Test-Admin)) { return 'unwritable' }
   if (-not (Test-Folders $path)) { return 'parent' }
   if (-not (Test-Same $path $before)) { return 'changed' }
+  if ($started -and (Get-Mark (Get-Daemon $unit)) -ne $started) { return 'changed' }
   $steady = Test-Steady
   if ($after -ne '-') {
     $folder = [IO.Path]::GetDirectoryName($path)
@@ -219,11 +234,12 @@ try {
   $after = Read-Value
   $unit = Read-Value
   $action = Read-Value
+  $started = Read-Value
   if ($path) {
     $mine = '.edgeherd.{0}.{1}' -f (Get-Unix ([DateTime]::UtcNow)), [Guid]::NewGuid().ToString('N')
     $temp = [IO.Path]::Combine([IO.Path]::GetDirectoryName($path), $mine)
     $backup = "$temp.old"
-    $word = Invoke-Change | Select-Object -Last 1
+    $word = Invoke-Alone { Invoke-Change } | Select-Object -Last 1
   } else { $word = 'incomplete' }
 } catch { $word = Get-Reason $_.Exception }
 # Nothing of ours stays behind: it holds keys. A Replace that broke halfway has left the only copy in the backup.

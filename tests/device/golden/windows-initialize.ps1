@@ -30,6 +30,15 @@ function Test-Admin {
   $me.IsInRole([Security.Principal.WindowsBuiltInRole]::Administrator)
 }
 
+function Invoke-Alone([scriptblock] $change) {
+  # What another operator began goes on when that one is gone. The lock ends with the process that has it.
+  $lock = New-Object Threading.Mutex($false, 'Global\edgeherd')
+  try { $free = $lock.WaitOne(0) }
+  catch [Threading.AbandonedMutexException] { $free = $true }
+  if (-not $free) { return 'changed' }
+  try { & $change } finally { $lock.ReleaseMutex() }
+}
+
 function Invoke-Initialize {
   if (-not (Test-Admin)) { return 'unwritable' }
   $path = Join-Path $env:ProgramData 'iotedge\config.yaml'
@@ -54,6 +63,6 @@ try {
   $secret = Read-Value
   $os = Read-Value
   $setup = Read-Value
-  if ($secret -and $os) { $word = Invoke-Initialize | Select-Object -Last 1 }
+  if ($secret -and $os) { $word = Invoke-Alone { Invoke-Initialize } | Select-Object -Last 1 }
 } catch { }
 Tell 'result' $word

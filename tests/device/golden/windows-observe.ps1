@@ -69,6 +69,11 @@ function Get-Started($daemon) {
     try { (Get-Process -Id $daemon.ProcessId).StartTime } catch { }
   }
 }
+function Get-Mark($daemon) {
+  # Differs after every start.
+  $began = Get-Started $daemon
+  if ($began) { "$($began.Ticks)" } else { '0' }
+}
 
 $path = Read-Value
 if (Test-Admin) { Tell 'admin' 'yes' } else { Tell 'admin' 'no' }
@@ -120,7 +125,8 @@ function Get-Unit([string] $name, $service, $daemon) {
   elseif ($service.Status -eq 'StartPending') { $active = 'activating'; $sub = 'start' }
   elseif ($service.Status -eq 'StopPending') { $active = 'deactivating'; $sub = 'stop' }
   elseif ($code) { $active = 'failed'; $sub = 'failed'; $result = 'exit-code' }
-  "Id=$name`nLoadState=$load`nActiveState=$active`nSubState=$sub`nResult=$result`nExecMainStatus=$code`nNRestarts=0"
+  "Id=$name`nLoadState=$load`nActiveState=$active`nSubState=$sub`nResult=$result`nExecMainStatus=$code`nNRestarts=0" +
+    "`nExecMainStartTimestampMonotonic=$(Get-Mark $daemon)"
 }
 $daemon = Get-Daemon 'iotedge'
 $unit = Get-Unit 'iotedge' (Get-Service -Name 'iotedge' -ErrorAction SilentlyContinue) $daemon
