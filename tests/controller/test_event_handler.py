@@ -8,6 +8,7 @@ import pytest
 
 from edgeherd import resource
 from edgeherd.controller.event_handler import EventHandler
+from edgeherd.controller.fleet import Fleet, Software, Standing
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import Capacity, WorkQueue
 from edgeherd.model import Key, Priority
@@ -197,3 +198,21 @@ def test_annotations_are_not_kept() -> None:
     assert len(queue.now) == 2
     kept = [*vars(handler).values(), *vars(handler._index).values()]  # noqa: SLF001 - what is held in memory is the point
     assert len(repr(kept)) < 10_000
+
+
+def test_what_is_seen_is_counted() -> None:
+    """Also what leads to no pass; and no more when it is gone."""
+    fleet = Fleet()
+    handler = EventHandler(Recorder(), DeviceIndex(), fleet)
+    ready = {Standing("Ready", "True", "Ready"): 1}
+    for event in ("", "MODIFIED"):
+        handler.on_device(event, DEVICE)
+        handler.on_hub(event, HUB)
+    assert (fleet.devices, fleet.hubs, fleet.software) == (ready, ready, {Software("", ""): 1})
+    away = copy.deepcopy(DEVICE)
+    away["status"]["conditions"] = [{**READY, "status": "False", "reason": "DeviceUnreachable"}]
+    handler.on_device("MODIFIED", away)
+    assert fleet.devices == {Standing("Ready", "False", "DeviceUnreachable"): 1}
+    handler.on_device("DELETED", away)
+    handler.on_hub("DELETED", HUB)
+    assert (fleet.devices, fleet.hubs, fleet.software) == ({}, {}, {})
