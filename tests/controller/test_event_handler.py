@@ -8,6 +8,7 @@ import pytest
 
 from edgeherd import resource
 from edgeherd.controller.event_handler import EventHandler
+from edgeherd.controller.fleet import Fleet, Software, Standing
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.controller.workqueue import Capacity, WorkQueue
 from edgeherd.model import Key, Priority
@@ -284,3 +285,21 @@ def test_a_hub_that_waits_is_looked_at_when_its_last_device_lets_go(how: str) ->
         handler.on_device(how, last)
         seen.append([key for key, _ in queue.now if key == HUB_KEY])
     assert seen == [[], [HUB_KEY], []]
+
+
+def test_what_is_seen_is_counted() -> None:
+    """Also what leads to no pass; and no more when it is gone."""
+    fleet = Fleet()
+    handler = EventHandler(Recorder(), DeviceIndex(), fleet)
+    ready = {Standing("Ready", "True", "Ready"): 1}
+    for event in ("", "MODIFIED"):
+        handler.on_device(event, DEVICE)
+        handler.on_hub(event, HUB)
+    assert (fleet.devices, fleet.hubs, fleet.software) == (ready, ready, {Software("", ""): 1})
+    away = copy.deepcopy(DEVICE)
+    away["status"]["conditions"] = [{**READY, "status": "False", "reason": "DeviceUnreachable"}]
+    handler.on_device("MODIFIED", away)
+    assert fleet.devices == {Standing("Ready", "False", "DeviceUnreachable"): 1}
+    handler.on_device("DELETED", away)
+    handler.on_hub("DELETED", HUB)
+    assert (fleet.devices, fleet.hubs, fleet.software) == ({}, {}, {})

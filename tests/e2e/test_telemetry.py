@@ -200,6 +200,7 @@ async def test_a_real_prometheus_scrapes_it(world: World, tmp_path: pathlib.Path
                 await prometheus.query(query)
             assert await prometheus.until("edgeherd_build_info") == {(__version__,): 1}
             assert await prometheus.until("edgeherd_hub_budget_remaining")
+            assert await prometheus.until('edgeherd_devices_by_runtime{runtime!="",agent_version!~"|other"}')
             assert await prometheus.until('sum(controller_runtime_reconcile_total{controller="edgedevice"}) > 0')
 
 

@@ -186,7 +186,8 @@ class World:
 
     def log(self) -> list[Body]:
         """The lines of the operator's log, which is in a file and so in JSON; of all operators so far."""
-        return [json.loads(line) for line in (self.folder / "operator.log").read_text().splitlines()]
+        lines = (self.folder / "operator.log").read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]  # its last words are a sentence
 
     def log_of(self, namespace: str, name: str) -> list[Body]:
         """Those about an EdgeDevice."""

@@ -64,6 +64,19 @@ async def test_a_rotated_secret_is_picked_up_at_the_next_use() -> None:
     assert (keys, [each.client.closed for each in made]) == (list(KEYS), [True, False])
 
 
+async def test_what_is_left_of_the_hubs_that_are_in_use() -> None:
+    """Of the client that is in use now; of none after the end of the HubConnection."""
+    cluster = cluster_of(connection(), policy(KEYS[0]))
+    hubs, made = opened(cluster)
+    found = [hubs.budgets]
+    await hubs.for_device(edge_device())
+    made[0].client.remaining = 7
+    found.append(hubs.budgets)
+    hubs.forget("contoso")
+    found.append(hubs.budgets)
+    assert found == [{}, {"contoso": 7}, {}]
+
+
 async def test_a_workload_identity_needs_no_secret() -> None:
     """What is left out comes from the Pod's environment."""
     client_id = "00000000-0000-0000-0000-000000000001"

@@ -20,38 +20,8 @@ from edgeherd.controller import workqueue
 from edgeherd.controller.fleet import Fleet, Software
 from edgeherd.device import observed
 from edgeherd.model import EdgeDevice, Key
-from edgeherd.telemetry.definitions import (
-    ADDS,
-    BUDGET,
-    BUILD,
-    CONTROLLERS,
-    CORRECTIONS,
-    DEPTH,
-    DEVICES,
-    DRIFT,
-    HUB_REQUESTS,
-    HUBS,
-    LEADER,
-    LEFTOVERS,
-    LONGEST,
-    MOST_WORKERS,
-    PHASES,
-    QUEUE_TIME,
-    RECONCILE_ERRORS,
-    RECONCILE_TIME,
-    RECONCILES,
-    REQUESTS,
-    RESTARTS,
-    RESULTS,
-    RETRIES,
-    SOFTWARE,
-    SSH_TIME,
-    UNFINISHED,
-    WATCH,
-    WORK_TIME,
-    WORKERS,
-    Definition,
-)
+from edgeherd.telemetry import definitions
+from edgeherd.telemetry.definitions import CONTROLLERS, PHASES, RESULTS, Definition
 from edgeherd.telemetry.health import Role, State
 
 prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each counter, for nobody
@@ -101,19 +71,20 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self.queue = QueueMetrics(self.registry, clock)
-        self._reconciles = _counter(RECONCILES, self.registry)
-        self._errors = _counter(RECONCILE_ERRORS, self.registry)
-        self._reconcile_time = _histogram(RECONCILE_TIME, RECONCILE_BUCKETS, self.registry)
-        self._requests = _counter(REQUESTS, self.registry)
-        self._hub_requests = _counter(HUB_REQUESTS, self.registry)
+        self._reconciles = _counter(definitions.RECONCILES, self.registry)
+        self._errors = _counter(definitions.RECONCILE_ERRORS, self.registry)
+        self._reconcile_time = _histogram(definitions.RECONCILE_TIME, RECONCILE_BUCKETS, self.registry)
+        self._requests = _counter(definitions.REQUESTS, self.registry)
+        self._hub_requests = _counter(definitions.HUB_REQUESTS, self.registry)
+        self._budgets: Callable[[], Mapping[str, int]] = dict
         self._hub_series: set[tuple[str, str, str]] = set()
-        self._ssh_time = _histogram(SSH_TIME, SSH_BUCKETS, self.registry)
-        self._restarts = _counter(RESTARTS, self.registry)
-        self._corrections = _counter(CORRECTIONS, self.registry)
-        self._drift = _counter(DRIFT, self.registry)
-        self._leftovers = _counter(LEFTOVERS, self.registry)
-        _gauge(BUILD, self.registry).labels(version).set(1)
-        most_workers = _gauge(MOST_WORKERS, self.registry)
+        self._ssh_time = _histogram(definitions.SSH_TIME, SSH_BUCKETS, self.registry)
+        self._restarts = _counter(definitions.RESTARTS, self.registry)
+        self._corrections = _counter(definitions.CORRECTIONS, self.registry)
+        self._drift = _counter(definitions.DRIFT, self.registry)
+        self._leftovers = _counter(definitions.LEFTOVERS, self.registry)
+        _gauge(definitions.BUILD, self.registry).labels(version).set(1)
+        most_workers = _gauge(definitions.MOST_WORKERS, self.registry)
         for controller in CONTROLLERS:
             most_workers.labels(controller).set(workers)
         self._begin_at_zero()
@@ -193,10 +164,10 @@ class QueueMetrics(Collector):
         self._clock = clock
         self._waiting: dict[Key, float] = {}
         self._working: dict[Key, float] = {}
-        self._adds = _counter(ADDS, registry)
-        self._retries = _counter(RETRIES, registry)
-        self._queue_time = _histogram(QUEUE_TIME, QUEUE_BUCKETS, registry)
-        self._work_time = _histogram(WORK_TIME, RECONCILE_BUCKETS, registry)
+        self._adds = _counter(definitions.ADDS, registry)
+        self._retries = _counter(definitions.RETRIES, registry)
+        self._queue_time = _histogram(definitions.QUEUE_TIME, QUEUE_BUCKETS, registry)
+        self._work_time = _histogram(definitions.WORK_TIME, RECONCILE_BUCKETS, registry)
         for controller in CONTROLLERS:
             for metric in (self._adds, self._retries, self._queue_time, self._work_time):
                 metric.labels(controller, controller)
@@ -229,10 +200,10 @@ class QueueMetrics(Collector):
         seconds: dict[str, list[float]] = {controller: [] for controller in CONTROLLERS}
         for key, began in self._working.items():
             seconds[key.kind.lower()].append(now - began)
-        yield _family(DEPTH, (((name, name), waiting[name]) for name in CONTROLLERS))
-        yield _family(WORKERS, (((name,), len(seconds[name])) for name in CONTROLLERS))
-        yield _family(UNFINISHED, (((name, name), sum(seconds[name])) for name in CONTROLLERS))
-        yield _family(LONGEST, (((name, name), max(seconds[name], default=0.0)) for name in CONTROLLERS))
+        yield _family(definitions.DEPTH, (((name, name), waiting[name]) for name in CONTROLLERS))
+        yield _family(definitions.WORKERS, (((name,), len(seconds[name])) for name in CONTROLLERS))
+        yield _family(definitions.UNFINISHED, (((name, name), sum(seconds[name])) for name in CONTROLLERS))
+        yield _family(definitions.LONGEST, (((name, name), max(seconds[name], default=0.0)) for name in CONTROLLERS))
 
 
 class _Present(Collector):
@@ -245,12 +216,12 @@ class _Present(Collector):
         """See `Collector`."""
         sources = self._sources
         state = sources.state()
-        yield _family(DEVICES, sources.fleet.devices.items())
-        yield _family(SOFTWARE, versions(sources.fleet.software).items())
-        yield _family(HUBS, sources.fleet.hubs.items())
-        yield _family(BUDGET, (((name,), left) for name, left in sources.budgets().items()))
-        yield _family(WATCH, (((each,), each == state.phase) for each in PHASES))
-        yield _family(LEADER, [(("edgeherd",), state.role is Role.LEADER)])
+        yield _family(definitions.DEVICES, sources.fleet.devices.items())
+        yield _family(definitions.SOFTWARE, versions(sources.fleet.software).items())
+        yield _family(definitions.HUBS, sources.fleet.hubs.items())
+        yield _family(definitions.BUDGET, (((name,), left) for name, left in sources.budgets().items()))
+        yield _family(definitions.WATCH, (((each,), each == state.phase) for each in PHASES))
+        yield _family(definitions.LEADER, [(("edgeherd",), state.role is Role.LEADER)])
 
 
 def versions(software: Mapping[Software, int]) -> Mapping[tuple[str, str], int]:
