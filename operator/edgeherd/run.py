@@ -14,6 +14,7 @@ from edgeherd.controller.controller import Controller, Kind, stop_on_signal
 from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.fleet import Fleet
 from edgeherd.controller.index import DeviceIndex
+from edgeherd.controller.secret_poll import SecretPoll
 from edgeherd.controller.source import Source
 from edgeherd.controller.watch import WatchSession, watched
 from edgeherd.controller.workqueue import WorkQueue
@@ -74,16 +75,22 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
             host_key=connector.host_key,
             cluster_networks=settings.cluster_networks,
         )
-        devices = DeviceReconciler(
-            Dependencies(
-                cluster=cluster,
-                hubs=hubs,
-                ssh=logins,
-                editor=config_editor.ConfigEditor(file_workers.run),
-                claims=Claims(cluster, hubs, index, clock),
-                clock=clock,
-                heard=metrics.heard,
-            )
+        dependencies = Dependencies(
+            cluster=cluster,
+            hubs=hubs,
+            ssh=logins,
+            editor=config_editor.ConfigEditor(file_workers.run),
+            claims=Claims(cluster, hubs, index, clock),
+            clock=clock,
+            heard=metrics.heard,
+        )
+        devices = DeviceReconciler(dependencies)
+        secrets = SecretPoll(
+            cluster,
+            index,
+            dependencies.secret_versions,
+            on_change=queue.add,
+            namespaces=settings.watch_namespaces or ("",),
         )
         hub_connections = HubConnectionReconciler(
             cluster=cluster, hubs=hubs, index=index, clock=clock, heard=metrics.heard
@@ -119,9 +126,11 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
             if not await leadership.acquired(stop):
                 return
             async with leadership.held():
+                polling = asyncio.create_task(secrets.run(), name="secret-poll")
                 try:
                     await controller.run(source, stop)
                 finally:
+                    polling.cancel()
                     hubs.close()
 
 

@@ -120,8 +120,9 @@ class ApiClient:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "",
+        accept: str = "application/json",
     ) -> Body:
-        """One request; the decoded body of the answer.
+        """One request; the decoded body of the answer, in the form that `accept` asks for.
 
         Raises:
             ConflictError: 409, or a JSON patch that does not fit the object any more.
@@ -130,7 +131,7 @@ class ApiClient:
             ApiError: any other refusal, or no answer.
             NotLeadingError: a write that the fence does not let pass.
         """
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if content_type:
             headers["Content-Type"] = content_type
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
@@ -144,10 +145,10 @@ class ApiClient:
         self.answered(method, str(response.status))
         return _decoded(response.status, raw, content_type)
 
-    async def find(self, url_path: str) -> Body | None:
+    async def find(self, url_path: str, *, accept: str = "application/json") -> Body | None:
         """The object at the path; None only when the API server says 404."""
         try:
-            return await self.request("GET", url_path)
+            return await self.request("GET", url_path, accept=accept)
         except ApiError as exc:
             if exc.status == 404:
                 return None

@@ -21,6 +21,7 @@ from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.credentials import Certificate
 from edgeherd.reconcile.hub_clients import HubAccess, HubClients
+from edgeherd.reconcile.secret_versions import SecretVersions
 from edgeherd.reconcile.ssh_logins import SshLogins
 
 _T = TypeVar("_T")
@@ -105,6 +106,8 @@ class Context:
 
     hub = _HandedOn[HubAccess]()
     """The hub, and the HubConnection that lets the device use it."""
+    found_secret = _HandedOn[Secret | None]()
+    """The connection Secret as the pass found it."""
     secret = _HandedOn[Secret | None]()
     """The connection Secret as it is now; None where there is none yet."""
     claim = _HandedOn[Claim]()
@@ -159,6 +162,7 @@ class Dependencies:
     clock: Clock
     heard: Callable[[Key, str], None] = lambda *_: None
     """Is told the object and the reason of each transition."""
+    secret_versions: SecretVersions = dataclasses.field(default_factory=SecretVersions)
 
 
 class Step(abc.ABC):
