@@ -5,7 +5,7 @@ types of the steps' conditions, in the order of the steps.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import Condition
@@ -74,11 +74,22 @@ def paused(old: tuple[Condition, ...], generation: int, *, at: str, steps: tuple
     return (*kept, *_stamped([_PAUSED[True]], old, generation, at))
 
 
-def deleting(old: tuple[Condition, ...], generation: int, error: ReconcileError, *, at: str) -> tuple[Condition, ...]:
-    """The conditions of an object whose deletion waits, with the reason why."""
-    kept = tuple(c for c in old if c.type != "Deleting")
+def deleting(
+    old: tuple[Condition, ...],
+    generation: int,
+    error: ReconcileError,
+    *,
+    at: str,
+    reported: Iterable[Condition] = (),
+) -> tuple[Condition, ...]:
+    """The conditions of an object whose deletion waits, with the reason why: it is not ready, whatever was said before.
+
+    `reported` is what came of the steps backwards; what was said of the others stays, with the generation it was said of.
+    """
     blocked = Condition(type="Deleting", status="True", reason=error.reason, message=error.message)
-    return (*kept, *_stamped([blocked], old, generation, at))
+    said = _stamped([_summary(error), *_abnormal(error), *reported, blocked], old, generation, at)
+    replaced = {*(c.type for c in said), "Reconciling", "Stalled"}
+    return (*said, *(c for c in old if c.type not in replaced))
 
 
 _PAUSED = {

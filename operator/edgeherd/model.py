@@ -12,6 +12,11 @@ from typing import NamedTuple
 GROUP = "edgeherd.io"
 VERSION = "v1alpha1"
 FINALIZER = "edgeherd.io/identity"
+"""On an EdgeDevice from the moment it may have something in a hub."""
+
+IN_USE_FINALIZER = "edgeherd.io/in-use"
+"""On a HubConnection, which stays until no EdgeDevice needs it any more."""
+
 FORCE_DELETE = "edgeherd.io/force-delete"
 REQUESTED_AT = "reconcile.edgeherd.io/requestedAt"
 RENEW_KEY = "edgeherd.io/renew-key"
@@ -115,6 +120,11 @@ class IdentityStatus:
     etag: str = ""
     origin: Origin | None = None
     status: str = ""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the operator wrote down that it creates, created or adopted it: there may be something in the hub."""
+        return bool(self.generation_id) or self.origin is not None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,6 +236,11 @@ class EdgeDevice:
         return bool(self.deleted_at)
 
     @property
+    def uses_hub(self) -> bool:
+        """Whether there may be something of it in its hub."""
+        return FINALIZER in self.finalizers or self.status.identity.is_known
+
+    @property
     def known_hosts_name(self) -> str:
         """The Secret that remembers host keys of first use."""
         return f"{self.name}-known-hosts"
@@ -238,6 +253,12 @@ class HubConnection:
     name: str
     uid: str
     generation: int
+    resource_version: str
+    deleted_at: str
+    """When deletion was asked for; empty while the object is to stay."""
+    force_delete: str
+    finalizers: tuple[str, ...]
+    requested_at: str
     host_name: str
     port: int
     secret_name: str | None
@@ -254,11 +275,21 @@ class HubConnection:
     adoption_allowed: bool
     observed_generation: int
     conditions: tuple[Condition, ...]
+    last_handled_reconcile_at: str
 
     @property
     def key(self) -> Key:
         """The work queue's name of this object."""
         return Key("HubConnection", "", self.name)
+
+    @property
+    def deleting(self) -> bool:
+        """Whether deletion was asked for."""
+        return bool(self.deleted_at)
+
+    def condition(self, type_: str) -> Condition | None:
+        """The condition of that type, if there is one."""
+        return next((c for c in self.conditions if c.type == type_), None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

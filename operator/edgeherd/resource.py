@@ -161,12 +161,18 @@ def _check(check: Body) -> CheckReport:
 def hub_connection(body: Body) -> HubConnection:
     """A HubConnection from its body."""
     meta, spec, status = body["metadata"], body["spec"], body.get("status", {})
+    annotations = meta.get("annotations") or {}
     secret = spec["auth"].get("connectionStringSecretRef")
     allowed = spec["allowedNamespaces"]
     return HubConnection(
         name=meta["name"],
         uid=meta["uid"],
         generation=meta["generation"],
+        resource_version=meta["resourceVersion"],
+        deleted_at=meta.get("deletionTimestamp", ""),
+        force_delete=annotations.get(FORCE_DELETE, ""),
+        finalizers=tuple(meta.get("finalizers", ())),
+        requested_at=fitting.request(annotations.get(REQUESTED_AT, "")),
         host_name=spec["hostName"],
         port=spec.get("port", 443),
         secret_name=secret["name"] if secret else None,
@@ -182,6 +188,7 @@ def hub_connection(body: Body) -> HubConnection:
         adoption_allowed=spec.get("adoption") == "Allowed",
         observed_generation=status.get("observedGeneration", -1),
         conditions=tuple(_condition(item) for item in status.get("conditions", ())),
+        last_handled_reconcile_at=status.get("lastHandledReconcileAt", ""),
     )
 
 
@@ -200,7 +207,7 @@ def secret(body: Body) -> Secret:
     )
 
 
-def condition_bodies(conditions: tuple[Condition, ...]) -> list[dict[str, object]]:
+def _condition_bodies(conditions: tuple[Condition, ...]) -> list[dict[str, object]]:
     """Conditions as the API has them, and takes them."""
     return [
         {
@@ -234,7 +241,7 @@ def status_body(status: Status) -> dict[str, object]:
     status = fitting.fit(status)
     identity, device = status.identity, status.device
     return {
-        "conditions": condition_bodies(status.conditions),
+        "conditions": _condition_bodies(status.conditions),
         "observedGeneration": status.observed_generation,
         **_without_blanks(
             {
@@ -265,4 +272,13 @@ def status_body(status: Status) -> dict[str, object]:
                 "lastHandledReconcileAt": status.last_handled_reconcile_at,
             }
         ),
+    }
+
+
+def hub_status_body(conditions: tuple[Condition, ...], observed: int, *, handled: str) -> dict[str, object]:
+    """The status of a HubConnection as the API has it, and takes it."""
+    return {
+        "conditions": _condition_bodies(conditions),
+        "observedGeneration": fitting.fit_generation(observed),
+        **_without_blanks({"lastHandledReconcileAt": handled}),
     }

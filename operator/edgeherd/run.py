@@ -62,7 +62,7 @@ async def run(settings: Settings) -> None:
                 clock=clock,
             )
         )
-        hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
+        hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, index=index, clock=clock)
         handler = EventHandler(queue, index)
         kinds = {
             "EdgeDevice": Kind(plural="edgedevices", on_event=handler.on_device, reconcile=devices.reconcile),

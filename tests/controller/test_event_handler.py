@@ -29,7 +29,7 @@ DEVICE: Body = {
     "status": {"observedGeneration": 1, "conditions": [READY]},
 }
 HUB: Body = {
-    "metadata": {"name": "contoso", "uid": "h1", "generation": 1},
+    "metadata": {"name": "contoso", "uid": "h1", "generation": 1, "resourceVersion": "1"},
     "spec": {
         "hostName": "contoso.azure-devices.net",
         "auth": {"connectionStringSecretRef": {"name": "s"}},
@@ -197,3 +197,58 @@ def test_annotations_are_not_kept() -> None:
     assert len(queue.now) == 2
     kept = [*vars(handler).values(), *vars(handler._index).values()]  # noqa: SLF001 - what is held in memory is the point
     assert len(repr(kept)) < 10_000
+
+
+GOING = {"deletionTimestamp": "2026-01-02T00:00:00Z", "finalizers": ["edgeherd.io/in-use"], "generation": 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "passes"),
+    [
+        pytest.param(changed(HUB, finalizers=["edgeherd.io/in-use"]), (HUB_KEY,), id="our finalizer"),
+        pytest.param(changed(HUB, annotations={"reconcile.edgeherd.io/requestedAt": "1"}), (HUB_KEY,), id="a request to look now"),
+        pytest.param(changed(HUB, annotations={"edgeherd.io/force-delete": "h1"}), (HUB_KEY,), id="a request to let go"),
+        pytest.param(changed(HUB, **GOING), (HUB_KEY, DEVICE_KEY), id="a request to delete, which is an edit"),
+        pytest.param(changed(HUB, labels={"a": "b"}), (), id="somebody's label"),
+    ],
+)  # fmt: skip
+def test_what_is_a_hubs_own_is_no_matter_of_its_devices(body: Body, passes: tuple[Key, ...]) -> None:
+    """There may be thousands of them."""
+    queue = Recorder()
+    handler = EventHandler(queue, DeviceIndex())
+    handler.on_device("", DEVICE)
+    handler.on_hub("", HUB)
+    queue.now.clear()
+    handler.on_hub("MODIFIED", body)
+    assert tuple(key for key, _ in queue.now) == passes
+
+
+def test_a_hub_that_is_not_ready_because_it_is_being_deleted_is_no_news() -> None:
+    """Its devices were told of the deletion, and go on as ever."""
+    queue = Recorder()
+    handler = EventHandler(queue, DeviceIndex())
+    handler.on_device("", DEVICE)
+    handler.on_hub("", changed(HUB, **GOING))
+    queue.now.clear()
+    handler.on_hub("MODIFIED", changed(HUB, **GOING, status={"conditions": [{**READY, "status": "False"}]}))
+    assert queue.now == []
+
+
+@pytest.mark.parametrize("how", ["DELETED", "MODIFIED"])
+def test_a_hub_that_waits_is_looked_at_when_its_last_device_lets_go(how: str) -> None:
+    """Not for each of thousands; and one that is not being deleted waits for nobody."""
+    queue = Recorder()
+    handler = EventHandler(queue, DeviceIndex())
+    names = ("one", "two", "never-let-in")
+    bodies = {name: changed(DEVICE, name=name, uid=name) for name in names}
+    bodies["never-let-in"]["metadata"].pop("finalizers")
+    for body in bodies.values():
+        handler.on_device("", body)
+    handler.on_hub("", changed(HUB, **GOING))
+    seen = []
+    for name in names:
+        queue.now.clear()
+        last = changed(bodies[name], finalizers=[])
+        handler.on_device(how, last)
+        seen.append([key for key, _ in queue.now if key == HUB_KEY])
+    assert seen == [[], [HUB_KEY], []]

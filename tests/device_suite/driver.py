@@ -173,7 +173,9 @@ def _hub_connection(login: Login) -> HubConnection:
         "allowedNamespaces": {"from": "All"},
         "allowedCIDRs": ["127.0.0.0/8", f"{login.host}/32"],
     }
-    return resource.hub_connection({"metadata": {"name": "contoso", "uid": "h1", "generation": 1}, "spec": spec})
+    return resource.hub_connection(
+        {"metadata": {"name": "contoso", "uid": "h1", "generation": 1, "resourceVersion": "1"}, "spec": spec}
+    )
 
 
 class _Watched:

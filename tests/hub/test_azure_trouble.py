@@ -138,7 +138,9 @@ async def test_a_client_is_what_its_hub_connection_says(lab: Lab, monkeypatch: p
         "allowedNamespaces": {"from": "All"},
         "budget": {"registryOperationsPerMinute": 1},
     }
-    connection = resource.hub_connection({"metadata": {"name": "contoso", "uid": "u", "generation": 1}, "spec": spec})
+    connection = resource.hub_connection(
+        {"metadata": {"name": "contoso", "uid": "u", "generation": 1, "resourceVersion": "1"}, "spec": spec}
+    )
     login = credential.parse(lab.hub.connection_string_of("registryReadWrite"))
     told: list[Key] = []
     client = azure.client_of(connection, login, on_trouble=told.append)

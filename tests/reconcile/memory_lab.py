@@ -52,7 +52,10 @@ def connection(**spec: Any) -> HubConnection:
     auth = {"connectionStringSecretRef": {"name": "hub"}}
     usual = {"hostName": HOST, "auth": auth, "allowedNamespaces": {"from": "All"}}
     return resource.hub_connection(
-        {"metadata": {"name": "contoso", "uid": "h", "generation": 1}, "spec": {**usual, **spec}}
+        {
+            "metadata": {"name": "contoso", "uid": "h", "generation": 1, "resourceVersion": "1"},
+            "spec": {**usual, **spec},
+        }
     )
 
 

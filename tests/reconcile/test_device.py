@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from memory_lab import ID, KEY, YAML_PATH, Lab, connection, edge_device
+from memory_lab import HOST, ID, KEY, YAML_PATH, Lab, connection, edge_device
 
 from edgeherd.cluster.errors import ApiError
 from edgeherd.device.port import JumpHostError, LoginRefusedError, OddAnswerError, SudoRefusedError, UnreachableError
 from edgeherd.hub.port import RefusedError, ThrottledError, Twin, UnavailableError
-from edgeherd.model import SECRET_TYPE, IdentityStatus, Priority
+from edgeherd.model import FINALIZER, SECRET_TYPE, IdentityStatus, Origin, Priority, Status
 from edgeherd.reconcile import requeue
 from edgeherd.reconcile.device import CONDITIONS, STEPS
 from edgeherd.reconcile.requeue import Requeue
@@ -56,10 +56,11 @@ async def test_from_nothing_to_ready() -> None:
     lab.network.keys = {}
     assert await lab.reconcile() == Requeue(1.0, Priority.CHANGE)
     assert lab.steps.taken == [
-        "add finalizer",
         "status",
+        "add finalizer",
         "get identity",
         f"create {ID}-connection",
+        "status",
         "create identity",
         "tag twin",
         "status",
@@ -124,7 +125,7 @@ def _refuses(error: Exception, what: str) -> Callable[[Lab], None]:
     return prepare
 
 
-_STEP_OF = {"get identity": 3, "connect": 9}
+_STEP_OF = {"get identity": 3, "connect": 10}
 """Which side effect of the first pass it is: see `test_from_nothing_to_ready`."""
 
 
@@ -542,10 +543,12 @@ async def test_what_precedes_the_steps_of_a_deletion(changes: dict[str, Any], ex
 
 
 async def test_what_was_never_created_needs_no_hub() -> None:
-    """Keys are stored before anything is created: without them there is nothing."""
+    """Who was never let in has no finalizer; and without a record there is nothing, though the hub is gone by now."""
     lab = Lab()
     _no_hub(lab)
     await lab.reconcile()
+    assert lab.device.finalizers == ()
+    lab.edit(finalizers=(FINALIZER,))
     lab.delete()
     assert await lab.reconcile() is None
     assert (lab.steps.taken, lab.cluster.devices) == (["remove finalizer"], {})
@@ -568,8 +571,9 @@ async def test_who_may_not_use_the_hub_cannot_make_it_work_by_deletions(rules: d
     """Nothing was recorded, so nothing was created: the hub is not asked, whatever Secret there is."""
     lab = Lab()
     lab.cluster.put_hub(connection(**rules))
-    await lab.reconcile()
     _forged_secret(lab)
+    lab.edit(finalizers=(FINALIZER,))
+    await lab.reconcile()
     lab.delete()
     assert await lab.reconcile() is None
     assert (lab.steps.taken, lab.cluster.devices) == (["event IdentityLeft", "remove finalizer"], {})
@@ -593,13 +597,20 @@ async def test_what_was_created_while_it_was_allowed_goes_all_the_same(rules: di
     assert (lab.cluster.devices, lab.store.devices()) == ({}, [])
 
 
-async def test_an_allowed_object_whose_creation_was_not_recorded_is_looked_for() -> None:
-    """The operator was killed between the creation and the status; the Secret has the keys."""
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_creation_that_was_cut_off_is_looked_for(lost: bool) -> None:
+    """The operator was killed just after it; the status says that it was meant to be, and the Secret has the keys.
+
+    And if the status was lost, as by a backup that leaves it out, the Secret alone is a reason to look.
+    """
     lab = Lab()
-    lab.steps.begin(6, CrashError())
+    lab.steps.begin(6, CrashError(), after=True)
     with pytest.raises(CrashError):
         await lab.reconciler.reconcile(KEY)
-    assert (len(lab.store.devices()), lab.device.status.identity) == (1, IdentityStatus())
+    record = IdentityStatus(hub_host_name=HOST, device_id=ID, origin=Origin.CREATED)
+    assert (len(lab.store.devices()), lab.device.status.identity) == (1, record)
+    if lost:
+        lab.edit(status=Status())
     lab.restart_operator()
     lab.delete()
     assert await lab.reconcile() is None

@@ -21,11 +21,11 @@ def refuse_statuses(lab: Lab, *, but: tuple[str, ...] = ()) -> None:
     """The API server takes no status, but for one whose `Ready` has one of these reasons."""
     put = lab.cluster.put_status
 
-    async def refusing(device: Any, status: Status) -> None:
+    async def refusing(device: Any, status: Status) -> Any:
         ready = status.condition("Ready")
         if ready is None or ready.reason not in but:
             raise ContentRefusedError(422, WORDS)
-        await put(device, status)
+        return await put(device, status)
 
     lab.cluster.put_status = refusing  # type: ignore[method-assign]
 
@@ -114,8 +114,11 @@ async def test_another_write_that_is_refused_shows_on_its_step(status: int, word
     lab.cluster.put_connection_secret = refusing  # type: ignore[method-assign]
     await lab.reconcile(after=1)
     shown = f" ({words})" if status == 422 else ""
-    assert (lab.told["SecretReady"], lab.told["Ready"]) == ("False WriteRefused", "False WriteRefused")
-    expected = f"The API server refuses what has to be written{shown}. Fix the object that it names."
+    assert (lab.told["SecretReady"], lab.told["Ready"]) == ("False KubernetesRefused", "False KubernetesRefused")
+    expected = (
+        f"The API server refuses what the operator has to do{shown}. Fix the right, the quota, the policy or the object that it "
+        "names. It is tried again every minute."
+    )
     assert lab.condition("SecretReady").message == expected
 
 

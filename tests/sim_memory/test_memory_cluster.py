@@ -112,7 +112,7 @@ class MemoryUser:
     async def create_hub(self) -> HubConnection:
         """See `User`."""
         self.uids += 1
-        metadata = {"name": "contoso", "uid": f"u{self.uids}", "generation": 1}
+        metadata = {"name": "contoso", "uid": f"u{self.uids}", "generation": 1, "resourceVersion": ""}
         return self.cluster.put_hub(resource.hub_connection({"metadata": metadata, "spec": HUB_SPEC}))
 
     async def delete_hub(self) -> None:
@@ -165,6 +165,8 @@ class ServerUser:
         """Nothing of a scenario is left to the next one; there is no garbage collector."""
         for found in await self.cluster.edge_devices():
             await self._patch(f"{self._devices}/{found.name}", {"metadata": {"finalizers": None}})
+        for hub in await self.cluster.hub_connections():
+            await self._patch(path(GROUP, VERSION, "hubconnections", name=hub.name), {"metadata": {"finalizers": None}})
         folders = [self._devices, path(GROUP, VERSION, "hubconnections")]
         for folder in [*folders, path("", "v1", "secrets", namespace=NAMESPACE)]:
             await self._api.request("DELETE", folder)
@@ -406,7 +408,7 @@ async def a_namesakes_hub_status(user: User) -> object:
     first = await user.create_hub()
     await user.delete_hub()
     await user.create_hub()
-    refused = await refusal(user.cluster.put_hub_status(first, (READY,), 1))
+    refused = await refusal(user.cluster.put_hub_status(first, (READY,), 1, handled=""))
     found = await user.cluster.hub_connection("contoso")
     return refused, found and found.conditions
 
@@ -423,12 +425,29 @@ async def every_character_may_be_told(user: User) -> object:
 async def a_hub_has_a_status(user: User) -> object:
     """It moves no generation."""
     hub = await user.create_hub()
-    await user.cluster.put_hub_status(hub, (READY,), 1)
+    await user.cluster.put_hub_status(hub, (READY,), 1, handled="")
     found = await user.cluster.hub_connection("contoso")
     missing = dataclasses.replace(hub, name="other")
-    refused = await refusal(user.cluster.put_hub_status(missing, (READY,), 1))
+    refused = await refusal(user.cluster.put_hub_status(missing, (READY,), 1, handled=""))
     none = await user.cluster.hub_connection("other")
     return found and (found.generation, found.observed_generation, found.conditions), refused, none
+
+
+async def a_finalizer_holds_a_hub(user: User) -> object:
+    """As it holds a device: from what was read, and until it goes."""
+    stale = await user.create_hub()
+    held = await user.cluster.add_hub_finalizer(stale)
+    refused = [await refusal(user.cluster.add_hub_finalizer(stale))]
+    await user.delete_hub()
+    going = await user.cluster.hub_connection("contoso")
+    assert going is not None
+    refused.append(await refusal(user.cluster.remove_hub_finalizer(held)))
+    await user.cluster.put_hub_status(going, (READY,), 1, handled="now")
+    said = await user.cluster.hub_connection("contoso")
+    assert said is not None
+    await user.cluster.remove_hub_finalizer(said)
+    seen = [(each.finalizers, each.generation, each.deleting) for each in (stale, held, said)]
+    return seen, said.last_handled_reconcile_at, refused, await user.cluster.hub_connection("contoso")
 
 
 async def labels_of_namespaces(user: User) -> object:
@@ -476,7 +495,7 @@ SCENARIOS: dict[Callable[[User], Awaitable[object]], object] = {
         (True, 3, True),
         [None, []],
     ),
-    a_finalizer_that_comes_too_late: (PATCH_FAILED, (OTHER,)),
+    a_finalizer_that_comes_too_late: ((ContentRefusedError, 422), (OTHER,)),
     nothing_holds_it: None,
     generations: ([1, 2, 2, 2, 2, 2], [True, True, False, True, False], SAID),
     a_renewal_that_was_heard: ([NOT_FOUND, (ContentRefusedError, 422)], ("Primary", "", 1)),
@@ -486,6 +505,12 @@ SCENARIOS: dict[Callable[[User], Awaitable[object]], object] = {
     a_namesakes_hub_status: (CONFLICT, ()),
     every_character_may_be_told: True,
     a_hub_has_a_status: ((1, 1, (READY,)), NOT_FOUND, None),
+    a_finalizer_holds_a_hub: (
+        [((), 1, False), (("edgeherd.io/in-use",), 1, False), (("edgeherd.io/in-use",), 2, True)],
+        "now",
+        [PATCH_FAILED, PATCH_FAILED],
+        None,
+    ),
     labels_of_namespaces: ({"plant": "a", "kubernetes.io/metadata.name": NAMESPACE}, {}),
 }
 

@@ -59,7 +59,9 @@ class World:
         self.device = self.cluster.edit_device("plant-a", "press-01", finalizers=(FINALIZER,))
         self.hub.store.put_device("press-01", {"capabilities": {"iotEdge": True}}, None)
         self.contoso = self.cluster.put_hub(
-            resource.hub_connection({"metadata": {"name": "contoso", "uid": "h", "generation": 1}, "spec": spec})
+            resource.hub_connection(
+                {"metadata": {"name": "contoso", "uid": "h", "generation": 1, "resourceVersion": "1"}, "spec": spec}
+            )
         )
 
     def state(self) -> object:
@@ -106,7 +108,7 @@ CHANGES: list[tuple[str, Port, Call]] = [
     ("remove finalizer", CLUSTER, lambda w: w.cluster.remove_finalizer(w.device)),
     ("forget renewal", CLUSTER, lambda w: w.cluster.forget_renewal(w.device)),
     ("status", CLUSTER, lambda w: w.cluster.put_status(w.device, Status(observed_generation=1))),
-    ("hub status", CLUSTER, lambda w: w.cluster.put_hub_status(w.contoso, (), 1)),
+    ("hub status", CLUSTER, lambda w: w.cluster.put_hub_status(w.contoso, (), 1, handled="")),
     ("create identity", HUB, lambda w: w.hub.create("press-02", KEYS, enabled=True)),
     ("update identity", HUB, lambda w: w.hub.update(w.identity(), enabled=False, credentials=KEYS)),
     ("delete identity", HUB, lambda w: w.hub.delete(w.identity())),
@@ -232,7 +234,7 @@ async def test_what_is_applied_again_keeps_what_is_the_servers() -> None:
     assert after == dataclasses.replace(before, renew_key="", resource_version=after.resource_version)
     again = cluster.put_device(dataclasses.replace(manifest, enabled=False))
     assert (again.generation, again.enabled, again.status) == (2, False, before.status)
-    await cluster.put_hub_status(world.contoso, (), 1)
+    await cluster.put_hub_status(world.contoso, (), 1, handled="")
     assert cluster.put_hub(world.contoso).generation == 1
     hub = cluster.put_hub(dataclasses.replace(world.contoso, port=8443))
     assert (hub.generation, hub.port, hub.observed_generation) == (2, 8443, 1)

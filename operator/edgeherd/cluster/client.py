@@ -32,6 +32,10 @@ CONNECTIONS = 32
 """Connections to the API server at once; unbounded pools cost memory and stall the loop in TLS handshakes."""
 
 _INVALID = frozenset({400, 413, 422})
+_PATCH_DOES_NOT_FIT = "the server rejected our request due to an error in our request"
+"""All that the API server says to a JSON patch whose `test` or path does not hold (seen with 1.36); a policy or a rule that
+refuses what would come of it says more, with 422 too."""
+
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 TIMEOUT = aiohttp.ClientTimeout(total=60, connect=10)
@@ -95,7 +99,7 @@ class ApiClient:
         """One request; the decoded body of the answer.
 
         Raises:
-            ConflictError: 409, or 422 to a JSON patch.
+            ConflictError: 409, or a JSON patch that does not fit the object any more.
             ForbiddenError: 403.
             ContentRefusedError: the content is refused.
             ApiError: any other refusal, or no answer.
@@ -171,7 +175,7 @@ def _decoded(status: int, raw: bytes, content_type: str) -> Body:
     if status < 400:
         return answer if isinstance(answer, dict) else {}
     message = str(answer.get("message", "")) or f"HTTP {status}"
-    if status == 409 or (status == 422 and content_type == JSON_PATCH):
+    if status == 409 or (status == 422 and content_type == JSON_PATCH and message == _PATCH_DOES_NOT_FIT):
         raise ConflictError(status, message)
     # A list of a status with two items of one key is a 500 of the server's typed patch.
     if status in _INVALID or (status == 500 and "failed to create typed patch object" in message):

@@ -11,7 +11,7 @@ class ApiError(Exception):
 
 
 class ConflictError(ApiError):
-    """The object was changed meanwhile (409, or 422 on a failed JSON patch test): read again."""
+    """The object was changed meanwhile (409, or a JSON patch that does not fit it any more): read again."""
 
 
 class ContentRefusedError(ApiError):

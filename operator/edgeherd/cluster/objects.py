@@ -12,6 +12,7 @@ from edgeherd.cluster.errors import ApiError, ConflictError
 from edgeherd.model import (
     FINALIZER,
     GROUP,
+    IN_USE_FINALIZER,
     KNOWN_HOSTS_TYPE,
     RENEW_KEY,
     SECRET_TYPE,
@@ -33,6 +34,10 @@ _log = logging.getLogger(__name__)
 
 def _device_path(namespace: str, name: str, subresource: str = "") -> str:
     return path(GROUP, VERSION, "edgedevices", namespace=namespace, name=name, subresource=subresource)
+
+
+def _hub_path(name: str) -> str:
+    return path(GROUP, VERSION, "hubconnections", name=name)
 
 
 def _secret_path(namespace: str, name: str = "") -> str:
@@ -100,7 +105,7 @@ class KubernetesCluster:
 
     async def hub_connection(self, name: str) -> HubConnection | None:
         """The HubConnection as it is now; None when there is none."""
-        body = await self._api.find(path(GROUP, VERSION, "hubconnections", name=name))
+        body = await self._api.find(_hub_path(name))
         return resource.hub_connection(body) if body else None
 
     async def namespace_labels(self, name: str) -> Mapping[str, str]:
@@ -153,15 +158,31 @@ class KubernetesCluster:
 
     async def add_finalizer(self, device: EdgeDevice) -> EdgeDevice:
         """Hold the object until the hub is cleaned up. A ConflictError means that it changed meanwhile."""
-        value: object = FINALIZER if device.finalizers else [FINALIZER]
-        at = "/metadata/finalizers/-" if device.finalizers else "/metadata/finalizers"
-        return await self._patch(device, [{"op": "add", "path": at, "value": value}])
+        where = _device_path(device.namespace, device.name)
+        return resource.edge_device(await self._add_finalizer(where, device, FINALIZER))
 
-    async def remove_finalizer(self, device: EdgeDevice) -> None:
-        """Let the object go."""
-        index = device.finalizers.index(FINALIZER)
-        at = f"/metadata/finalizers/{index}"
-        await self._patch(device, [{"op": "test", "path": at, "value": FINALIZER}, {"op": "remove", "path": at}])
+    async def remove_finalizer(self, device: EdgeDevice) -> EdgeDevice:
+        """Let the object go; it as it is now, or was at last."""
+        where = _device_path(device.namespace, device.name)
+        return resource.edge_device(await self._remove_finalizer(where, device, FINALIZER))
+
+    async def add_hub_finalizer(self, hub: HubConnection) -> HubConnection:
+        """Hold the HubConnection until nobody needs it. A ConflictError means that it changed meanwhile."""
+        return resource.hub_connection(await self._add_finalizer(_hub_path(hub.name), hub, IN_USE_FINALIZER))
+
+    async def remove_hub_finalizer(self, hub: HubConnection) -> None:
+        """Let the HubConnection go."""
+        await self._remove_finalizer(_hub_path(hub.name), hub, IN_USE_FINALIZER)
+
+    async def _add_finalizer(self, where: str, found: EdgeDevice | HubConnection, finalizer: str) -> Body:
+        value: object = finalizer if found.finalizers else [finalizer]
+        at = "/metadata/finalizers/-" if found.finalizers else "/metadata/finalizers"
+        return await self._patch(where, found, [{"op": "add", "path": at, "value": value}])
+
+    async def _remove_finalizer(self, where: str, found: EdgeDevice | HubConnection, finalizer: str) -> Body:
+        at = f"/metadata/finalizers/{found.finalizers.index(finalizer)}"
+        operations: list[Body] = [{"op": "test", "path": at, "value": finalizer}, {"op": "remove", "path": at}]
+        return await self._patch(where, found, operations)
 
     async def forget_renewal(self, device: EdgeDevice) -> None:
         """Take away the annotation that asked for a new key: it was heard."""
@@ -170,14 +191,14 @@ class KubernetesCluster:
         query = {"fieldManager": COMPONENT}
         await self._api.request("PATCH", where, query=query, body=body, content_type=MERGE_PATCH)
 
-    async def _patch(self, device: EdgeDevice, operations: list[Body]) -> EdgeDevice:
-        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": device.resource_version}
-        at = _device_path(device.namespace, device.name)
-        return resource.edge_device(await self._api.json_patch(at, [guard, *operations]))
+    async def _patch(self, where: str, found: EdgeDevice | HubConnection, operations: list[Body]) -> Body:
+        """Patch the object as it was read."""
+        guard = {"op": "test", "path": "/metadata/resourceVersion", "value": found.resource_version}
+        return await self._api.json_patch(where, [guard, *operations])
 
-    async def put_status(self, device: EdgeDevice, status: Status) -> None:
+    async def put_status(self, device: EdgeDevice, status: Status) -> EdgeDevice:
         """Write the whole computed status."""
-        await self._put_status(
+        body = await self._put_status(
             _device_path(device.namespace, device.name),
             {
                 "apiVersion": f"{GROUP}/{VERSION}",
@@ -188,25 +209,24 @@ class KubernetesCluster:
             uid=device.uid,
             version=device.resource_version,
         )
+        return resource.edge_device(body)
 
-    async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
-        """Write the status of a HubConnection."""
-        status = {
-            "conditions": resource.condition_bodies(conditions),
-            "observedGeneration": fitting.fit_generation(observed),
-        }
+    async def put_hub_status(
+        self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int, *, handled: str
+    ) -> None:
+        """Write the whole status of a HubConnection; `handled` is the request to look that it answers."""
         await self._put_status(
-            path(GROUP, VERSION, "hubconnections", name=hub.name),
+            _hub_path(hub.name),
             {
                 "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": "HubConnection",
                 "metadata": {"name": hub.name},
-                "status": status,
+                "status": resource.hub_status_body(conditions, observed, handled=handled),
             },
             uid=hub.uid,
         )
 
-    async def _put_status(self, where: str, body: Body, *, uid: str, version: str = "") -> None:
+    async def _put_status(self, where: str, body: Body, *, uid: str, version: str = "") -> Body:
         """Apply a status to the object with that uid, and to no namesake that was created meanwhile.
 
         The API server puts the stored metadata in the place of a status request's, so a uid in it guards nothing; a
@@ -224,11 +244,9 @@ class KubernetesCluster:
                 version = meta["resourceVersion"]
             try:
                 guarded = {**body, "metadata": {**body["metadata"], "resourceVersion": version}}
-                await self._api.apply(f"{where}/status", guarded)
+                return await self._api.apply(f"{where}/status", guarded)
             except ConflictError:
                 version = ""
-            else:
-                return
         raise ConflictError(409, f"{body['kind']} '{body['metadata']['name']}' is changed all the time.")
 
     async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:

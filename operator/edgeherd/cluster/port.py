@@ -50,17 +50,25 @@ class Cluster(Protocol):
     async def add_finalizer(self, device: EdgeDevice) -> EdgeDevice:
         """Hold the object until the hub is cleaned up; the object as it is now."""
 
-    async def remove_finalizer(self, device: EdgeDevice) -> None:
-        """Let the object go."""
+    async def remove_finalizer(self, device: EdgeDevice) -> EdgeDevice:
+        """Let the object go; it as it is now, or was at last."""
+
+    async def add_hub_finalizer(self, hub: HubConnection) -> HubConnection:
+        """Hold the HubConnection until nobody needs it; it as it is now."""
+
+    async def remove_hub_finalizer(self, hub: HubConnection) -> None:
+        """Let the HubConnection go."""
 
     async def forget_renewal(self, device: EdgeDevice) -> None:
         """Take away the annotation that asked for a new key: it was heard."""
 
-    async def put_status(self, device: EdgeDevice, status: Status) -> None:
-        """Write the whole computed status."""
+    async def put_status(self, device: EdgeDevice, status: Status) -> EdgeDevice:
+        """Write the whole computed status; the object as it is now."""
 
-    async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
-        """Write the status of a HubConnection."""
+    async def put_hub_status(
+        self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int, *, handled: str
+    ) -> None:
+        """Write the whole status of a HubConnection; `handled` is the request to look that it answers."""
 
     async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
         """Record an Event on the EdgeDevice. Events are a courtesy: a refusal is no trouble of the device."""

@@ -22,7 +22,8 @@ class EventHandler:
         self._index = index
         self._seen: dict[Key, bytes] = {}
         """A hash of what matters of each device: its annotations may have 256 KiB."""
-        self._seen_hubs: dict[Key, tuple[object, ...]] = {}
+        self._seen_hubs: dict[Key, tuple[bytes, bytes]] = {}
+        """Of each HubConnection, hashes of what matters of it: to itself, and to its devices."""
 
     def on_device(self, event: str, body: Mapping[str, Any]) -> None:
         """An EdgeDevice was seen. Our own status writes change nothing that matters, and cause no pass."""
@@ -38,7 +39,8 @@ class EventHandler:
                 self._queue.add(waiting)
             self._queue.add(device.key, Priority.DELETE)
             return
-        self._index.update(device)
+        for waiting in self._index.update(device):
+            self._queue.add(waiting)
         jump = device.ssh.jump
         self._queue.put_behind(device.key, f"{jump.host}:{jump.port}" if jump is not None else "")
         predicate = digest(
@@ -70,22 +72,25 @@ class EventHandler:
         except (KeyError, TypeError, ValueError):
             _log.exception("a HubConnection cannot be read; is the CRD of this version installed?")
             return
-        before = self._seen_hubs.get(hub.key)
-        predicate = (hub.uid, hub.generation, _is_ready(hub))
-        if event != "DELETED":
-            self._index.update_hub(hub)
         if event == "DELETED":
             self._index.delete(hub.key)
             self._seen_hubs.pop(hub.key, None)
             self._queue.add(hub.key)
-        elif before == predicate:
+            self._add_devices(hub)
             return
-        else:
-            self._seen_hubs[hub.key] = predicate
-            if before is None or before[:2] != predicate[:2]:
-                self._queue.add(hub.key)
-            if before is None and not event:
-                return  # listed at the start, as its devices are
+        self._index.update_hub(hub)
+        before = self._seen_hubs.get(hub.key)
+        # While it is being deleted its devices go on as ever: that it is not ready then is no news for them.
+        to_devices = digest(hub.uid, hub.generation, hub.deleting or _is_ready(hub))
+        to_itself = digest(hub.uid, hub.generation, hub.force_delete, hub.requested_at, bool(hub.finalizers))
+        self._seen_hubs[hub.key] = to_itself, to_devices
+        if before is None or before[0] != to_itself:
+            self._queue.add(hub.key, Priority.DELETE if hub.deleting else Priority.CHANGE)
+        is_listed = before is None and not event  # at the start, as its devices are
+        if not is_listed and (before is None or before[1] != to_devices):
+            self._add_devices(hub)
+
+    def _add_devices(self, hub: HubConnection) -> None:
         for device in self._index.of_hub(hub.name):
             self._queue.add(device)
 

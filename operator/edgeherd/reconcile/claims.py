@@ -108,7 +108,7 @@ class Claims:
             return True
         named = await self._cluster.hub_connection(other.hub_name)
         same = named is not None and named.host_name.lower() == connection.host_name.lower()
-        if named is None or not same or other.suspend or other.deleting:
+        if named is None or not same or named.deleting or other.suspend or other.deleting:
             return False
         return await self._hubs.admits(other, named)
 

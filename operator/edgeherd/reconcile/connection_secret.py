@@ -3,11 +3,12 @@
 It is the write-ahead log: keys are stored in it before an identity is created with exactly those keys.
 """
 
-from edgeherd.cluster.errors import ConflictError
+from edgeherd.cluster.errors import ApiError, ConflictError
 from edgeherd.cluster.port import Cluster
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import SECRET_TYPE, Credentials, EdgeDevice, Origin, Secret
 from edgeherd.reconcile import credentials
+from edgeherd.reconcile.errors import from_api_error
 
 CONDITION = "SecretReady"
 """The condition that it is about, whoever asks for it."""
@@ -21,8 +22,12 @@ async def read(cluster: Cluster, device: EdgeDevice) -> Secret | None:
 
     Raises:
         Stalled: it is there and not this EdgeDevice's.
+        Waiting: it may not be read.
     """
-    secret = await cluster.secret(device.namespace, device.secret_name)
+    try:
+        secret = await cluster.secret(device.namespace, device.secret_name)
+    except ApiError as exc:
+        raise from_api_error(exc, condition=CONDITION) from exc
     if secret is not None and not is_ours(device, secret):
         message = (
             f"Secret '{device.secret_name}' exists and is not this EdgeDevice's. It is left alone: "
@@ -50,7 +55,7 @@ async def write(
     """Write it. `secret` is what is there; `etag` that of the identity it is written for, empty before there is one.
 
     Raises:
-        Waiting: somebody else was faster.
+        Waiting: somebody else was faster, or it may not be written.
     """
     data = credentials.secret_data(host_name, device.device_id, held, key_in_use=device.key_in_use)
     written_for = credentials.mark(etag, {name: value.encode() for name, value in data.items()})
@@ -65,6 +70,8 @@ async def write(
     except ConflictError as exc:
         message = "The Secret changed meanwhile. It is looked at again."
         raise Waiting("SecretChanging", message, retry_after=1, condition=CONDITION) from exc
+    except ApiError as exc:
+        raise from_api_error(exc, condition=CONDITION, observed=True) from exc
 
 
 def origin_of(secret: Secret | None) -> Origin | None:

@@ -19,8 +19,9 @@ async def is_to_undo(dependencies: Dependencies, context: Context) -> bool:
         context.event("DeletionForced", text, warning=True)
         return False
     context.secret = secret = await _own_secret(dependencies, device)
-    if secret is None and not _is_on_record(device):
-        return False  # Keys, or the log in the status, come before anything is created: no credential is needed.
+    known = device.status.identity.is_known
+    if secret is None and not known:
+        return False  # Keys and the record in the status come before anything is created: no credential is needed.
     if _retains(device, secret):
         text = f"The identity '{device.device_id}' stays in the hub, and the device keeps its configuration."
         context.event("IdentityRetained", text)
@@ -31,7 +32,9 @@ async def is_to_undo(dependencies: Dependencies, context: Context) -> bool:
         )
         raise Waiting("Paused", message, retry_after=60)
     hubs = dependencies.hubs
-    if not _is_on_record(device) and not await hubs.admits(device, await hubs.named(device.hub_name)):
+    # Whoever may not use a hub must not make it work, and a Secret that looks like ours costs nothing. What was created
+    # while it was allowed is on record: one look and one deletion for each, and `IdentityStep.delete` has the proof.
+    if not known and not await hubs.admits(device, await hubs.named(device.hub_name)):
         text = (
             f"HubConnection '{device.hub_name}' does not allow this EdgeDevice and nothing says that it ever did, so the hub "
             f"was not asked for '{device.device_id}'."
@@ -40,16 +43,6 @@ async def is_to_undo(dependencies: Dependencies, context: Context) -> bool:
         return False
     context.hub = await hubs.for_release(device)
     return True
-
-
-def _is_on_record(device: EdgeDevice) -> bool:
-    """Whether the operator itself wrote down that it created, or adopted, the identity.
-
-    Whoever may not use a hub must not make it work, and a Secret that looks like ours costs nothing. What was created while
-    it was allowed goes all the same: one look and one deletion for each, and `IdentityStep.delete` has the proof.
-    """
-    known = device.status.identity
-    return bool(known.generation_id) or known.origin is not None
 
 
 async def _own_secret(dependencies: Dependencies, device: EdgeDevice) -> Secret | None:

@@ -7,15 +7,15 @@ from collections.abc import Awaitable, Iterable
 from typing import TypeVar
 
 from edgeherd import conditions, fitting
-from edgeherd.cluster.errors import ApiError, ContentRefusedError
+from edgeherd.cluster.errors import ApiError, ContentRefusedError, ForbiddenError
 from edgeherd.device.port import DeviceError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import HubError
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, Key, Priority, Status
 from edgeherd.reconcile import deletion, requeue
-from edgeherd.reconcile.errors import from_device_error, from_hub_error, from_refused_content
+from edgeherd.reconcile.errors import REFUSED_BY_API_SERVER, from_api_error, from_device_error, from_hub_error
 from edgeherd.reconcile.requeue import Outage, Requeue
-from edgeherd.reconcile.step import Context, Dependencies, Event, Step
+from edgeherd.reconcile.step import Context, Dependencies, Event, Step, Undone
 from edgeherd.reconcile.steps.configuration import ConfigurationStep
 from edgeherd.reconcile.steps.connection import ConnectionStep
 from edgeherd.reconcile.steps.health import HealthStep
@@ -51,6 +51,10 @@ class DeviceReconciler:
         self._clock = dependencies.clock
         self._steps = tuple(step(dependencies) for step in STEPS)
         self._outages: dict[Key, Outage] = {}
+        self._mute: dict[Key, str] = {}
+        """Why the status of an object cannot be written, so that it is logged once."""
+        self.leftovers = 0
+        """How often something had to be left on a device that the operator does not look after any more."""
 
     async def reconcile(self, key: Key) -> Requeue | None:
         """Look at the device and take the next step.
@@ -70,8 +74,6 @@ class DeviceReconciler:
         if device.suspend:
             await self._pause(device)
             return None
-        if FINALIZER not in device.finalizers:
-            device = await self._cluster.add_finalizer(device)
         if not device.status.conditions:
             device = await self._init_status(device)
         context = Context(device)
@@ -95,7 +97,7 @@ class DeviceReconciler:
                     context.at = step.condition
                     done = await self._timed(step, context, step.reconcile(context))
                     context.conditions[context.at] = _condition(context.at, "True", done.reason, done.message)
-        except (ReconcileError, HubError, DeviceError, ContentRefusedError) as exc:
+        except (ReconcileError, HubError, DeviceError, ApiError) as exc:
             error = self._with_deadline(device, _meaning(exc, device))
         else:
             self._outages.pop(device.key, None)
@@ -115,17 +117,29 @@ class DeviceReconciler:
         try:
             if await deletion.is_to_undo(self._dependencies, context):
                 for step in reversed(self._steps):
-                    await self._timed(step, context, step.delete(context))
-        except (ReconcileError, HubError, DeviceError) as exc:
+                    undone = await self._timed(step, context, step.delete(context))
+                    if undone is not None:
+                        await self._report(context, step, undone)
+            await self._emit(device, context.take_events())
+            await self._cluster.remove_finalizer(context.device)
+        except (ReconcileError, HubError, DeviceError, ApiError) as exc:
             error = _meaning(exc, device)
         else:
-            await self._emit(device, context.events)
-            await self._cluster.remove_finalizer(device)
             return None
-        await self._emit(device, context.events)
-        await self._say_blocked(device, error)
+        await self._emit(device, context.take_events())
+        await self._say_blocked(context, error)
         due = requeue.after(error, interval=0, spread=1)
         return Requeue(due.after, Priority.DELETE, slow=context.device_seconds >= requeue.SLOW_SECONDS)
+
+    async def _report(self, context: Context, step: Step, undone: Undone) -> None:
+        """What a step left behind is said before the object is gone: it is the last that anybody hears of it."""
+        type_, device = step.condition, context.device
+        context.conditions[type_] = _condition(type_, "False", undone.reason, undone.message)
+        if not undone.leftover:
+            return
+        self.leftovers += 1
+        _log.warning("EdgeDevice %s/%s: %s: %s", device.namespace, device.name, undone.reason, undone.message)
+        await self._put_deleting(context, Waiting(undone.reason, undone.message))
 
     async def _timed(self, step: Step, context: Context, work: Awaitable[_T]) -> _T:
         """The step's work, whose time counts if it waits for the device."""
@@ -146,6 +160,7 @@ class DeviceReconciler:
     def _forget(self, key: Key) -> None:
         """The device is gone."""
         self._outages.pop(key, None)
+        self._mute.pop(key, None)
         for step in self._steps:
             step.forget(key)
 
@@ -158,8 +173,7 @@ class DeviceReconciler:
     async def _init_status(self, device: EdgeDevice) -> EdgeDevice:
         """The first status of a new object: every condition is there, as Unknown, before anything is done."""
         begun = conditions.begun(device.generation, at=self._clock.now(), steps=CONDITIONS)
-        stored = await self._put_status(device, dataclasses.replace(device.status, conditions=begun))
-        return dataclasses.replace(device, status=stored)
+        return await self._put_status(device, dataclasses.replace(device.status, conditions=begun))
 
     async def _record_bug(self, context: Context) -> None:
         """A bug must show where the user looks, not in the operator's log alone."""
@@ -176,6 +190,7 @@ class DeviceReconciler:
         rested = requeue.after_rest(due, seconds=_cost(context, error), spread=spread)
         outage = self._outages.get(device.key)
         if error and outage and requeue.in_grace(device, error, outage, self._clock.monotonic()):
+            await self._put_status(device, dataclasses.replace(device.status, identity=context.status.identity))
             return dataclasses.replace(due, slow=rested.slow)
         status = dataclasses.replace(
             context.status,
@@ -192,20 +207,34 @@ class DeviceReconciler:
             ),
             last_handled_reconcile_at=device.requested_at,
         )
-        stored = await self._put_status(device, status)
-        await self._emit(device, _transitions(device.status, stored, error))
+        now = await self._put_status(device, status)
+        await self._emit(device, _transitions(device.status, now.status, error))
         return rested
 
-    async def _put_status(self, device: EdgeDevice, status: Status) -> Status:
-        """Write a status if it differs; what is stored then.
+    async def _put_status(self, device: EdgeDevice, status: Status) -> EdgeDevice:
+        """Write a status if it differs; the object as it is then.
 
-        One that is refused must not leave an earlier one that says all is well.
+        One whose content is refused must not leave an earlier one that says all is well. Without the right to write it
+        there is nobody to tell but the log.
         """
+        try:
+            now = await self._put_content(device, status)
+        except ForbiddenError as exc:
+            if self._mute.get(device.key) != exc.message:
+                self._mute[device.key] = exc.message
+                _log.warning("EdgeDevice %s/%s: its status cannot be written: %s", device.namespace, device.name, exc)
+                message = f"The status is older: {from_api_error(exc).message}"
+                await self._emit(device, [Event(REFUSED_BY_API_SERVER, message, warning=True)])
+            return device
+        self._mute.pop(device.key, None)
+        return now
+
+    async def _put_content(self, device: EdgeDevice, status: Status) -> EdgeDevice:
         status = fitting.fit(status)
         if status == device.status:
-            return status
+            return device
         try:
-            await self._cluster.put_status(device, status)
+            return await self._cluster.put_status(device, status)
         except ContentRefusedError as exc:
             _log.error("EdgeDevice %s/%s: the API server refuses the status: %s", device.namespace, device.name, exc)
             message = (
@@ -214,24 +243,32 @@ class DeviceReconciler:
             )
             said = conditions.refused(device.status.conditions, device.generation, message, at=self._clock.now())
             status = fitting.fit(dataclasses.replace(device.status, conditions=said))
-            if status != device.status:
-                await self._cluster.put_status(device, status)
-        return status
+            return device if status == device.status else await self._cluster.put_status(device, status)
 
-    async def _say_blocked(self, device: EdgeDevice, error: ReconcileError) -> None:
-        """Say what blocks the deletion; a status that cannot be written is no reason to stop trying."""
+    async def _say_blocked(self, context: Context, error: ReconcileError) -> None:
+        """Say what blocks the deletion, once in an Event."""
+        device = context.device
         hint = f" To leave the hub as it is, annotate the object with edgeherd.io/force-delete={device.uid}."
         for_a_human = isinstance(error, Stalled) or error.reason == "HubNotFound"
         told = Stalled(error.reason, error.message + hint) if for_a_human else error
-        said = conditions.deleting(device.status.conditions, device.generation, told, at=self._clock.now())
-        status = fitting.fit(dataclasses.replace(device.status, conditions=said))
-        if status == device.status:
-            return
         before = device.status.condition("Deleting")
-        if before is None or before.reason != error.reason:
+        is_news = before is None or before.reason != error.reason
+        if is_news and device.key not in self._mute:
             await self._emit(device, [Event("DeletionBlocked", error.message, warning=True)])
+        await self._put_deleting(context, told)
+
+    async def _put_deleting(self, context: Context, error: ReconcileError) -> None:
+        """Write what the deletion waits for, if it is news. An object that is gone needs no status."""
+        device = context.device
+        said = conditions.deleting(
+            device.status.conditions,
+            device.generation,
+            error,
+            at=self._clock.now(),
+            reported=context.conditions.values(),
+        )
         try:
-            await self._put_status(device, status)
+            context.device = await self._put_status(device, dataclasses.replace(device.status, conditions=said))
         except ApiError as exc:
             if exc.status != 404:
                 raise
@@ -245,16 +282,14 @@ def _condition(type_: str, status: str, reason: str, message: str) -> Condition:
     return Condition(type=type_, status=status, reason=reason, message=message)
 
 
-def _meaning(
-    error: ReconcileError | HubError | DeviceError | ContentRefusedError, device: EdgeDevice
-) -> ReconcileError:
+def _meaning(error: ReconcileError | HubError | DeviceError | ApiError, device: EdgeDevice) -> ReconcileError:
     match error:
         case HubError():
             return from_hub_error(error)
         case DeviceError():
             return from_device_error(error, device)
-        case ContentRefusedError():
-            return from_refused_content(error)
+        case ApiError():
+            return from_api_error(error)
         case _:
             return error
 
@@ -273,6 +308,6 @@ def _transitions(old: Status, new: Status, error: ReconcileError | None) -> list
     if after.status == "True":
         return [] if was_ready else [Event("Ready", after.message)]
     is_news = before is None or before.reason != after.reason
-    if is_news and (was_ready or isinstance(error, Stalled)):
+    if is_news and (was_ready or isinstance(error, Stalled) or after.reason == REFUSED_BY_API_SERVER):
         return [Event(after.reason, after.message, warning=True)]
     return []

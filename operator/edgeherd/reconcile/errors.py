@@ -1,7 +1,7 @@
-"""What a call that failed means: errors of the hub and of devices, as what happens next."""
+"""What a call that failed means: errors of the hub, of devices and of the API server, as what happens next."""
 
 from edgeherd import fitting
-from edgeherd.cluster.errors import ContentRefusedError
+from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError
 from edgeherd.device.port import (
     AddressNotAllowedError,
     CredentialError,
@@ -24,11 +24,15 @@ from edgeherd.hub.port import (
     RefusedError,
     ThrottledError,
 )
+from edgeherd.masking import masked
 from edgeherd.model import EdgeDevice, SshTarget
 from edgeherd.reconcile.requeue import UNREACHABLE
 
 REACHABLE = "Reachable"
 """The condition that a connection which breaks is about, whatever step was using it."""
+
+REFUSED_BY_API_SERVER = "KubernetesRefused"
+"""The reason of what the API server refuses."""
 
 
 def from_hub_error(error: HubError) -> Waiting | Stalled:
@@ -61,13 +65,35 @@ def from_hub_error(error: HubError) -> Waiting | Stalled:
             return Waiting("HubUnavailable", message, retry_after=15, observed=False)
 
 
-def from_refused_content(error: ContentRefusedError) -> Stalled:
-    """What it means that the API server refuses something that a step writes, but for the status.
+def is_refusal(error: ApiError) -> bool:
+    """Whether the API server says no and will say it again: to a right, a quota, a policy, or the content.
 
-    A 422 names fields; what a 400 quotes may be a Secret's content.
+    Not to a token (401), an object that is gone or has changed (404, 409, 410), or too many requests (408, 429).
     """
-    why = f" ({fitting.cut(error.message, 512)})" if error.status == 422 else ""
-    return Stalled("WriteRefused", f"The API server refuses what has to be written{why}. Fix the object that it names.")
+    if isinstance(error, ConflictError):
+        return False
+    return isinstance(error, ContentRefusedError) or (400 <= error.status < 500 and error.status not in _NO_REFUSALS)
+
+
+_NO_REFUSALS = frozenset({401, 404, 408, 409, 410, 429})
+
+
+def from_api_error(error: ApiError, *, condition: str = "", observed: bool = False) -> Waiting:
+    """What a refusal of the API server means for the pass: somebody fixes it elsewhere, and nobody tells.
+
+    Its words name fields, rights and quotas, and are shown; but what a 400 quotes may be a Secret's content.
+
+    Raises:
+        ApiError: it is no refusal: the request may go through the next time.
+    """
+    if not is_refusal(error):
+        raise error
+    shown = "" if error.status in {400, 413} else f" ({fitting.cut(masked(error.message), 512)})"
+    message = (
+        f"The API server refuses what the operator has to do{shown}. Fix the right, the quota, the policy or the object that "
+        "it names. It is tried again every minute."
+    )
+    return Waiting(REFUSED_BY_API_SERVER, message, retry_after=60, observed=observed, condition=condition)
 
 
 def from_device_error(error: DeviceError, device: EdgeDevice) -> ReconcileError:

@@ -56,11 +56,17 @@ class HubClients:
         """The hub that the device names, if the device may use it.
 
         Raises:
-            Waiting: the HubConnection or its Secret is not there yet.
+            Waiting: the HubConnection or its Secret is not there yet, or the HubConnection is being deleted.
             Stalled: the hub's rules forbid it, or the credential cannot be used.
         """
         connection = await self.named(device.hub_name)
         await self.admit(device, connection)
+        if connection.deleting and not device.status.identity.is_known:
+            message = (
+                f"HubConnection '{connection.name}' is being deleted, so it takes no new EdgeDevice. Delete this one, or wait: "
+                "it goes on when the HubConnection has been created anew."
+            )
+            raise Waiting("HubDeleting", message, retry_after=60, observed=False)
         return await self._access(device, connection)
 
     async def for_release(self, device: EdgeDevice) -> HubAccess:

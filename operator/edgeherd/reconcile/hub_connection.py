@@ -1,27 +1,52 @@
-"""One pass over one HubConnection: can its hub be used?"""
+"""One pass over one HubConnection: can its hub be used, and may it go?"""
 
+import logging
 import random
+from collections.abc import Sequence
+from typing import Protocol
 
 from edgeherd import conditions
 from edgeherd.clock import Clock
 from edgeherd.cluster.port import Cluster
-from edgeherd.errors import ReconcileError, Stalled
+from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import HubError, RefusedError
-from edgeherd.model import Condition, HubConnection, Key
+from edgeherd.model import IN_USE_FINALIZER, Condition, EdgeDevice, HubConnection, Key, Priority
 from edgeherd.reconcile import requeue
 from edgeherd.reconcile.errors import from_hub_error
 from edgeherd.reconcile.hub_clients import HubClients, is_ambiguous
 from edgeherd.reconcile.requeue import Requeue
 
+_log = logging.getLogger(__name__)
+
 HEALTHY_SECONDS = 300.0
+
+IN_USE_SECONDS = 15.0
+"""How often the EdgeDevices that a deletion waits for are counted anew. The end of the last one is heard of at once."""
+
+NAMED = 3
+"""So many of them are named: whoever may see a HubConnection looks after the whole cluster."""
+
+
+class Index(Protocol):
+    """Who uses which hub, as the watch saw it."""
+
+    def users_of(self, name: str) -> tuple[Key, ...]:
+        """The EdgeDevices that may have something in the hub of a HubConnection, by their names."""
+
+    def update(self, device: EdgeDevice) -> tuple[Key, ...]:
+        """A device was seen."""
+
+    def delete(self, key: Key) -> tuple[Key, ...]:
+        """An object is gone."""
 
 
 class HubConnectionReconciler:
-    """Says on a HubConnection whether its credential works."""
+    """Says on a HubConnection whether its credential works, and lets it go when nobody needs it any more."""
 
-    def __init__(self, *, cluster: Cluster, hubs: HubClients, clock: Clock) -> None:
+    def __init__(self, *, cluster: Cluster, hubs: HubClients, index: Index, clock: Clock) -> None:
         self._cluster = cluster
         self._hubs = hubs
+        self._index = index
         self._clock = clock
 
     async def reconcile(self, key: Key) -> Requeue | None:
@@ -30,17 +55,11 @@ class HubConnectionReconciler:
         if connection is None:
             self._hubs.forget(key.name)
             return None
-        error: ReconcileError | None = None
-        try:
-            hub = (await self._hubs.open(connection)).on_behalf_of("")
-            await hub.probe()
-        except HubError as exc:
-            error = from_hub_error(exc)
-            if isinstance(exc, RefusedError):
-                error = Stalled(error.reason, error.message)
-        except ReconcileError as exc:
-            error = exc
-        observed = conditions.observed_generation(connection.generation, connection.observed_generation, error)
+        if connection.deleting:
+            return await self._delete(connection)
+        if IN_USE_FINALIZER not in connection.finalizers:
+            connection = await self._cluster.add_hub_finalizer(connection)
+        error = await self._probe(connection)
         told = conditions.of_hub(
             connection.conditions,
             connection.generation,
@@ -48,10 +67,76 @@ class HubConnectionReconciler:
             at=self._clock.now(),
             hints=_hints(connection),
         )
-        if (told, observed) != (connection.conditions, connection.observed_generation):
-            await self._cluster.put_hub_status(connection, told, observed)
+        observed = conditions.observed_generation(connection.generation, connection.observed_generation, error)
+        await self._put_status(connection, told, observed)
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load; no secret
         return requeue.after(error, interval=HEALTHY_SECONDS, spread=spread)
+
+    async def _probe(self, connection: HubConnection) -> ReconcileError | None:
+        """Why the hub cannot be used; None when it can."""
+        try:
+            hub = (await self._hubs.open(connection)).on_behalf_of("")
+            await hub.probe()
+        except RefusedError as exc:
+            error = from_hub_error(exc)
+            return Stalled(error.reason, error.message)
+        except HubError as exc:
+            return from_hub_error(exc)
+        except ReconcileError as exc:
+            return exc
+        return None
+
+    async def _delete(self, connection: HubConnection) -> Requeue | None:
+        """Let it go, unless an EdgeDevice needs its credential: for its own deletion, or because it is to stay."""
+        if IN_USE_FINALIZER not in connection.finalizers:
+            return None
+        if connection.force_delete == connection.uid:
+            _log.warning(
+                "HubConnection %s: the finalizer was removed by force; its EdgeDevices lose the hub", connection.name
+            )
+        elif users := await self._users(connection):
+            error = Waiting("InUse", _in_use(connection, users))
+            told = conditions.deleting(
+                connection.conditions, connection.generation, error, at=self._clock.now(), reported=_hints(connection)
+            )
+            await self._put_status(connection, told, connection.observed_generation)
+            return Requeue(IN_USE_SECONDS, Priority.DELETE)
+        await self._cluster.remove_hub_finalizer(connection)
+        return None
+
+    async def _users(self, connection: HubConnection) -> Sequence[Key]:
+        """The EdgeDevices that may have something in the hub.
+
+        The watch may not have seen the end of one, nor the beginning of another; so one of those that it saw is looked at,
+        and before it is believed that there is none, the API server is asked for all.
+        """
+        while users := self._index.users_of(connection.name):
+            first = await self._cluster.edge_device(users[0].namespace, users[0].name)
+            if first is not None and first.uses_hub and first.hub_name == connection.name:
+                return users
+            if first is None:
+                self._index.delete(users[0])
+            else:
+                self._index.update(first)
+        devices = await self._cluster.edge_devices()
+        return sorted(device.key for device in devices if device.hub_name == connection.name and device.uses_hub)
+
+    async def _put_status(self, connection: HubConnection, told: tuple[Condition, ...], observed: int) -> None:
+        """Write the status if it differs."""
+        before = (connection.conditions, connection.observed_generation, connection.last_handled_reconcile_at)
+        if (told, observed, connection.requested_at) != before:
+            await self._cluster.put_hub_status(connection, told, observed, handled=connection.requested_at)
+
+
+def _in_use(connection: HubConnection, users: Sequence[Key]) -> str:
+    """How many use it, who they are, and what to do."""
+    names = ", ".join(f"{key.namespace}/{key.name}" for key in users[:NAMED])
+    more = f" and {len(users) - NAMED} more" if len(users) > NAMED else ""
+    said = "1 EdgeDevice uses" if len(users) == 1 else f"{len(users)} EdgeDevices use"
+    return (
+        f"{said} this HubConnection: {names}{more}. It goes when the last of them is gone: delete them. To let it go at once "
+        f"and leave their identities in the hub, annotate it with edgeherd.io/force-delete={connection.uid}."
+    )
 
 
 def _hints(connection: HubConnection) -> tuple[Condition, ...]:

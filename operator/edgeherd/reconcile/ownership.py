@@ -31,7 +31,7 @@ def is_ours(observation: Observation, identity: Identity, twin: Twin | None) -> 
     """Whether an identity that is there is ours. What the status says is no proof by itself.
 
     A key that is in our Secret, or was the identity's when we last saw it, proves it; so does the mark in the twin, which only
-    who holds the hub's credential can write. Thumbprints are no secret, so with X.509 the status has to say that we created it
+    who holds the hub's credential can write. Thumbprints, known in the same ways, are no secret, so with X.509 the status has to say that we created it
     or had it, too; it may only be written by the operator.
     """
     device, had = observation.device, observation.device.status.identity
@@ -42,7 +42,8 @@ def is_ours(observation: Observation, identity: Identity, twin: Twin | None) -> 
     if identity.thumbprints is None or is_marked_by_another(device, twin):
         return False
     stored = credentials.thumbprints_of(observation.secret)
-    if identity.thumbprints not in {observation.thumbprints, stored}:
+    last_seen = remembered(device, identity.thumbprints) == observation.remembered
+    if not last_seen and identity.thumbprints not in {observation.thumbprints, stored}:
         return False
     # A crash may have come between the creation, which the log in the status announces, and the generation's id.
     logged = had.origin is Origin.CREATED and not had.generation_id

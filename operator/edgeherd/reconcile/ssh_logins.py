@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
+from edgeherd.cache import Recent
 from edgeherd.cluster.errors import ConflictError
 from edgeherd.cluster.port import Cluster
 from edgeherd.device.port import (
@@ -18,7 +19,7 @@ from edgeherd.device.port import (
     UnreachableError,
 )
 from edgeherd.errors import Stalled, Waiting
-from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, HubConnection, Secret, SshTarget
+from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, HubConnection, Key, Secret, SshTarget
 from edgeherd.reconcile import secret_use
 from edgeherd.reconcile.secret_use import Use
 
@@ -27,6 +28,10 @@ _log = logging.getLogger(__name__)
 Connect = Callable[[Login], AbstractAsyncContextManager[Session]]
 HostKey = Callable[[Login], Awaitable[str]]
 """Asks a host for its public key, without logging in."""
+
+
+LAST_LOGINS_BYTES = 32 * 1024 * 1024
+"""Room for those of some ten thousand devices."""
 
 
 class SshLogins:
@@ -39,15 +44,47 @@ class SshLogins:
         self._connect = connect
         self._host_key = host_key
         self._cluster_networks = cluster_networks
+        self._last: Recent[Key, tuple[str, SshTarget, Login]] = Recent(LAST_LOGINS_BYTES)
+        """The login that worked last, by object, with its uid and the target in its spec."""
 
     @contextlib.asynccontextmanager
     async def session(self, device: EdgeDevice, connection: HubConnection) -> AsyncIterator[Session]:
-        """A session with the device. Raises what `login` raises, and any DeviceError."""
-        login = await self.login(device, connection)
+        """A session with the device. Raises what `login` raises, and any DeviceError.
+
+        For one that is being deleted a login that worked before does too, where a Secret is gone: a namespace that is deleted
+        loses its Secrets first.
+        """
+        try:
+            login = await self.login(device, connection)
+        except Waiting:
+            last = self._last_login(device) if device.deleting else None
+            if last is None:
+                raise
+            login = _within(last, self._limits(connection))
         async with contextlib.AsyncExitStack() as stack:
             with _discreet(login):
                 session = await stack.enter_async_context(self._connect(login))
+            if not device.deleting:
+                self._last.put(device.key, (device.uid, device.ssh, login), _size(login))
             yield session
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self._last.pop(key)
+
+    def _last_login(self, device: EdgeDevice) -> Login | None:
+        """The login that worked last, unless the spec names another host, user or Secret by now."""
+        if device.key not in self._last:
+            return None
+        uid, target, login = self._last[device.key]
+        return login if (uid, target) == (device.uid, device.ssh) else None
+
+    def _limits(self, connection: HubConnection) -> Limits:
+        return Limits(
+            networks=connection.allowed_cidrs,
+            ports=connection.allowed_ports,
+            cluster_networks=self._cluster_networks,
+        )
 
     async def login(self, device: EdgeDevice, connection: HubConnection) -> Login:
         """How to log in at the device, from its Secrets, within the limits of the HubConnection.
@@ -57,11 +94,7 @@ class SshLogins:
             Stalled: a Secret's content, or the spec's host keys, cannot be used.
             DeviceError: a host that shall be trusted on first use did not show its key.
         """
-        limits = Limits(
-            networks=connection.allowed_cidrs,
-            ports=connection.allowed_ports,
-            cluster_networks=self._cluster_networks,
-        )
+        limits = self._limits(connection)
         jump = None
         if device.ssh.jump is not None:
             jump = await self._hop(device, device.ssh.jump, secret_use.JUMP_HOST_LOGIN, limits, None)
@@ -114,6 +147,11 @@ class SshLogins:
         lines = _text(secret, "known_hosts").splitlines() if secret is not None else []
         marker = f"[{login.host}]:{login.port} "
         keys = tuple(line.removeprefix(marker) for line in lines if line.startswith(marker))
+        if not keys and device.deleting:
+            message = (
+                f"There is no Secret '{device.known_hosts_name}' any more, so no host key of {login.host} is known."
+            )
+            raise Waiting("SshSecretNotFound", message)
         if not keys:
             with _discreet(login):
                 keys = (await self._host_key(login),)
@@ -155,6 +193,21 @@ def _is_named(limits: Limits) -> bool:
     """Whether the administrator named the networks: a whole address space is no name."""
     networks = [ipaddress.ip_network(network, strict=False) for network in limits.networks]
     return bool(networks) and all(network.prefixlen for network in networks)
+
+
+def _within(login: Login, limits: Limits) -> Login:
+    """The login, within the limits of now."""
+    jump = _within(login.jump, limits) if login.jump is not None else None
+    return dataclasses.replace(login, limits=limits, jump=jump)
+
+
+def _size(login: Login) -> int:
+    """The bytes of its secrets, about."""
+    own = sum(
+        len(part or "")
+        for part in (login.private_key, login.certificate, login.password, login.passphrase, login.known_hosts)
+    )
+    return own + (_size(login.jump) if login.jump is not None else 0)
 
 
 def _pinned(login: Login, keys: tuple[str, ...]) -> Login:

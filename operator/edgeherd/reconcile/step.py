@@ -32,6 +32,15 @@ class Done(NamedTuple):
     message: str
 
 
+class Undone(NamedTuple):
+    """What a step undid outside of the cluster when the object goes: what its condition says, as False, from now on."""
+
+    reason: str
+    message: str
+    leftover: bool = False
+    """Whether something stays there that should not."""
+
+
 class Event(NamedTuple):
     """An Event on the EdgeDevice, to be recorded when the pass ends."""
 
@@ -107,6 +116,7 @@ class Context:
 
     def __init__(self, device: EdgeDevice) -> None:
         self.device = device
+        """The object; where a step writes to it, as it is then."""
         self.status = dataclasses.replace(device.status, plan=())
         self.events: list[Event] = []
         self.conditions: dict[str, Condition] = {}
@@ -128,6 +138,11 @@ class Context:
     def event(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Something worth an Event happened."""
         self.events.append(Event(reason, message, warning))
+
+    def take_events(self) -> list[Event]:
+        """What happened and was not recorded yet."""
+        taken, self.events = self.events, []
+        return taken
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,9 +177,10 @@ class Step(abc.ABC):
             ApiError: the API server refused.
         """
 
-    async def delete(self, context: Context) -> None:
+    async def delete(self, context: Context) -> Undone | None:
         """Undo what `reconcile` did outside of the cluster. Raises the same."""
         del context
+        return None
 
     def forget(self, key: Key) -> None:
         """The object is gone."""

@@ -10,6 +10,7 @@ from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError
 from edgeherd.cluster.port import Cluster
 from edgeherd.model import (
     FINALIZER,
+    IN_USE_FINALIZER,
     KNOWN_HOSTS_TYPE,
     SECRET_TYPE,
     Condition,
@@ -26,6 +27,12 @@ _EVENT_BYTES = 1024
 
 _DEVICE_METADATA = ("resource_version", "finalizers", "force_delete", "requested_at", "renew_key", "check_requested")
 """Metadata and annotations, which are no part of the spec. `deletionTimestamp` is not here: it moves the generation."""
+
+_HUB_NOT_SPEC = frozenset(
+    {"name", "uid", "generation", "resource_version", "deleted_at", "force_delete", "finalizers", "requested_at"}
+    | {"observed_generation", "conditions", "last_handled_reconcile_at"}
+)
+"""What of a HubConnection is no part of its spec."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,28 +77,25 @@ class MemoryCluster:
 
     def delete_device(self, namespace: str, name: str) -> None:
         """Ask for the deletion of an EdgeDevice; at once where no finalizer holds it."""
-        now = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         old = self.devices[namespace, name]
-        self._write_device(old, deleted_at=old.deleted_at or now)
+        self._write_device(old, deleted_at=old.deleted_at or _now())
 
     def put_hub(self, hub: HubConnection) -> HubConnection:
         """Create a HubConnection as it is given, status and all; or apply another spec to it."""
         old = self.hubs.get(hub.name)
-        if old is not None:
-            hub = dataclasses.replace(
-                hub,
-                uid=old.uid,
-                generation=old.generation,
-                observed_generation=old.observed_generation,
-                conditions=old.conditions,
-            )
-            hub = dataclasses.replace(hub, generation=old.generation + (hub != old))
-        self.hubs[hub.name] = hub
-        return hub
+        if old is None:
+            return self._keep_hub(hub)
+        spec = {key: value for key, value in _fields(hub).items() if key not in _HUB_NOT_SPEC}
+        return self._write_hub(old, **spec)
+
+    def edit_hub(self, name: str, **changes: Any) -> HubConnection:
+        """Change fields of a HubConnection."""
+        return self._write_hub(self.hubs[name], **changes)
 
     def delete_hub(self, name: str) -> None:
-        """Delete a HubConnection."""
-        del self.hubs[name]
+        """Ask for the deletion of a HubConnection; at once where no finalizer holds it."""
+        old = self.hubs[name]
+        self._write_hub(old, deleted_at=old.deleted_at or _now())
 
     def put_secret(
         self,
@@ -173,16 +177,25 @@ class MemoryCluster:
         """See `Cluster`."""
         with self._step("add finalizer"):
             found = self._unchanged(device)
-            if found.deleting and FINALIZER not in found.finalizers:
-                raise ConflictError(422, "no new finalizers can be added if the object is being deleted")
-            return self._write_device(found, finalizers=(*found.finalizers, FINALIZER))
+            return self._write_device(found, finalizers=_with(found, FINALIZER))
 
-    async def remove_finalizer(self, device: EdgeDevice) -> None:
+    async def remove_finalizer(self, device: EdgeDevice) -> EdgeDevice:
         """See `Cluster`."""
         with self._step("remove finalizer"):
-            left = list(self._unchanged(device).finalizers)
-            left.remove(FINALIZER)
-            self._write_device(self._unchanged(device), finalizers=tuple(left))
+            found = self._unchanged(device)
+            return self._write_device(found, finalizers=_without(found, FINALIZER))
+
+    async def add_hub_finalizer(self, hub: HubConnection) -> HubConnection:
+        """See `Cluster`."""
+        with self._step("add hub finalizer"):
+            found = self._unchanged_hub(hub)
+            return self._write_hub(found, finalizers=_with(found, IN_USE_FINALIZER))
+
+    async def remove_hub_finalizer(self, hub: HubConnection) -> None:
+        """See `Cluster`."""
+        with self._step("remove hub finalizer"):
+            found = self._unchanged_hub(hub)
+            self._write_hub(found, finalizers=_without(found, IN_USE_FINALIZER))
 
     async def forget_renewal(self, device: EdgeDevice) -> None:
         """See `Cluster`."""
@@ -194,23 +207,25 @@ class MemoryCluster:
                 )
             self._write_device(found, renew_key="")
 
-    async def put_status(self, device: EdgeDevice, status: Status) -> None:
+    async def put_status(self, device: EdgeDevice, status: Status) -> EdgeDevice:
         """See `Cluster`."""
         with self._step("status"):
             found = self._found(device)
             if found.uid != device.uid:
                 raise ConflictError(409, f"EdgeDevice '{device.name}' has another uid by now")
-            self._write_device(found, status=status)
+            return self._write_device(found, status=status)
 
-    async def put_hub_status(self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int) -> None:
+    async def put_hub_status(
+        self, hub: HubConnection, conditions: tuple[Condition, ...], observed: int, *, handled: str
+    ) -> None:
         """See `Cluster`."""
         with self._step("hub status"):
-            found = self.hubs.get(hub.name)
-            if found is None:
-                raise _not_found("HubConnection", hub.name)
+            found = self._found_hub(hub)
             if found.uid != hub.uid:
                 raise ConflictError(409, f"HubConnection '{hub.name}' has another uid by now")
-            self.hubs[hub.name] = dataclasses.replace(found, conditions=conditions, observed_generation=observed)
+            self._write_hub(
+                found, conditions=conditions, observed_generation=observed, last_handled_reconcile_at=handled
+            )
 
     async def event(self, device: EdgeDevice, *, warning: bool, reason: str, message: str) -> None:
         """See `Cluster`."""
@@ -243,6 +258,38 @@ class MemoryCluster:
         if found.resource_version != device.resource_version:
             raise ConflictError(422, f"EdgeDevice '{device.name}' was changed meanwhile.")
         return found
+
+    def _found_hub(self, hub: HubConnection) -> HubConnection:
+        """The object of that name as it is now."""
+        found = self.hubs.get(hub.name)
+        if found is None:
+            raise _not_found("HubConnection", hub.name)
+        return found
+
+    def _unchanged_hub(self, hub: HubConnection) -> HubConnection:
+        """The object as it was read."""
+        found = self._found_hub(hub)
+        if found.resource_version != hub.resource_version:
+            raise ConflictError(422, f"HubConnection '{hub.name}' was changed meanwhile.")
+        return found
+
+    def _write_hub(self, old: HubConnection, **changes: Any) -> HubConnection:
+        """As `_write_device` does it."""
+        new = dataclasses.replace(old, **changes)
+        if new == old:
+            return old
+        spec = {key: value for key, value in _fields(new).items() if key not in _HUB_NOT_SPEC}
+        if new.deleted_at != old.deleted_at or any(value != getattr(old, key) for key, value in spec.items()):
+            new = dataclasses.replace(new, generation=old.generation + 1)
+        if new.deleting and not new.finalizers:
+            del self.hubs[new.name]
+            return new
+        return self._keep_hub(new)
+
+    def _keep_hub(self, hub: HubConnection) -> HubConnection:
+        kept = dataclasses.replace(hub, resource_version=self._next_version())
+        self.hubs[hub.name] = kept
+        return kept
 
     def _write_device(self, old: EdgeDevice, **changes: Any) -> EdgeDevice:
         """A write that changes nothing is none; one that leaves a deleted object without finalizers removes it."""
@@ -296,10 +343,35 @@ class MemoryCluster:
         return kept
 
 
+def _fields(found: EdgeDevice | HubConnection) -> dict[str, Any]:
+    """The fields of an object."""
+    return {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+
+
 def _but(device: EdgeDevice, *names: str) -> dict[str, Any]:
     """The fields of an EdgeDevice, without these."""
-    fields = (field.name for field in dataclasses.fields(device))
-    return {name: getattr(device, name) for name in fields if name not in names}
+    return {name: value for name, value in _fields(device).items() if name not in names}
+
+
+def _with(found: EdgeDevice | HubConnection, finalizer: str) -> tuple[str, ...]:
+    """Its finalizers and one more.
+
+    Raises:
+        ContentRefusedError: it is being deleted.
+    """
+    if found.deleting and finalizer not in found.finalizers:
+        raise ContentRefusedError(422, "no new finalizers can be added if the object is being deleted")
+    return (*found.finalizers, finalizer)
+
+
+def _without(found: EdgeDevice | HubConnection, finalizer: str) -> tuple[str, ...]:
+    left = list(found.finalizers)
+    left.remove(finalizer)
+    return tuple(left)
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _owned(

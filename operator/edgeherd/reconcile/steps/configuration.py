@@ -1,22 +1,27 @@
 """The daemon's file, and the files beside it: they say what the spec says, and the daemon runs with them."""
 
 from edgeherd import config, fitting
-from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
+from edgeherd.device.port import Action, Change, DeviceError, Result, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
 from edgeherd.reconcile import config_paths, desired, diagnostics, secret_use
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
+from edgeherd.reconcile.errors import from_device_error, from_result
 from edgeherd.reconcile.requeue import UNREACHABLE
 from edgeherd.reconcile.secret_use import Use
-from edgeherd.reconcile.step import ConfigurationResult, Context, Dependencies, Done, Step
+from edgeherd.reconcile.step import ConfigurationResult, Context, Dependencies, Done, Step, Undone
 from edgeherd.worker import WorkerError
 
 CLEANUP_SECONDS = 60.0
 """How long after the request to delete an unreachable device is tried."""
 
 RETRY_SECONDS = 10.0
+
+CONFIGURATION_REMOVED, CLEANUP_SKIPPED = "ConfigurationRemoved", "DeviceCleanupSkipped"
+_UNDONE = frozenset({CONFIGURATION_REMOVED, CLEANUP_SKIPPED})
+_UNUSABLE = "its login, its path or its file cannot be used"
 
 PATHS_TOLD = 16
 PATH_CHARACTERS = 128
@@ -31,6 +36,8 @@ class ConfigurationStep(Step):
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
         self._configurator = Configurator(dependencies.clock, dependencies.editor)
+        self._undone: dict[Key, tuple[str, Undone]] = {}
+        """What came of the way back, by the uid of the object: the status that says so may not be written yet."""
 
     async def reconcile(self, context: Context) -> Done:
         """The device has what the spec says."""
@@ -56,15 +63,25 @@ class ConfigurationStep(Step):
             raise Stalled("DriftDetected", f"{message} See status.plan{_left_out(result.plan)}.")
         return Done("Applied", "The daemon's file says what the spec says.")
 
-    async def delete(self, context: Context) -> None:
-        """Take our connection string out of the daemon's file: best effort, bounded in time.
+    async def delete(self, context: Context) -> Undone | None:
+        """Take our connection string out of the daemon's file: best effort, bounded in time, and done or given up once.
 
         Raises:
             Waiting: the device cannot be reached, and there is time left.
         """
+        device, said = context.device, context.device.status.condition(self.condition)
+        if device.status.device.applied_generation is None or (said is not None and said.reason in _UNDONE):
+            return None
+        uid, undone = self._undone.get(device.key, ("", None))
+        if undone is None or uid != device.uid:
+            undone = await self._undo(context)
+            if undone.leftover:
+                context.event(undone.reason, undone.message, warning=True)
+            self._undone[device.key] = device.uid, undone._replace(leftover=False)
+        return undone
+
+    async def _undo(self, context: Context) -> Undone:
         device = context.device
-        if device.status.device.applied_generation is None:
-            return
         try:
             config_paths.require(device, context.hub.connection)
             async with self.dependencies.ssh.session(device, context.hub.connection) as session:
@@ -75,13 +92,19 @@ class ConfigurationStep(Step):
                     f"{device.ssh.host} cannot be reached to remove its configuration: {exc}. It is tried for a minute."
                 )
                 raise Waiting(UNREACHABLE, message, retry_after=RETRY_SECONDS) from exc
-            _left(context, "it cannot be reached")
-        except (DeviceError, ReconcileError, config.ConfigError, WorkerError, ValueError):
-            _left(context, "its file, its path or its login cannot be used")
+            return _left(device, "it cannot be reached")
+        except ReconcileError as exc:
+            return _left(device, f"{_UNUSABLE} ({exc.reason})")
+        except DeviceError as exc:
+            return _left(device, f"{_UNUSABLE} ({from_device_error(exc, device).reason})")
+        except (config.ConfigError, WorkerError, ValueError):
+            return _left(device, f"{_UNUSABLE} (ConfigNotEditable)")
+        return Undone(CONFIGURATION_REMOVED, f"{device.ssh.host} does not have the connection string any more.")
 
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._configurator.forget(key)
+        self._undone.pop(key, None)
 
     async def _configured(self, context: Context, state: DesiredState) -> ConfigurationResult:
         """What was asked for, and `iotedge check` where it was asked for: also, or just, where that fails."""
@@ -149,9 +172,9 @@ async def _check(context: Context, session: Session) -> None:
         context.update(check=diagnostics.report(await session.check(), handled_at=asked))
 
 
-def _left(context: Context, why: str) -> None:
-    text = f"The device {context.device.ssh.host} still has its configuration: {why}. Its identity is deleted all the same."
-    context.event("DeviceCleanupSkipped", text, warning=True)
+def _left(device: EdgeDevice, why: str) -> Undone:
+    text = f"The device {device.ssh.host} still has its configuration: {why}. Its identity is deleted all the same."
+    return Undone(CLEANUP_SKIPPED, text, leftover=True)
 
 
 async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) -> None:
@@ -171,4 +194,6 @@ async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) ->
         unit=desired.daemon_unit(device, version.dialect),
         action=Action.RETIRE if is_yaml else Action.NONE,
     )
-    await session.apply(change)
+    result = await session.apply(change)
+    if result is not Result.APPLIED:
+        raise from_result(result, facts.path)

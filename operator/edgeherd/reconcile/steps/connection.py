@@ -1,5 +1,6 @@
 """The connection: an SSH session with the device, whose host key is pinned."""
 
+from edgeherd.model import Key
 from edgeherd.reconcile.errors import REACHABLE
 from edgeherd.reconcile.step import Context, Done, Step
 
@@ -18,3 +19,7 @@ class ConnectionStep(Step):
             host_key_fingerprint=session.fingerprint, jump_host_key_fingerprint=session.jump_fingerprint
         )
         return Done("Connected", f"An SSH session with {device.ssh.host} works; its host key is pinned.")
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self.dependencies.ssh.forget(key)

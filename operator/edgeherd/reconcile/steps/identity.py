@@ -3,7 +3,7 @@
 The Secret is the write-ahead log: keys are made here and stored in the cluster before the identity is created with
 exactly those keys. After any crash or lost reply the truth can be told: if the hub's keys are the Secret's, the
 identity is ours. Thumbprints are no secret and prove nothing, so with X.509 the log is the status, which only the
-operator may write.
+operator may write. In any case the status says first that an identity is created, so a deletion knows where to look.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ from edgeherd.model import (
     Secret,
     Thumbprints,
 )
-from edgeherd.reconcile import connection_secret, credentials, ownership, secret_use
+from edgeherd.reconcile import admission, connection_secret, credentials, ownership, secret_use
 from edgeherd.reconcile.credentials import Certificate
 from edgeherd.reconcile.ownership import Observation
 from edgeherd.reconcile.step import Claim, Context, Dependencies, Done, Event, Step
@@ -48,9 +48,8 @@ class IdentityStep(Step):
 
     async def reconcile(self, context: Context) -> Done:
         """The identity: observed, created, adopted or put right."""
+        await admission.enter(self.dependencies, context)
         device = context.device
-        context.hub = await self.dependencies.hubs.for_device(device)
-        await self.dependencies.claims.require_first(device, context.hub.connection)
         context.secret = await connection_secret.read(self.dependencies.cluster, device)
         thumbprints, certificate = await self._certificate(device)
         observation = self._observation(context, thumbprints)
@@ -67,21 +66,18 @@ class IdentityStep(Step):
         await self._mark(context, observation, claim, twin)
         context.claim = dataclasses.replace(claim, certificate=certificate)
         self._digests[device.key] = ownership.remembered(device, claim.credentials)
-        context.update(
-            identity=IdentityStatus(
-                hub_host_name=observation.connection.host_name,
-                device_id=device.device_id,
-                generation_id=claim.identity.generation_id,
-                etag=claim.identity.etag,
-                origin=claim.origin,
-                status="Enabled" if claim.identity.enabled else "Disabled",
-            )
+        found = IdentityStatus(
+            hub_host_name=observation.connection.host_name,
+            device_id=device.device_id,
+            generation_id=claim.identity.generation_id,
+            etag=claim.identity.etag,
+            origin=claim.origin,
+            status="Enabled" if claim.identity.enabled else "Disabled",
         )
+        context.update(identity=found)
         if device.status.identity.generation_id != claim.identity.generation_id:
             # Whatever happens to the rest of the pass, or to the Secret: a deletion must know that there is something.
-            await self.dependencies.cluster.put_status(
-                device, dataclasses.replace(device.status, identity=context.status.identity)
-            )
+            await self._record(context, found)
         return Done("Registered", f"The hub has the identity '{device.device_id}' as the spec wants it.")
 
     async def delete(self, context: Context) -> None:
@@ -115,6 +111,12 @@ class IdentityStep(Step):
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._digests.pop(key, None)
+
+    async def _record(self, context: Context, identity: IdentityStatus) -> None:
+        """Write down what there is, or may be in a moment, before the pass ends; all else stays as it was."""
+        status = dataclasses.replace(context.device.status, identity=identity)
+        if status != context.device.status:
+            context.device = await self.dependencies.cluster.put_status(context.device, status)
 
     def _observation(self, context: Context, thumbprints: Thumbprints | None) -> Observation:
         return Observation(
@@ -220,24 +222,24 @@ class IdentityStep(Step):
         return Claim(identity=identity, origin=known.origin, credentials=held)
 
     async def _create(self, context: Context, observation: Observation) -> Claim:
-        """The keys (or the thumbprints) are on record before the identity is created with them."""
+        """What it is created with is on record first, and that it is created: whatever fails then, a deletion finds it."""
         device, host_name = observation.device, observation.connection.host_name
-        recreated = bool(device.status.identity.generation_id)
+        known = device.status.identity
         held: Credentials
         if observation.thumbprints is not None:
             held = observation.thumbprints
-            log = IdentityStatus(hub_host_name=host_name, device_id=device.device_id, origin=Origin.CREATED)
-            context.update(identity=log)
-            await self.dependencies.cluster.put_status(device, dataclasses.replace(device.status, identity=log))
         else:
             held = await self._stored_keys(context, host_name, Origin.CREATED)
+        if observation.thumbprints is not None or not known.is_known:
+            record = IdentityStatus(hub_host_name=host_name, device_id=device.device_id, origin=Origin.CREATED)
+            context.update(identity=record)
+            await self._record(context, record)
         try:
             identity = await context.hub.hub.create(device.device_id, held, enabled=device.enabled)
         except (AlreadyExistsError, BusyError, ThrottledError, RefusedError, QuotaExceededError, InvalidError):
-            context.update(
-                identity=device.status.identity
-            )  # this pass created nothing: its log would claim what is not ours
+            context.update(identity=known)  # this pass created nothing: its record would claim what is not ours
             raise
+        recreated = bool(known.generation_id)
         if recreated:
             text = "was gone from the hub and was created again with the same credentials"
             context.event("IdentityRecreated", f"The identity '{device.device_id}' {text}.")
@@ -320,10 +322,13 @@ class IdentityStep(Step):
         return twin
 
     async def _stored_keys(self, context: Context, host_name: str, origin: Origin) -> Keys:
-        """The keys that the Secret holds; new ones, written down before anybody uses them, where it holds none."""
-        keys = credentials.keys_of(context.secret)
-        if keys is None:
-            keys = credentials.new_keys()
+        """The keys that the Secret holds; new ones, written down before anybody uses them, where it holds none.
+
+        It is this EdgeDevice's own afterwards: if it cannot be, that is known before there is an identity.
+        """
+        keys, owners = credentials.keys_of(context.secret), context.secret.owner_uids if context.secret else ()
+        if keys is None or context.device.uid not in owners:
+            keys = keys or credentials.new_keys()
             context.secret = await connection_secret.write(
                 self.dependencies.cluster,
                 context.device,
