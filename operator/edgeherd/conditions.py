@@ -87,9 +87,10 @@ def deleting(
     `reported` is what came of the steps backwards; what was said of the others stays, with the generation it was said of.
     """
     blocked = Condition(type="Deleting", status="True", reason=error.reason, message=error.message)
-    said = _stamped([_summary(error), *_abnormal(error), *reported, blocked], old, generation, at)
-    replaced = {*(c.type for c in said), "Reconciling", "Stalled"}
-    return (*said, *(c for c in old if c.type not in replaced))
+    stays = {c.type: c for c in old if c.type not in {"Ready", "Reconciling", "Stalled", "Deleting"}}
+    stays |= {c.type: c for c in _stamped([*reported], old, generation, at)}
+    summary = _stamped([_summary(error), *_abnormal(error)], old, generation, at)
+    return (*summary, *stays.values(), *_stamped([blocked], old, generation, at))
 
 
 _PAUSED = {

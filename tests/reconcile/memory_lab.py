@@ -1,7 +1,12 @@
 """A cluster, a hub, a device and the reconciler between them, in memory; and the usual objects."""
 
 import dataclasses
+import datetime as dt
 from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from edgeherd import resource
 from edgeherd.clock import Clock
@@ -171,6 +176,20 @@ class Lab:
     def events(self) -> list[str]:
         """The reasons of all Events so far."""
         return [event.reason for event in self.cluster.events]
+
+
+def self_signed() -> dict[str, bytes]:
+    """The content of a Secret of type kubernetes.io/tls."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, ID)])
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    made = made.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=9))
+    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return {"tls.crt": pem, "tls.key": private}
 
 
 def parts(error: ReconcileError) -> tuple[object, ...]:

@@ -471,6 +471,7 @@ async def test_a_deletion_goes_through_the_steps_from_the_end() -> None:
         "get identity",
         "get twin",
         "delete identity",
+        "event ConfigurationRemoved",
         "event IdentityReleased",
         "remove finalizer",
     ]

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from memory_lab import HOST, ID, KEY, Lab
 
-from edgeherd.cluster.errors import ApiError
+from edgeherd.cluster.errors import ApiError, ForbiddenError
 from edgeherd.hub.port import Identity, RefusedError, ThrottledError, UnavailableError
 from edgeherd.reconcile import credentials
 from edgeherd_sim.memory import CrashError
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FAILURES = {
     "crash": CrashError,
+    "forbidden": lambda: ForbiddenError(403, "exceeded quota"),
     "no answer": lambda: UnavailableError("ConnectionError", ""),
     "throttled": lambda: ThrottledError("ThrottlingException", ""),
     "refused": lambda: RefusedError("IotHubUnauthorizedAccess", ""),
@@ -42,7 +43,7 @@ class IdentityMachine(RuleBasedStateMachine):
 
     # ---- what the operator does
 
-    @rule(at=st.none() | st.integers(1, 12), after=st.booleans(), failure=st.sampled_from(sorted(FAILURES)))
+    @rule(at=st.none() | st.integers(1, 14), after=st.booleans(), failure=st.sampled_from(sorted(FAILURES)))
     @precondition(lambda self: not self.deleting)
     def a_pass(self, at: int | None, after: bool, failure: str) -> None:
         """One pass, in which one side effect may go wrong."""

@@ -2,14 +2,10 @@
 
 import contextlib
 import dataclasses
-import datetime as dt
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from memory_lab import HOST, ID, KEY, Lab, connection, edge_device
+from memory_lab import HOST, ID, KEY, Lab, connection, edge_device, self_signed
 
 from edgeherd.device.port import UnreachableError
 from edgeherd.hub.port import BusyError, HubError, InvalidError, Owner, ThrottledError, UnavailableError
@@ -332,18 +328,9 @@ async def test_a_kill_between_log_and_creation_deletes_nobody_elses(twins: bool)
 
 async def test_a_certificate_that_is_gone_does_not_hold_up_a_deletion() -> None:
     """The mark tells whose the identity is."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, ID)])
-    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
-    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-    made = made.serial_number(1).not_valid_before(now).not_valid_after(now + dt.timedelta(days=9))
-    pem = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-    private = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
     reference = {"certificateSecretRef": {"name": "cert"}}
     lab = Lab(identity={"authentication": "SelfSignedX509", "x509": reference})
-    lab.cluster.put_secret("plant-a", "cert", {"tls.crt": pem, "tls.key": private}, type_="kubernetes.io/tls")
+    lab.cluster.put_secret("plant-a", "cert", self_signed(), type_="kubernetes.io/tls")
     await lab.until_ready()
     lab.cluster.delete_secret("plant-a", "cert")
     lab.delete()

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from memory_lab import ID, Lab, edge_device, fresh
 
-from edgeherd.cluster.errors import ContentRefusedError
+from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
 from edgeherd.device.port import Result
 from edgeherd.hub.port import HubError
-from edgeherd.model import PlannedChange, Status
+from edgeherd.model import PlannedChange, Priority, Status
+from edgeherd.reconcile.requeue import Requeue
 from edgeherd.reconcile.steps import configuration
 from edgeherd_sim.memory.hub import identity_of
 
@@ -120,6 +121,139 @@ async def test_another_write_that_is_refused_shows_on_its_step(status: int, word
         "names. It is tried again every minute."
     )
     assert lab.condition("SecretReady").message == expected
+
+
+QUOTA = 'secrets "press-01-connection" is forbidden: exceeded quota: q, requested: secrets=1, used: secrets=5'
+FORBIDDEN = ForbiddenError(403, QUOTA)
+NEXT = "Fix the right, the quota, the policy or the object that it names. It is tried again every minute."
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A request of the first pass that the API server refuses, and the condition that shows it."""
+
+    sentence: str
+    method: str
+    condition: str
+    status: str
+
+
+REFUSALS = (
+    Refusal(sentence="the HubConnection may not be read", method="hub_connection", condition="IdentityReady", status="Unknown"),
+    Refusal(sentence="no finalizer may be put", method="add_finalizer", condition="IdentityReady", status="Unknown"),
+    Refusal(sentence="no Secret may be read, the hub's first of all", method="secret", condition="IdentityReady", status="Unknown"),
+    Refusal(sentence="there is a quota of Secrets", method="put_connection_secret", condition="SecretReady", status="False"),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.sentence)
+async def test_what_the_api_server_refuses_is_told(refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On the condition that it is about, on Ready, and once in an Event, in the server's words; when it is mended it goes on."""
+    lab = Lab()
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.cluster, refusal.method, _refusing(FORBIDDEN))
+        due = await lab.reconcile()
+        await lab.reconcile(after=60)
+    assert due == Requeue(60, Priority.DRIFT if refusal.status == "Unknown" else Priority.CHANGE)
+    message = f"The API server refuses what the operator has to do ({QUOTA}). {NEXT}"
+    said = lab.condition(refusal.condition)
+    assert (said.status, said.reason, said.message) == (refusal.status, "KubernetesRefused", message)
+    assert (lab.told["Ready"], lab.condition("Reconciling").message) == ("False KubernetesRefused", message)
+    assert [(e.warning, e.reason, e.message) for e in lab.cluster.events] == [(True, "KubernetesRefused", message)]
+    assert lab.store.devices() == []
+    await lab.until_ready()
+
+
+async def test_a_right_that_was_taken_away_shows_on_a_healthy_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its Secret was edited and may not be put right: it is not Ready."""
+    lab = Lab()
+    await lab.until_ready()
+    key = ("plant-a", f"{ID}-connection")
+    lab.cluster.secrets[key] = dataclasses.replace(lab.cluster.secrets[key], annotations={})
+    monkeypatch.setattr(lab.cluster, "put_connection_secret", _refusing(FORBIDDEN))
+    await lab.reconcile(after=1)
+    assert (lab.told["Ready"], lab.events[-1]) == ("False KubernetesRefused", "KubernetesRefused")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ApiError(0, "no answer"),
+        *(ApiError(status, "later") for status in (401, 404, 410, 429, 500, 503)),
+        ConflictError(409, ""),
+    ],
+    ids=lambda error: str(error.status),
+)
+async def test_what_may_go_through_the_next_time_is_no_refusal(error: ApiError) -> None:
+    """The controller tries again, and the status stays as it was."""
+    lab = Lab()
+    await lab.until_ready()
+    key = ("plant-a", f"{ID}-connection")
+    lab.cluster.secrets[key] = dataclasses.replace(lab.cluster.secrets[key], annotations={})
+    lab.cluster.put_connection_secret = _refusing(error)  # type: ignore[method-assign]
+    if isinstance(error, ConflictError):
+        await lab.reconcile(after=1)
+        assert lab.told["Ready"] == "False SecretChanging"
+    else:
+        with pytest.raises(ApiError):
+            await lab.reconcile(after=1)
+        assert lab.told["Ready"] == "True Ready"
+
+
+async def test_words_of_the_api_server_are_masked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy may quote what it refuses."""
+    lab = Lab()
+    words = 'admission webhook "w" denied the request: HostName=h;SharedAccessKey=' + "c2VjcmV0" * 8
+    monkeypatch.setattr(lab.cluster, "put_connection_secret", _refusing(ForbiddenError(403, words)))
+    await lab.reconcile()
+    shown = 'admission webhook "w" denied the request: HostName=h;SharedAccessKey=***'
+    assert lab.condition("Ready").message == f"The API server refuses what the operator has to do ({shown}). {NEXT}"
+
+
+async def test_a_status_that_may_not_be_written_is_told_in_the_log_and_an_event(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once; nothing is created that could not be recorded, and a device that is healthy is looked after all the same."""
+    words = (
+        'edgedevices.edgeherd.io "press-01" is forbidden: User "edgeherd" cannot patch resource "edgedevices/status"'
+    )
+    lab = Lab()
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.cluster, "put_status", _refusing(ForbiddenError(403, words)))
+        for _ in range(3):
+            assert await lab.reconcile(after=60) == Requeue(60, Priority.DRIFT)
+    told = [f"EdgeDevice plant-a/{ID}: its status cannot be written: 403: {words}"]
+    assert (caplog.messages, lab.events, lab.store.devices()) == (told, ["KubernetesRefused"], [])
+    await lab.until_ready()
+    lab.edit(runtime=dataclasses.replace(lab.device.runtime, hostname="press"))
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.cluster, "put_status", _refusing(ForbiddenError(403, words)))
+        for _ in range(3):
+            await lab.reconcile(after=60)
+    assert (caplog.messages, len(lab.memory.changes)) == (told * 2, 2)
+    await lab.until_ready()
+
+
+async def test_a_deletion_that_the_api_server_refuses_is_blocked_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The finalizer may not be taken off: the identity is gone, and this is what is left."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.delete()
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.cluster, "remove_finalizer", _refusing(FORBIDDEN))
+        assert await lab.reconcile() == Requeue(60, Priority.DELETE)
+        await lab.reconcile(after=60)
+    assert (lab.told["Ready"], lab.told["Deleting"]) == ("False KubernetesRefused", "True KubernetesRefused")
+    told = [lab.events.count(reason) for reason in ("DeletionBlocked", "IdentityReleased", "ConfigurationRemoved")]
+    assert (told, lab.store.devices(), lab.steps.taken) == ([1, 1, 1], [], [])
+    assert (await lab.reconcile(after=60), lab.cluster.devices) == (None, {})
+
+
+def _refusing(error: ApiError) -> Any:
+    async def refuse(*_: Any, **__: Any) -> Any:
+        raise error
+
+    return refuse
 
 
 @pytest.mark.parametrize(

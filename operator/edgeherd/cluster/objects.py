@@ -278,4 +278,7 @@ class KubernetesCluster:
             events = path("", "v1", "events", namespace=device.namespace)
             await self._api.request("POST", events, body=body, content_type="application/json")
         except ApiError as exc:
-            _log.info("%s/%s: the API server refuses Event %s: %s", device.namespace, device.name, reason, exc)
+            said = f"{reason}: {message}"
+            _log.warning(
+                "EdgeDevice %s/%s: %s (no Event could be recorded: %s)", device.namespace, device.name, said, exc
+            )

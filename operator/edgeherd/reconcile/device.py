@@ -51,6 +51,8 @@ class DeviceReconciler:
         self._clock = dependencies.clock
         self._steps = tuple(step(dependencies) for step in STEPS)
         self._outages: dict[Key, Outage] = {}
+        self._undone: dict[Key, tuple[str, dict[str, Condition]]] = {}
+        """What the steps that are through with a deletion said, and the uid: it may not be in the status yet."""
         self._mute: dict[Key, str] = {}
         """Why the status of an object cannot be written, so that it is logged once."""
         self.leftovers = 0
@@ -115,8 +117,9 @@ class DeviceReconciler:
             return None
         context = Context(device)
         try:
-            if await deletion.is_to_undo(self._dependencies, context):
-                for step in reversed(self._steps):
+            left = self._to_undo(context)
+            if any(step.undone for step in left) and await deletion.is_to_undo(self._dependencies, context):
+                for step in left:
                     undone = await self._timed(step, context, step.delete(context))
                     if undone is not None:
                         await self._report(context, step, undone)
@@ -131,10 +134,21 @@ class DeviceReconciler:
         due = requeue.after(error, interval=0, spread=1)
         return Requeue(due.after, Priority.DELETE, slow=context.device_seconds >= requeue.SLOW_SECONDS)
 
+    def _to_undo(self, context: Context) -> list[Step]:
+        """The steps that are not through yet, from the last one on. Those that are keep what they said."""
+        device = context.device
+        uid, through = self._undone.get(device.key, ("", {}))
+        if uid == device.uid:
+            context.conditions |= through
+        said = {c.type: c.reason for c in (*device.status.conditions, *context.conditions.values())}
+        return [step for step in reversed(self._steps) if said.get(step.condition) not in step.undone]
+
     async def _report(self, context: Context, step: Step, undone: Undone) -> None:
-        """What a step left behind is said before the object is gone: it is the last that anybody hears of it."""
+        """A step is through. What it left behind is said before the object is gone: nobody hears of it later."""
         type_, device = step.condition, context.device
         context.conditions[type_] = _condition(type_, "False", undone.reason, undone.message)
+        self._undone[device.key] = device.uid, dict(context.conditions)
+        context.event(undone.reason, undone.message, warning=undone.leftover)
         if not undone.leftover:
             return
         self.leftovers += 1
@@ -161,6 +175,7 @@ class DeviceReconciler:
         """The device is gone."""
         self._outages.pop(key, None)
         self._mute.pop(key, None)
+        self._undone.pop(key, None)
         for step in self._steps:
             step.forget(key)
 

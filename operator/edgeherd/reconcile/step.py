@@ -33,7 +33,7 @@ class Done(NamedTuple):
 
 
 class Undone(NamedTuple):
-    """What a step undid outside of the cluster when the object goes: what its condition says, as False, from now on."""
+    """A step is through with what it did outside of the cluster: what its condition says, as False, and an Event."""
 
     reason: str
     message: str
@@ -162,6 +162,8 @@ class Step(abc.ABC):
 
     condition: ClassVar[str]
     """The type of its condition."""
+    undone: ClassVar[frozenset[str]] = frozenset()
+    """The reasons that `delete` ends with: once the condition has one of them there is nothing left to undo."""
 
     def __init__(self, dependencies: Dependencies) -> None:
         self.dependencies = dependencies

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
-from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError
+from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
 from edgeherd.cluster.port import Cluster
 from edgeherd.model import (
     FINALIZER,
@@ -59,6 +59,7 @@ class MemoryCluster:
         self.secrets: dict[tuple[str, str], Secret] = {}
         self.namespaces: dict[str, dict[str, str]] = {}
         self.events: list[Event] = []
+        self._terminating: set[str] = set()
         self._version = 0
 
     # ---- what people do
@@ -124,6 +125,14 @@ class MemoryCluster:
     def delete_secret(self, namespace: str, name: str) -> None:
         """Delete a Secret."""
         del self.secrets[namespace, name]
+
+    def delete_namespace(self, name: str) -> None:
+        """Ask for the deletion of a namespace: Secrets go first, EdgeDevices as their finalizers let them, and nothing new comes."""
+        self._terminating.add(name)
+        for key in [key for key in self.secrets if key[0] == name]:
+            del self.secrets[key]
+        for key in [key for key in self.devices if key[0] == name]:
+            self.delete_device(*key)
 
     def put_namespace(self, name: str, labels: Mapping[str, str]) -> None:
         """Create a namespace, or give it these labels in place of the ones that it has."""
@@ -231,6 +240,7 @@ class MemoryCluster:
         """See `Cluster`."""
         try:
             with self._step(f"event {reason}"):
+                self._require_alive(device.namespace, "events")
                 text = message if len(message.encode()) <= _EVENT_BYTES else _cut(message)
                 self.events.append(Event(device=device.name, warning=warning, reason=reason, message=text))
         except ApiError:
@@ -240,6 +250,12 @@ class MemoryCluster:
 
     def _step(self, what: str) -> AbstractContextManager[None]:
         return self.steps.step(what, ApiError, ApiError(0, "The API server did not answer."))
+
+    def _require_alive(self, namespace: str, what: str) -> None:
+        """Nothing is created in a namespace that is being deleted."""
+        if namespace in self._terminating:
+            why = f"unable to create new content in namespace {namespace} because it is being terminated"
+            raise ForbiddenError(403, f"{what} is forbidden: {why}")
 
     def _next_version(self) -> str:
         self._version += 1
@@ -320,6 +336,7 @@ class MemoryCluster:
         with self._step(f"{'create' if create else 'update'} {wanted.name}"):
             old = self.secrets.get((wanted.namespace, wanted.name))
             if old is None:
+                self._require_alive(wanted.namespace, f'secrets "{wanted.name}"')
                 if obsolete:  # they go by a merge patch, which wants an object
                     raise _not_found("Secret", wanted.name)
                 return self._write_secret(wanted)

@@ -20,7 +20,6 @@ CLEANUP_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 
 CONFIGURATION_REMOVED, CLEANUP_SKIPPED = "ConfigurationRemoved", "DeviceCleanupSkipped"
-_UNDONE = frozenset({CONFIGURATION_REMOVED, CLEANUP_SKIPPED})
 _UNUSABLE = "its login, its path or its file cannot be used"
 
 PATHS_TOLD = 16
@@ -32,12 +31,11 @@ class ConfigurationStep(Step):
     """Makes the device look as the spec says, and runs `iotedge check` when somebody asks for it."""
 
     condition = "ConfigApplied"
+    undone = frozenset({CONFIGURATION_REMOVED, CLEANUP_SKIPPED})
 
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
         self._configurator = Configurator(dependencies.clock, dependencies.editor)
-        self._undone: dict[Key, tuple[str, Undone]] = {}
-        """What came of the way back, by the uid of the object: the status that says so may not be written yet."""
 
     async def reconcile(self, context: Context) -> Done:
         """The device has what the spec says."""
@@ -64,24 +62,14 @@ class ConfigurationStep(Step):
         return Done("Applied", "The daemon's file says what the spec says.")
 
     async def delete(self, context: Context) -> Undone | None:
-        """Take our connection string out of the daemon's file: best effort, bounded in time, and done or given up once.
+        """Take our connection string out of the daemon's file: best effort, bounded in time.
 
         Raises:
             Waiting: the device cannot be reached, and there is time left.
         """
-        device, said = context.device, context.device.status.condition(self.condition)
-        if device.status.device.applied_generation is None or (said is not None and said.reason in _UNDONE):
-            return None
-        uid, undone = self._undone.get(device.key, ("", None))
-        if undone is None or uid != device.uid:
-            undone = await self._undo(context)
-            if undone.leftover:
-                context.event(undone.reason, undone.message, warning=True)
-            self._undone[device.key] = device.uid, undone._replace(leftover=False)
-        return undone
-
-    async def _undo(self, context: Context) -> Undone:
         device = context.device
+        if device.status.device.applied_generation is None:
+            return None
         try:
             config_paths.require(device, context.hub.connection)
             async with self.dependencies.ssh.session(device, context.hub.connection) as session:
@@ -104,7 +92,6 @@ class ConfigurationStep(Step):
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._configurator.forget(key)
-        self._undone.pop(key, None)
 
     async def _configured(self, context: Context, state: DesiredState) -> ConfigurationResult:
         """What was asked for, and `iotedge check` where it was asked for: also, or just, where that fails."""

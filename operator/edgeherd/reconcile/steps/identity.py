@@ -34,13 +34,16 @@ from edgeherd.model import (
 from edgeherd.reconcile import admission, connection_secret, credentials, ownership, secret_use
 from edgeherd.reconcile.credentials import Certificate
 from edgeherd.reconcile.ownership import Observation
-from edgeherd.reconcile.step import Claim, Context, Dependencies, Done, Event, Step
+from edgeherd.reconcile.step import Claim, Context, Dependencies, Done, Event, Step, Undone
+
+RELEASED, NOT_RELEASED = "IdentityReleased", "IdentityNotReleased"
 
 
 class IdentityStep(Step):
     """Makes the identity exist and be ours."""
 
     condition = "IdentityReady"
+    undone = frozenset({RELEASED, NOT_RELEASED})
 
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
@@ -80,7 +83,7 @@ class IdentityStep(Step):
             await self._record(context, found)
         return Done("Registered", f"The hub has the identity '{device.device_id}' as the spec wants it.")
 
-    async def delete(self, context: Context) -> None:
+    async def delete(self, context: Context) -> Undone:
         """Delete the identity if it still is ours."""
         device, hub = context.device, context.hub.hub
         observation = self._observation(context, await self._thumbprints(device))
@@ -88,16 +91,15 @@ class IdentityStep(Step):
             raise _moved(observation)
         identity = await hub.get(device.device_id)
         if identity is None:
-            context.event("IdentityReleased", f"The identity '{device.device_id}' was gone from the hub already.")
-        elif not await self._may_delete(context, observation, identity):
+            return Undone(RELEASED, f"The identity '{device.device_id}' was gone from the hub already.")
+        if not await self._may_delete(context, observation, identity):
             text = (
                 f"The hub's device '{device.device_id}' was left alone: neither its keys nor its twin's tag show that it "
                 "is this EdgeDevice's. Delete it in the hub if nobody needs it."
             )
-            context.event("IdentityNotReleased", text, warning=True)
-        else:
-            await hub.delete(identity)
-            context.event("IdentityReleased", f"The identity '{device.device_id}' was deleted from the hub.")
+            return Undone(NOT_RELEASED, text, leftover=True)
+        await hub.delete(identity)
+        return Undone(RELEASED, f"The identity '{device.device_id}' was deleted from the hub.")
 
     async def _may_delete(self, context: Context, observation: Observation, identity: Identity) -> bool:
         """Keys can be copied, with a manifest say: who is marked as the owner, or has the identity, is asked first."""
