@@ -12,6 +12,7 @@ from edgeherd.cluster.port import Cluster
 from edgeherd.controller.controller import Controller, Kind
 from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.index import DeviceIndex
+from edgeherd.controller.secret_poll import SecretPoll
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.hub import azure
@@ -52,16 +53,16 @@ async def run(settings: Settings) -> None:
             host_key=connector.host_key,
             cluster_networks=settings.cluster_networks,
         )
-        devices = DeviceReconciler(
-            Dependencies(
-                cluster=cluster,
-                hubs=hubs,
-                ssh=logins,
-                editor=config_editor.ConfigEditor(file_workers.run),
-                claims=Claims(cluster, hubs, index, clock),
-                clock=clock,
-            )
+        dependencies = Dependencies(
+            cluster=cluster,
+            hubs=hubs,
+            ssh=logins,
+            editor=config_editor.ConfigEditor(file_workers.run),
+            claims=Claims(cluster, hubs, index, clock),
+            clock=clock,
         )
+        devices = DeviceReconciler(dependencies)
+        secrets = SecretPoll(cluster, index, dependencies.secret_versions, on_change=queue.add)
         hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, index=index, clock=clock)
         handler = EventHandler(queue, index)
         kinds = {
@@ -73,10 +74,12 @@ async def run(settings: Settings) -> None:
         await _fill(index, cluster)
         ready = asyncio.Event()
         announcement = asyncio.create_task(_announce(ready, settings))
+        polling = asyncio.create_task(secrets.run(), name="secret-poll")
         try:
             await Controller(queue, kinds, workers=settings.capacity.passes).run(login=api.connection, ready=ready)
         finally:
             announcement.cancel()
+            polling.cancel()
             hubs.close()
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from memory_lab import HOST, ID, KEY, YAML_PATH, Lab, connection, edge_device
+from memory_lab import HOST, ID, KEY, NAMESPACE, YAML_PATH, Lab, connection, edge_device
 
 from edgeherd.cluster.errors import ApiError
 from edgeherd.device.port import JumpHostError, LoginRefusedError, OddAnswerError, SudoRefusedError, UnreachableError
@@ -180,6 +180,20 @@ TROUBLES = (
         shows={**_seen(upto="Reachable"), "Reachable": "False SshSecretNotFound"},
     ),
     Trouble(
+        sentence="its namespace may not use the hub",
+        prepare=lambda lab: (
+            lab.cluster.edit_hub("contoso", namespace_selector={"matchLabels": {"plant": "b"}}) and None
+        ),
+        reason="HubNotAllowed",
+        shows={**_seen(upto="IdentityReady"), "IdentityReady": "False HubNotAllowed"},
+    ),
+    Trouble(
+        sentence="the HubConnection's Secret is missing, so nothing can be seen",
+        prepare=lambda lab: lab.cluster.delete_secret(NAMESPACE, "hub"),
+        reason="HubSecretNotFound",
+        shows={**_seen(upto="IdentityReady"), "IdentityReady": "Unknown HubSecretNotFound"},
+    ),
+    Trouble(
         sentence="there is no HubConnection, so nothing can be seen",
         prepare=_no_hub,
         reason="HubNotFound",
@@ -247,11 +261,43 @@ async def test_a_trouble_shows_on_the_condition_that_it_is_about(trouble: Troubl
     """And on Ready; what comes after it is unknown."""
     lab = Lab(trouble.memory(), **trouble.spec)
     trouble.prepare(lab)
-    await lab.reconcile()
+    due = await lab.reconcile()
+    assert due is not None
+    assert due.after <= 60, "nobody tells when it is mended"
     told = lab.told
     assert {type_: told[type_] for type_ in CONDITIONS} == trouble.shows
     assert told["Ready"] == f"False {trouble.reason}"
     assert ("Stalled" in told) != ("Reconciling" in told)
+
+
+@pytest.mark.parametrize(
+    "happened", ["it was deleted", "it was edited", "its note was removed", "the key in use was switched"]
+)
+async def test_a_connection_secret_that_somebody_touched_is_restored(happened: str) -> None:
+    """With the same keys, and an Event says so; what the operator writes by itself is no such news."""
+    lab = Lab()
+    await lab.until_ready()
+    where = ("plant-a", f"{ID}-connection")
+    before = lab.cluster.secrets[where]
+    match happened:
+        case "it was deleted":
+            lab.cluster.delete_secret(*where)
+        case "it was edited":
+            lab.cluster.secrets[where] = dataclasses.replace(before, data={**before.data, "primaryKey": b"x"})
+        case "its note was removed":
+            lab.cluster.secrets[where] = dataclasses.replace(before, annotations={})
+        case _:
+            lab.edit(key_in_use="Secondary")
+    await lab.reconcile(after=1)
+    after = lab.cluster.secrets[where]
+    what = {"it was deleted": "was gone", "the key in use was switched": ""}.get(happened, "had been changed")
+    text = f"Secret '{ID}-connection' {what}; it was written again with the credentials that the hub has."
+    told = [event.message for event in lab.cluster.events if event.reason == "SecretRestored"]
+    assert told == ([text] if what else [])
+    assert [after.data[key] for key in ("primaryKey", "secondaryKey")] == [
+        before.data[key] for key in ("primaryKey", "secondaryKey")
+    ]
+    assert lab.dependencies.secret_versions.of(KEY) == after.resource_version
 
 
 async def test_what_a_step_waits_for_is_named() -> None:

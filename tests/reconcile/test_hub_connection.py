@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from memory_lab import HOST, ID, NAMESPACE, Time, connection, edge_device
 
+from edgeherd.cluster.errors import ForbiddenError
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, IdentityStatus, Key, Origin, Priority, Status
 from edgeherd.reconcile.hub_clients import HubClients
@@ -33,16 +34,17 @@ class World:
         self.cluster = MemoryCluster()
         self.index = DeviceIndex()
         self.time = Time()
+        hubs = HubClients(self.cluster, namespace=NAMESPACE, factory=lambda _, __: MemoryHubClient())
+        self.reconciler = HubConnectionReconciler(
+            cluster=self.cluster, hubs=hubs, index=self.index, clock=self.time.clock
+        )
         policy = f"HostName={HOST};SharedAccessKeyName=iothubowner;SharedAccessKey=c2VjcmV0"
         self.cluster.put_secret(NAMESPACE, "hub", {"connectionString": policy.encode()})
 
     async def reconcile(self) -> Requeue | None:
         """One pass."""
-        hubs = HubClients(self.cluster, namespace=NAMESPACE, factory=lambda _, __: MemoryHubClient())
         self.cluster.steps.taken.clear()
-        return await HubConnectionReconciler(
-            cluster=self.cluster, hubs=hubs, index=self.index, clock=self.time.clock
-        ).reconcile(KEY)
+        return await self.reconciler.reconcile(KEY)
 
     async def told(self) -> list[tuple[str, str, str, str]]:
         """What a pass says of the HubConnection."""
@@ -231,3 +233,47 @@ async def test_force_must_name_the_uid(world: World, uid: str, caplog: pytest.Lo
     world.cluster.edit_hub("contoso", force_delete=uid)
     await world.reconcile()
     assert ("contoso" not in world.cluster.hubs, "by force" in caplog.text) == ((uid == "h"),) * 2
+
+
+# ---- what the API server refuses
+
+
+WORDS = 'secrets "hub" is forbidden: User "edgeherd" cannot get resource "secrets"'
+REFUSED = (
+    f"The API server refuses what the operator has to do ({WORDS}). Fix the right, the quota, the policy or the object that it "
+    "names. It is tried again every minute."
+)
+
+
+@pytest.mark.parametrize("method", ["secret", "add_hub_finalizer"])
+async def test_what_the_api_server_refuses_is_told(world: World, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In its words."""
+    world.cluster.put_hub(connection())
+    monkeypatch.setattr(world.cluster, method, _refuse)
+    assert (await world.told())[0] == ("Ready", "False", "KubernetesRefused", REFUSED)
+
+
+@pytest.mark.parametrize("method", ["edge_devices", "remove_hub_finalizer"])
+async def test_a_deletion_that_is_refused_says_so(world: World, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is tried again."""
+    world.cluster.put_hub(connection())
+    await world.delete()
+    monkeypatch.setattr(world.cluster, method, _refuse)
+    assert (await world.told())[-1] == ("Deleting", "True", "KubernetesRefused", REFUSED)
+    monkeypatch.undo()
+    assert (await world.reconcile(), world.cluster.hubs) == (None, {})
+
+
+async def test_a_status_that_may_not_be_written_is_logged_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """There is nobody else to tell."""
+    world.cluster.put_hub(connection())
+    monkeypatch.setattr(world.cluster, "put_hub_status", _refuse)
+    for _ in range(3):
+        await world.reconcile()
+    assert caplog.messages == [f"HubConnection contoso: its status cannot be written: 403: {WORDS}"]
+
+
+async def _refuse(*_: Any, **__: Any) -> Any:
+    raise ForbiddenError(403, WORDS)

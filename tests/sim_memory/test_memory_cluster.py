@@ -433,6 +433,22 @@ async def a_hub_has_a_status(user: User) -> object:
     return found and (found.generation, found.observed_generation, found.conditions), refused, none
 
 
+async def versions_of_secrets(user: User) -> object:
+    """Those that the operator wrote are listed; any can be asked for by its name. An edit is another version."""
+    device = await user.create()
+    await user.put_secret("theirs", {"a": "b"})
+    seen = []
+    for _ in range(2):
+        secret = await put(user, device, data={"a": str(len(seen))}, create=not seen)
+        listed = await user.cluster.secret_versions(["", NAMESPACE])
+        version = await user.cluster.secret_version(NAMESPACE, SECRET)
+        assert listed == {(NAMESPACE, SECRET): version}
+        seen.append((version == secret.resource_version, version))
+    missing = await user.cluster.secret_version(NAMESPACE, "missing"), await user.cluster.secret_versions(["other"])
+    known = [bool(await user.cluster.secret_version(NAMESPACE, "theirs")), seen[0][1] != seen[1][1]]
+    return [same for same, _ in seen], known, missing, await user.cluster.may_list_secrets([""])
+
+
 async def a_finalizer_holds_a_hub(user: User) -> object:
     """As it holds a device: from what was read, and until it goes."""
     stale = await user.create_hub()
@@ -505,6 +521,7 @@ SCENARIOS: dict[Callable[[User], Awaitable[object]], object] = {
     a_namesakes_hub_status: (CONFLICT, ()),
     every_character_may_be_told: True,
     a_hub_has_a_status: ((1, 1, (READY,)), NOT_FOUND, None),
+    versions_of_secrets: ([True, True], [True, True], ("", {}), True),
     a_finalizer_holds_a_hub: (
         [((), 1, False), (("edgeherd.io/in-use",), 1, False), (("edgeherd.io/in-use",), 2, True)],
         "now",

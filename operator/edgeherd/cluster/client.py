@@ -95,8 +95,9 @@ class ApiClient:
         query: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = "",
+        accept: str = "application/json",
     ) -> Body:
-        """One request; the decoded body of the answer.
+        """One request; the decoded body of the answer, in the form that `accept` asks for.
 
         Raises:
             ConflictError: 409, or a JSON patch that does not fit the object any more.
@@ -104,7 +105,7 @@ class ApiClient:
             ContentRefusedError: the content is refused.
             ApiError: any other refusal, or no answer.
         """
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if content_type:
             headers["Content-Type"] = content_type
         authorization = (await self._auth_headers()).get("authorization")
@@ -124,10 +125,10 @@ class ApiClient:
             settings = await settings
         return {s["key"]: s["value"] for s in settings.values() if s["in"] == "header" and s["value"]}
 
-    async def find(self, url_path: str) -> Body | None:
+    async def find(self, url_path: str, *, accept: str = "application/json") -> Body | None:
         """The object at the path; None only when the API server says 404."""
         try:
-            return await self.request("GET", url_path)
+            return await self.request("GET", url_path, accept=accept)
         except ApiError as exc:
             if exc.status == 404:
                 return None

@@ -3,7 +3,7 @@
 import base64
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from edgeherd import fitting, resource
 from edgeherd.clock import Clock
@@ -25,6 +25,11 @@ from edgeherd.model import (
 )
 
 COMPONENT = "edgeherd"
+
+MANAGED_BY = {"app.kubernetes.io/managed-by": COMPONENT}
+"""The label of the Secrets that the operator writes."""
+
+_METADATA = "g=meta.k8s.io;v=v1"
 
 STATUS_ATTEMPTS = 5
 """How often a status is sent while others change the object."""
@@ -63,7 +68,7 @@ def _secret_body(
         "metadata": {
             "name": name,
             "namespace": device.namespace,
-            "labels": {"app.kubernetes.io/managed-by": COMPONENT},
+            "labels": MANAGED_BY,
             "annotations": dict(annotations),
             "ownerReferences": [owner],
         },
@@ -85,20 +90,21 @@ class KubernetesCluster:
 
     async def edge_devices(self) -> list[EdgeDevice]:
         """All EdgeDevices of all namespaces."""
-        return [resource.edge_device(body) for body in await self._all("edgedevices")]
+        return [resource.edge_device(body) for body in await self._all(path(GROUP, VERSION, "edgedevices"))]
 
     async def hub_connections(self) -> list[HubConnection]:
         """All HubConnections."""
-        return [resource.hub_connection(body) for body in await self._all("hubconnections")]
+        return [resource.hub_connection(body) for body in await self._all(path(GROUP, VERSION, "hubconnections"))]
 
-    async def _all(self, plural: str) -> list[Body]:
-        """All objects of a kind, read in pages."""
+    async def _all(self, where: str, *, labels: str = "", accept: str = "application/json") -> list[Body]:
+        """All objects there, or those with these labels, read in pages."""
         found: list[Body] = []
+        selector = {"labelSelector": labels} if labels else {}
         token = ""
         while True:
-            query = {"limit": "500", **({"continue": token} if token else {})}
-            body = await self._api.request("GET", path(GROUP, VERSION, plural), query=query)
-            found += body["items"]
+            query = {"limit": "500", **selector, **({"continue": token} if token else {})}
+            body = await self._api.request("GET", where, query=query, accept=accept)
+            found += body["items"] or ()  # null where a list of metadata is empty (seen with 1.36)
             token = body["metadata"].get("continue", "")
             if not token:
                 return found
@@ -117,6 +123,38 @@ class KubernetesCluster:
         """The Secret as it is now; None when there is none."""
         body = await self._api.find(_secret_path(namespace, name))
         return resource.secret(body) if body else None
+
+    async def may_list_secrets(self, namespaces: Iterable[str]) -> bool:
+        """Whether the operator may list the Secrets of these namespaces, '' being all."""
+        where = path("authorization.k8s.io", "v1", "selfsubjectaccessreviews")
+        for namespace in namespaces:
+            asked = {"verb": "list", "resource": "secrets", "namespace": namespace}
+            body = {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": asked},
+            }
+            answer = await self._api.request("POST", where, body=body, content_type="application/json")
+            if not answer["status"].get("allowed", False):
+                return False
+        return True
+
+    async def secret_versions(self, namespaces: Iterable[str]) -> Mapping[tuple[str, str], str]:
+        """The resourceVersions of the Secrets that the operator wrote, by namespace and name. Their content is not asked for."""
+        labels = ",".join(f"{key}={value}" for key, value in MANAGED_BY.items())
+        accept = f"application/json;as=PartialObjectMetadataList;{_METADATA}"
+        found = [
+            body["metadata"]
+            for namespace in namespaces
+            for body in await self._all(_secret_path(namespace), labels=labels, accept=accept)
+        ]
+        return {(meta["namespace"], meta["name"]): meta["resourceVersion"] for meta in found}
+
+    async def secret_version(self, namespace: str, name: str) -> str:
+        """The resourceVersion of a Secret, without its content; empty when there is none."""
+        accept = f"application/json;as=PartialObjectMetadata;{_METADATA}"
+        body = await self._api.find(_secret_path(namespace, name), accept=accept)
+        return str(body["metadata"]["resourceVersion"]) if body else ""
 
     async def put_connection_secret(
         self,

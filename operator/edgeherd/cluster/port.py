@@ -1,6 +1,6 @@
 """What the operator asks of the cluster. The refusals are in `cluster.errors`; no policy here."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from edgeherd.model import Condition, EdgeDevice, HubConnection, Secret, Status
@@ -26,6 +26,15 @@ class Cluster(Protocol):
 
     async def secret(self, namespace: str, name: str) -> Secret | None:
         """The Secret as it is now; None when there is none."""
+
+    async def may_list_secrets(self, namespaces: Iterable[str]) -> bool:
+        """Whether the operator may list the Secrets of these namespaces, '' being all."""
+
+    async def secret_versions(self, namespaces: Iterable[str]) -> Mapping[tuple[str, str], str]:
+        """The resourceVersions of the Secrets that the operator wrote, by namespace and name. Their content is not asked for."""
+
+    async def secret_version(self, namespace: str, name: str) -> str:
+        """The resourceVersion of a Secret, without its content; empty when there is none."""
 
     async def put_connection_secret(
         self,

@@ -13,6 +13,8 @@ class _Claimant:
     hub_name: str
     device_id: str
     uses_hub: bool
+    secret_name: str
+    """Of the connection Secret, while it is looked after; empty before there is one."""
 
 
 class DeviceIndex:
@@ -28,7 +30,13 @@ class DeviceIndex:
     def update(self, device: EdgeDevice) -> tuple[Key, ...]:
         """The watch showed a device; returns the HubConnection that waited for it to let go."""
         claimant = _Claimant(
-            device.creation, device.uid, device.key, device.hub_name, device.device_id, device.uses_hub
+            since=device.creation,
+            uid=device.uid,
+            key=device.key,
+            hub_name=device.hub_name,
+            device_id=device.device_id,
+            uses_hub=device.uses_hub,
+            secret_name="" if device.deleting or device.suspend else device.status.secret_name,
         )
         before = self._claimants.get(device.key)
         if before is not None and before.device_id != claimant.device_id:  # a namesake after a deletion nobody saw
@@ -66,6 +74,10 @@ class DeviceIndex:
     def users_of(self, name: str) -> tuple[Key, ...]:
         """Those of them that may have something in its hub, by their names."""
         return tuple(sorted(c.key for c in self._claimants.values() if c.hub_name == name and c.uses_hub))
+
+    def with_secret(self) -> tuple[tuple[Key, str], ...]:
+        """The devices that are looked after and have a connection Secret, with its name."""
+        return tuple((c.key, c.secret_name) for c in self._claimants.values() if c.secret_name)
 
     def naming(self, device_id: str) -> tuple[Key, ...]:
         """The devices that name this device id, of whatever hub."""

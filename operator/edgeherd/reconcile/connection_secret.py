@@ -80,6 +80,12 @@ def origin_of(secret: Secret | None) -> Origin | None:
     return Origin(value) if value in set(Origin) else None
 
 
+def was_edited(secret: Secret) -> bool:
+    """Whether somebody changed what the operator wrote into it."""
+    etag, _, _ = secret.annotations.get(WRITTEN_FOR, "").rpartition(" ")
+    return not is_written_for(secret, etag)
+
+
 def is_written_for(secret: Secret, etag: str) -> bool:
     """Whether it was written for this version of the identity, and nobody edited it since."""
     return secret.annotations.get(WRITTEN_FOR) == credentials.mark(etag, secret.data)

@@ -7,12 +7,13 @@ from typing import Protocol
 
 from edgeherd import conditions
 from edgeherd.clock import Clock
+from edgeherd.cluster.errors import ApiError, ForbiddenError
 from edgeherd.cluster.port import Cluster
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import HubError, RefusedError
 from edgeherd.model import IN_USE_FINALIZER, Condition, EdgeDevice, HubConnection, Key, Priority
 from edgeherd.reconcile import requeue
-from edgeherd.reconcile.errors import from_hub_error
+from edgeherd.reconcile.errors import from_api_error, from_hub_error
 from edgeherd.reconcile.hub_clients import HubClients, is_ambiguous
 from edgeherd.reconcile.requeue import Requeue
 
@@ -48,18 +49,25 @@ class HubConnectionReconciler:
         self._hubs = hubs
         self._index = index
         self._clock = clock
+        self._mute: dict[str, str] = {}
+        """Why a status cannot be written, so that it is logged once."""
 
     async def reconcile(self, key: Key) -> Requeue | None:
         """Probe the hub and write what came of it. Returns when it shall be looked at again."""
         connection = await self._cluster.hub_connection(key.name)
         if connection is None:
             self._hubs.forget(key.name)
+            self._mute.pop(key.name, None)
             return None
         if connection.deleting:
             return await self._delete(connection)
-        if IN_USE_FINALIZER not in connection.finalizers:
-            connection = await self._cluster.add_hub_finalizer(connection)
-        error = await self._probe(connection)
+        error: ReconcileError | None = None
+        try:
+            if IN_USE_FINALIZER not in connection.finalizers:
+                connection = await self._cluster.add_hub_finalizer(connection)
+            await (await self._hubs.open(connection)).on_behalf_of("").probe()
+        except (ReconcileError, HubError, ApiError) as exc:
+            error = _meaning(exc)
         told = conditions.of_hub(
             connection.conditions,
             connection.generation,
@@ -72,37 +80,30 @@ class HubConnectionReconciler:
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load; no secret
         return requeue.after(error, interval=HEALTHY_SECONDS, spread=spread)
 
-    async def _probe(self, connection: HubConnection) -> ReconcileError | None:
-        """Why the hub cannot be used; None when it can."""
-        try:
-            hub = (await self._hubs.open(connection)).on_behalf_of("")
-            await hub.probe()
-        except RefusedError as exc:
-            error = from_hub_error(exc)
-            return Stalled(error.reason, error.message)
-        except HubError as exc:
-            return from_hub_error(exc)
-        except ReconcileError as exc:
-            return exc
-        return None
-
     async def _delete(self, connection: HubConnection) -> Requeue | None:
         """Let it go, unless an EdgeDevice needs its credential: for its own deletion, or because it is to stay."""
         if IN_USE_FINALIZER not in connection.finalizers:
             return None
+        try:
+            await self._require_unused(connection)
+            await self._cluster.remove_hub_finalizer(connection)
+        except (Waiting, ApiError) as exc:
+            error = _meaning(exc)
+        else:
+            return None
+        told = conditions.deleting(
+            connection.conditions, connection.generation, error, at=self._clock.now(), reported=_hints(connection)
+        )
+        await self._put_status(connection, told, connection.observed_generation)
+        return Requeue(IN_USE_SECONDS, Priority.DELETE)
+
+    async def _require_unused(self, connection: HubConnection) -> None:
+        """Raises Waiting while EdgeDevices may have something in the hub, unless somebody forces it."""
         if connection.force_delete == connection.uid:
-            _log.warning(
-                "HubConnection %s: the finalizer was removed by force; its EdgeDevices lose the hub", connection.name
-            )
+            text = "HubConnection %s: the finalizer was removed by force; its EdgeDevices are without the hub"
+            _log.warning(text, connection.name)
         elif users := await self._users(connection):
-            error = Waiting("InUse", _in_use(connection, users))
-            told = conditions.deleting(
-                connection.conditions, connection.generation, error, at=self._clock.now(), reported=_hints(connection)
-            )
-            await self._put_status(connection, told, connection.observed_generation)
-            return Requeue(IN_USE_SECONDS, Priority.DELETE)
-        await self._cluster.remove_hub_finalizer(connection)
-        return None
+            raise Waiting("InUse", _in_use(connection, users))
 
     async def _users(self, connection: HubConnection) -> Sequence[Key]:
         """The EdgeDevices that may have something in the hub.
@@ -124,8 +125,30 @@ class HubConnectionReconciler:
     async def _put_status(self, connection: HubConnection, told: tuple[Condition, ...], observed: int) -> None:
         """Write the status if it differs."""
         before = (connection.conditions, connection.observed_generation, connection.last_handled_reconcile_at)
-        if (told, observed, connection.requested_at) != before:
+        if (told, observed, connection.requested_at) == before:
+            return
+        try:
             await self._cluster.put_hub_status(connection, told, observed, handled=connection.requested_at)
+        except ForbiddenError as exc:
+            if self._mute.get(connection.name) != exc.message:
+                self._mute[connection.name] = exc.message
+                _log.warning("HubConnection %s: its status cannot be written: %s", connection.name, exc)
+        else:
+            self._mute.pop(connection.name, None)
+
+
+def _meaning(error: ReconcileError | HubError | ApiError) -> ReconcileError:
+    """What keeps the hub from being used, or the HubConnection from going."""
+    match error:
+        case RefusedError():
+            meaning = from_hub_error(error)
+            return Stalled(meaning.reason, meaning.message)
+        case HubError():
+            return from_hub_error(error)
+        case ApiError():
+            return from_api_error(error)
+        case _:
+            return error
 
 
 def _in_use(connection: HubConnection, users: Sequence[Key]) -> str:

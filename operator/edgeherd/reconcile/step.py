@@ -20,6 +20,7 @@ from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.credentials import Certificate
 from edgeherd.reconcile.hub_clients import HubAccess, HubClients
+from edgeherd.reconcile.secret_versions import SecretVersions
 from edgeherd.reconcile.ssh_logins import SshLogins
 
 _T = TypeVar("_T")
@@ -103,6 +104,8 @@ class Context:
 
     hub = _HandedOn[HubAccess]()
     """The hub, and the HubConnection that lets the device use it."""
+    found_secret = _HandedOn[Secret | None]()
+    """The connection Secret as the pass found it."""
     secret = _HandedOn[Secret | None]()
     """The connection Secret as it is now; None where there is none yet."""
     claim = _HandedOn[Claim]()
@@ -155,6 +158,7 @@ class Dependencies:
     editor: ConfigEditor
     claims: Claims
     clock: Clock
+    secret_versions: SecretVersions = dataclasses.field(default_factory=SecretVersions)
 
 
 class Step(abc.ABC):

@@ -75,7 +75,7 @@ class View:
                 "kind": "PartialObjectMetadataList",
                 "apiVersion": "meta.k8s.io/v1",
                 "metadata": info,
-                "items": listed,
+                "items": listed or None,
             }
         return {"kind": kind.list_kind, "apiVersion": kind.api_version, "metadata": info, "items": items}
 

@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -59,6 +59,10 @@ class MemoryCluster:
         self.secrets: dict[tuple[str, str], Secret] = {}
         self.namespaces: dict[str, dict[str, str]] = {}
         self.events: list[Event] = []
+        self.lists_secrets = True
+        """Whether the operator may list Secrets."""
+        self.secrets_asked_for: list[str] = []
+        """The Secrets whose versions were asked for: 'all', or one by name."""
         self._terminating: set[str] = set()
         self._version = 0
 
@@ -163,6 +167,29 @@ class MemoryCluster:
     async def secret(self, namespace: str, name: str) -> Secret | None:
         """See `Cluster`."""
         return self.secrets.get((namespace, name))
+
+    async def may_list_secrets(self, namespaces: Iterable[str]) -> bool:
+        """See `Cluster`."""
+        del namespaces
+        return self.lists_secrets
+
+    async def secret_versions(self, namespaces: Iterable[str]) -> Mapping[tuple[str, str], str]:
+        """See `Cluster`."""
+        if not self.lists_secrets:
+            raise ForbiddenError(403, "secrets is forbidden")
+        self.secrets_asked_for.append("all")
+        wanted = set(namespaces)
+        return {
+            (secret.namespace, secret.name): secret.resource_version
+            for secret in self.secrets.values()
+            if _MANAGED_BY.items() <= secret.labels.items() and wanted & {"", secret.namespace}
+        }
+
+    async def secret_version(self, namespace: str, name: str) -> str:
+        """See `Cluster`."""
+        self.secrets_asked_for.append(name)
+        found = self.secrets.get((namespace, name))
+        return found.resource_version if found is not None else ""
 
     async def put_connection_secret(
         self,

@@ -53,7 +53,7 @@ class IdentityStep(Step):
         """The identity: observed, created, adopted or put right."""
         await admission.enter(self.dependencies, context)
         device = context.device
-        context.secret = await connection_secret.read(self.dependencies.cluster, device)
+        context.secret = context.found_secret = await connection_secret.read(self.dependencies.cluster, device)
         thumbprints, certificate = await self._certificate(device)
         observation = self._observation(context, thumbprints)
         if observation.moved_from:
@@ -241,9 +241,9 @@ class IdentityStep(Step):
         except (AlreadyExistsError, BusyError, ThrottledError, RefusedError, QuotaExceededError, InvalidError):
             context.update(identity=known)  # this pass created nothing: its record would claim what is not ours
             raise
-        recreated = bool(known.generation_id)
-        if recreated:
-            text = "was gone from the hub and was created again with the same credentials"
+        if known.generation_id:
+            same = observation.thumbprints is not None or observation.secret is not None
+            text = f"was gone from the hub and was created again with {'the same' if same else 'new'} credentials"
             context.event("IdentityRecreated", f"The identity '{device.device_id}' {text}.")
         else:
             context.event("IdentityCreated", f"The identity '{device.device_id}' was created in the hub.")

@@ -1,7 +1,8 @@
 """The connection Secret: it holds what the hub has at present, for the device and for whoever else connects as it."""
 
+from edgeherd.model import Key
 from edgeherd.reconcile import connection_secret, credentials
-from edgeherd.reconcile.step import Context, Done, Step
+from edgeherd.reconcile.step import Context, Done, Event, Step
 
 
 class SecretStep(Step):
@@ -32,6 +33,25 @@ class SecretStep(Step):
                 secret=secret,
                 etag=claim.identity.etag,
             )
+            context.events.extend(_restored(context))
+        if context.secret is not None:
+            self.dependencies.secret_versions.saw(device.key, context.secret.resource_version)
         context.connection_string = wanted["connectionString"]
         context.update(secret_name=device.secret_name)
         return Done("SecretStored", f"Secret '{device.secret_name}' holds the credentials that the hub has.")
+
+    def forget(self, key: Key) -> None:
+        """The object is gone."""
+        self.dependencies.secret_versions.forget(key)
+
+
+def _restored(context: Context) -> list[Event]:
+    """Somebody deleted it, or changed what is in it."""
+    device, found = context.device, context.found_secret
+    if not device.status.secret_name:
+        return []
+    if found is not None and not connection_secret.was_edited(found):
+        return []
+    what = "was gone" if found is None else "had been changed"
+    text = f"Secret '{device.secret_name}' {what}; it was written again with the credentials that the hub has."
+    return [Event("SecretRestored", text)]
