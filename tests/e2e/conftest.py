@@ -6,6 +6,7 @@ Otherwise the simulator.
 
 import asyncio
 import contextlib
+import dataclasses
 import os
 import pathlib
 import secrets
@@ -14,10 +15,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from account import Account, remove
 from world import PASSWORD, World
 
+import rights
 from edgeherd.cluster.client import ApiClient
-from edgeherd_sim.demo import stage
+from edgeherd_sim.demo import scene, stage
 from edgeherd_sim.demo.stage import Kubectl
 from edgeherd_sim.devices.daemon import Pace
 from edgeherd_sim.devices.server import Fleet
@@ -31,19 +34,39 @@ MODERN_DEVICES = 16
 PACE = Pace(watchdog=0.3, pull=0.1)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ApiServer:
+    """The API server that the environment names, with our CRDs."""
+
+    kubeconfig: pathlib.Path
+    collects_garbage: bool
+    knows_rights: bool
+    """Whether it has RBAC; the simulator does not."""
+    audit_log: rights.AuditLog | None = None
+    stays: bool = False
+    """Whether it is somebody's cluster, which is there afterwards."""
+
+
 @contextlib.asynccontextmanager
-async def _api_server(folder: pathlib.Path) -> AsyncIterator[tuple[pathlib.Path, bool]]:
-    """A kubeconfig, and whether that API server comes with the controllers that collect garbage."""
+async def _api_server(folder: pathlib.Path) -> AsyncIterator[ApiServer]:
     given = os.environ.get("KUBECONFIG")
-    if given and os.environ.get("EDGEHERD_E2E_CLUSTER") == "1":
-        yield pathlib.Path(given), True
-    elif envtest.assets() is not None:
-        with contextlib.ExitStack() as stack:
-            server = await asyncio.to_thread(stack.enter_context, envtest.start())
-            yield server.kubeconfig, False
-    else:
-        async with stage.stand_in("kube", folder=folder) as kube:
-            yield pathlib.Path(kube.facts["kubeconfig"]), True
+    async with contextlib.AsyncExitStack() as stack:
+        if given and os.environ.get("EDGEHERD_E2E_CLUSTER") == "1":
+            await scene.install(Kubectl(kubeconfig=pathlib.Path(given)))
+            yield ApiServer(kubeconfig=pathlib.Path(given), collects_garbage=True, knows_rights=True, stays=True)
+        elif envtest.assets() is not None:
+            controllers = envtest.has_controllers()
+            real = await asyncio.to_thread(stack.enter_context, envtest.start(controllers=controllers))
+            await scene.install(Kubectl(kubeconfig=real.kubeconfig))
+            if controllers:
+                stack.enter_context(envtest.managed(real))
+            log = rights.AuditLog(real.audit_log)
+            yield ApiServer(kubeconfig=real.kubeconfig, collects_garbage=controllers, knows_rights=True, audit_log=log)
+        else:
+            kube = await stack.enter_async_context(stage.stand_in("kube", folder=folder))
+            kubeconfig = pathlib.Path(kube.facts["kubeconfig"])
+            await scene.install(Kubectl(kubeconfig=kubeconfig))
+            yield ApiServer(kubeconfig=kubeconfig, collects_garbage=True, knows_rights=False)
 
 
 @contextlib.asynccontextmanager
@@ -67,12 +90,20 @@ async def _modern_fleet(folder: pathlib.Path, fleet: Fleet, hub: Hub) -> AsyncIt
         yield modern
 
 
+async def judge(account: Account, server: ApiServer, *, may_be_denied: set[str]) -> None:
+    """Whatever the operator asked for in vain is a mistake of the manifests, but for what a test took away."""
+    if server.audit_log is not None:
+        assert server.audit_log.denied(account.user) - may_be_denied == set()
+    if server.stays:
+        await remove(Kubectl(kubeconfig=server.kubeconfig), account)
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World]:
     """Everything, with the operator running. At the end its log is searched for secrets."""
     folder = tmp_path_factory.mktemp("e2e")
     async with contextlib.AsyncExitStack() as stack:
-        kubeconfig, collects_garbage = await stack.enter_async_context(_api_server(folder))
+        server = await stack.enter_async_context(_api_server(folder))
         hub = await stack.enter_async_context(serve_hub())
         fleet = await stack.enter_async_context(
             serve_devices(
@@ -84,23 +115,26 @@ async def world(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[World
             )
         )
         modern = await stack.enter_async_context(_modern_fleet(folder, fleet, hub))
-        cluster = await stack.enter_async_context(await ApiClient.configured(str(kubeconfig)))
+        cluster = await stack.enter_async_context(await ApiClient.configured(str(server.kubeconfig)))
         run = secrets.token_hex(3)
         world = World(
-            kubectl=Kubectl(kubeconfig=kubeconfig),
+            kubectl=Kubectl(kubeconfig=server.kubeconfig),
             cluster=cluster,
             hub=hub,
             fleet=fleet,
             modern=modern,
             folder=folder,
-            collects_garbage=collects_garbage,
+            collects_garbage=server.collects_garbage,
             namespace=f"edgeherd-{run}",
             hub_name=f"hub-{run}",
+            audit_log=server.audit_log,
         )
-        await world.prepare()
+        await world.prepare(as_account=server.knows_rights)
         await world.start_operator()
         try:
             yield world
         finally:
             await world.stop_operator()
             assert not world.leaks()
+            if world.account is not None:
+                await judge(world.account, server, may_be_denied=world.may_be_denied)

@@ -13,7 +13,10 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+from account import Account, install
+
 import processes
+import rights
 from edgeherd import config
 from edgeherd.cluster.client import MERGE_PATCH, ApiClient, path
 from edgeherd.cluster.errors import ApiError
@@ -82,21 +85,29 @@ class World:
     """Devices of IoT Edge 1.5, which are jump hosts too and take PASSWORD."""
     folder: pathlib.Path
     collects_garbage: bool
-    """Whether somebody deletes what belonged to a deleted object: a bare API server does not."""
+    """Whether somebody deletes what belonged to a deleted object: an API server without its controllers does not."""
     namespace: str
     hub_name: str
     operator_kubeconfig: pathlib.Path | None = None
-    """What the operator logs in with, where that is not kubectl's."""
+    """What the operator logs in with, where that is neither kubectl's nor its account's."""
+    audit_log: rights.AuditLog | None = None
+    """What the operator asked the API server for, where that tells."""
+    account: Account | None = None
+    """Who the operator is; None where it is the administrator, because the API server knows no rights."""
+    may_be_denied: set[str] = dataclasses.field(default_factory=set)
+    """Rights that a test took away; all others that the operator is denied are a mistake of the manifests."""
     operator: Running | None = None
     _operator_stack: contextlib.AsyncExitStack = dataclasses.field(default_factory=contextlib.AsyncExitStack)
     _free: list[Device] = dataclasses.field(default_factory=list)
     _free_modern: list[Device] = dataclasses.field(default_factory=list)
 
-    async def prepare(self) -> None:
-        """Install the CRDs, the operator's namespace and the hub that all tests use."""
+    async def prepare(self, *, as_account: bool) -> None:
+        """Make the operator's namespace, its account, and the hub that all tests use."""
         self._free, self._free_modern = list(self.fleet.devices), list(self.modern.devices)
-        await scene.install(self.kubectl)
         await self.kubectl("create", "namespace", self.namespace)
+        if as_account:
+            run = self.namespace.removeprefix("edgeherd-")
+            self.account = await install(self.kubectl, self.folder, namespace=self.namespace, run=run)
         await self.put_hub_secret("hub", self.hub.connection_string)
         await self.kubectl.apply(self.hub_connection(self.hub_name, "hub"))
 
@@ -129,9 +140,9 @@ class World:
 
     async def start_operator(self, *, says: str = "watches EdgeDevices", **more: str) -> None:
         """Start the operator, as `edgeherd run`, with more environment; it is there when its log says so."""
-        kubeconfig = self.operator_kubeconfig or self.kubectl.kubeconfig
+        own = self.account.kubeconfig if self.account else self.kubectl.kubeconfig
         environment = {
-            **scene.operator_environment(kubeconfig, self.hub.facts(), namespace=self.namespace),
+            **scene.operator_environment(self.operator_kubeconfig or own, self.hub.facts(), namespace=self.namespace),
             "EDGEHERD_METRICS_ADDRESS": "127.0.0.1:0",
             "EDGEHERD_PROBE_ADDRESS": "127.0.0.1:0",
         }

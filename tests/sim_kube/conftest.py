@@ -1,14 +1,11 @@
 """The simulator and the real server, each started once."""
 
-import json
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from kube_lab import Target, prepared
 
-import processes
+import simulator as simulator_process
 from edgeherd_sim.kube import envtest
 
 
@@ -16,19 +13,8 @@ from edgeherd_sim.kube import envtest
 def simulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     """The simulator, started from the command line, with our CRDs."""
     folder = tmp_path_factory.mktemp("simulator")
-    token = folder / "token"
-    token.write_text("a-token-of-the-tests\n")
-    command = [
-        *(Path(sys.executable).parent / "edgeherd", "sim", "kube", "--output", "json", "--token-file", token),
-        *("--kubeconfig", folder / "kubeconfig"),
-    ]
-    with processes.running(command) as process:
-        assert process.stdout is not None
-        facts = json.loads(process.stdout.readline())
-        kubeconfig, ca_file = Path(facts["kubeconfig"]), Path(facts["caFile"])
-        yield prepared(facts["url"], token.read_text().strip(), ca_file, kubeconfig, folder)
-        process.terminate()
-        assert process.wait(timeout=processes.SECONDS) == 0
+    with simulator_process.running(folder) as server:
+        yield prepared(server.url, server.token, server.ca_file, server.kubeconfig, folder)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""Start the real thing: etcd and kube-apiserver from `$KUBEBUILDER_ASSETS`, for tests that compare with it.
+"""Start the real thing from `$KUBEBUILDER_ASSETS`: etcd, kube-apiserver, and kube-controller-manager where it is there too.
 
-The folder is what `setup-envtest` installs. Nothing is downloaded here.
+The folder is what `setup-envtest` installs, and kube-controller-manager beside it. Nothing is downloaded here.
 """
 
 import contextlib
@@ -18,17 +18,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import rsa
-
-from edgeherd_sim.kube.certificates import write_certificates
+from edgeherd_sim.kube import control_plane
 from edgeherd_sim.kube.kubeconfig import write_kubeconfig
 
 ASSETS = "KUBEBUILDER_ASSETS"
 """The environment variable that names the folder of the programs."""
 
 _READY_SECONDS = 60.0
-_STOP_SECONDS = 10.0
 
 
 class EnvtestError(Exception):
@@ -43,6 +39,9 @@ class RealServer:
     token: str = field(repr=False)
     ca_file: Path
     kubeconfig: Path
+    audit_log: Path
+    """What ServiceAccounts asked for: JSON lines of kind `Event`, `audit.k8s.io/v1`, at level Metadata."""
+    programs: Path
 
 
 def assets() -> Path | None:
@@ -51,12 +50,20 @@ def assets() -> Path | None:
     return Path(value) if value else None
 
 
+def has_controllers(folder: Path | None = None) -> bool:
+    """Whether kube-controller-manager is in the folder (`$KUBEBUILDER_ASSETS` when left out)."""
+    programs = folder or assets()
+    return programs is not None and os.access(programs / control_plane.CONTROLLERS, os.X_OK)
+
+
 @contextlib.contextmanager
-def start(folder: Path | None = None) -> Iterator[RealServer]:
+def start(folder: Path | None = None, *, controllers: bool = False) -> Iterator[RealServer]:
     """Run etcd and kube-apiserver until the block ends.
 
     Args:
-        folder: Where the two programs are; `$KUBEBUILDER_ASSETS` when left out.
+        folder: Where the programs are; `$KUBEBUILDER_ASSETS` when left out.
+        controllers: Whether the caller is going to run `managed` too. Pods then need a ServiceAccount, as everywhere,
+            and references to owners the rights that `OwnerReferencesPermissionEnforcement` asks for.
 
     Raises:
         EnvtestError: a program is missing or does not become ready.
@@ -71,19 +78,45 @@ def start(folder: Path | None = None) -> Iterator[RealServer]:
     try:
         with contextlib.ExitStack() as stack:
             client, peer, port = _free_ports(3)
-            stack.enter_context(_running(_etcd(programs, home, client, peer), home / "etcd.log"))
+            etcd = control_plane.etcd(programs, home, client=client, peer=peer)
+            stack.enter_context(control_plane.running(etcd, home / "etcd.log"))
             token = secrets.token_urlsafe(24)
-            write_certificates(home)
-            arguments = _api_server(programs, home, token=token, etcd=client, port=port)
-            process = stack.enter_context(_running(arguments, home / "kube-apiserver.log"))
+            arguments = control_plane.api_server(
+                programs, home, token=token, etcd=client, port=port, controllers=controllers
+            )
+            process = stack.enter_context(control_plane.running(arguments, home / "kube-apiserver.log"))
             url = f"https://127.0.0.1:{port}"
-            ca_file = home / "ca.crt"
-            _wait_until_ready(url, token, ca_file, process, home)
-            kubeconfig = home / "kubeconfig"
+            ca_file, kubeconfig = home / "ca.crt", home / "kubeconfig"
             write_kubeconfig(kubeconfig, url=url, token=token, ca_file=ca_file)
-            yield RealServer(url=url, token=token, ca_file=ca_file, kubeconfig=kubeconfig)
+            server = RealServer(
+                url=url,
+                token=token,
+                ca_file=ca_file,
+                kubeconfig=kubeconfig,
+                audit_log=home / "audit.log",
+                programs=programs,
+            )
+            _wait_until_ready(server, process)
+            yield server
     finally:
         shutil.rmtree(home, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def managed(server: RealServer) -> Iterator[None]:
+    """Run kube-controller-manager until the block ends: it collects garbage, empties namespaces, creates Pods and accounts.
+
+    The garbage collector looks for new kinds every 30 s only, so CRDs are better installed before.
+
+    Raises:
+        EnvtestError: it ended by itself.
+    """
+    home = server.kubeconfig.parent
+    arguments = control_plane.controller_manager(server.programs, home, url=server.url, token=server.token)
+    with control_plane.running(arguments, home / f"{control_plane.CONTROLLERS}.log") as process:
+        yield
+        if process.poll() is not None:
+            raise EnvtestError(f"{control_plane.CONTROLLERS} ended with {process.returncode}: {_tail(home)}")
 
 
 def _free_ports(count: int) -> list[int]:
@@ -95,85 +128,24 @@ def _free_ports(count: int) -> list[int]:
         return [each.getsockname()[1] for each in sockets]
 
 
-def _etcd(programs: Path, home: Path, client: int, peer: int) -> list[str]:
-    return [
-        str(programs / "etcd"),
-        f"-data-dir={home / 'etcd'}",
-        f"-listen-client-urls=http://127.0.0.1:{client}",
-        f"-advertise-client-urls=http://127.0.0.1:{client}",
-        f"-listen-peer-urls=http://127.0.0.1:{peer}",
-        "-unsafe-no-fsync=true",
-    ]
-
-
-def _api_server(programs: Path, home: Path, *, token: str, etcd: int, port: int) -> list[str]:
-    """The command line of an API server that takes one administrator's token; flags known from v1.29 to v1.36."""
-    private, public, tokens = home / "sa.key", home / "sa.pub", home / "tokens.csv"
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    _write_private(
-        private,
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
-        ),
-    )
-    public.write_bytes(
-        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-    )
-    _write_private(tokens, f'{token},admin,admin,"system:masters"\n'.encode())
-    return [
-        str(programs / "kube-apiserver"),
-        f"--etcd-servers=http://127.0.0.1:{etcd}",
-        "--bind-address=127.0.0.1",
-        "--advertise-address=127.0.0.1",
-        f"--secure-port={port}",
-        f"--tls-cert-file={home / 'tls.crt'}",
-        f"--tls-private-key-file={home / 'tls.key'}",
-        f"--token-auth-file={tokens}",
-        "--authorization-mode=RBAC",
-        f"--service-account-key-file={public}",
-        f"--service-account-signing-key-file={private}",
-        "--service-account-issuer=https://kubernetes.default.svc",
-        "--service-cluster-ip-range=10.0.0.0/24",
-        # Its controller does not run here, so no namespace would ever get its account.
-        "--disable-admission-plugins=ServiceAccount",
-    ]
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    path.touch(mode=0o600)
-    path.write_bytes(content)
-
-
-@contextlib.contextmanager
-def _running(arguments: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program that is stopped by its own process id when the block ends."""
-    with log.open("wb") as stream:
-        process = subprocess.Popen(arguments, stdout=stream, stderr=stream, stdin=subprocess.DEVNULL)  # noqa: S603 - the programs that the user named
-    try:
-        yield process
-    finally:
-        process.terminate()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait_until_ready(url: str, token: str, ca_file: Path, process: subprocess.Popen[bytes], home: Path) -> None:
-    deadline = time.monotonic() + _READY_SECONDS
-    request = urllib.request.Request(f"{url}/readyz", headers={"Authorization": f"Bearer {token}"})  # noqa: S310 - our own https address
+def _wait_until_ready(server: RealServer, process: subprocess.Popen[bytes]) -> None:
+    home, deadline = server.kubeconfig.parent, time.monotonic() + _READY_SECONDS
+    headers = {"Authorization": f"Bearer {server.token}"}
+    request = urllib.request.Request(f"{server.url}/readyz", headers=headers)  # noqa: S310 - our own https address
+    context = ssl.create_default_context(cafile=str(server.ca_file))
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise EnvtestError(f"kube-apiserver ended with {process.returncode}: {_tail(home)}")
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            context = ssl.create_default_context(cafile=str(ca_file))
-            with urllib.request.urlopen(request, timeout=5, context=context):  # noqa: S310 - the same
-                return
-        time.sleep(0.1)
+        try:
+            urllib.request.urlopen(request, timeout=5, context=context).close()  # noqa: S310 - the same
+        except (OSError, urllib.error.URLError):
+            time.sleep(0.05)
+        else:
+            return
     raise EnvtestError(f"kube-apiserver was not ready after {_READY_SECONDS:.0f} s: {_tail(home)}")
 
 
 def _tail(home: Path) -> str:
-    """The end of both logs, for the error message."""
-    return "\n".join(f"{path.name}: {path.read_text(errors='replace')[-1500:]}" for path in sorted(home.glob("*.log")))
+    """The end of the logs, for the error message."""
+    logs = (path for path in sorted(home.glob("*.log")) if path.name != "audit.log")
+    return "\n".join(f"{path.name}: {path.read_text(errors='replace')[-1500:]}" for path in logs)
