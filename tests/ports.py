@@ -9,6 +9,7 @@ from edgeherd.hub.port import Hub
 READS: dict[type, frozenset[str]] = {
     Cluster: frozenset(
         {"edge_device", "edge_devices", "hub_connections", "hub_connection", "namespace_labels", "secret"}
+        | {"secret_version", "secret_versions"}
     ),
     Hub: frozenset({"get", "twin", "agent_connected", "probe", "edge_devices"}),
     Session: frozenset({"observe"}),

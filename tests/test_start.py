@@ -37,10 +37,10 @@ def test_an_unclear_start_is_one_sentence(tmp_path: pathlib.Path, environment: M
 
 BUG = f"""
 import edgeherd.cli, edgeherd.run
-from edgeherd import logs
+from edgeherd.telemetry import logs
 
 async def run(settings):
-    logs.configure(settings.log_level)
+    logs.configure(settings.log_level, settings.log_format)
     raise KeyError("SharedAccessKey={KEY}")
 
 edgeherd.run.run = run
@@ -50,7 +50,7 @@ edgeherd.cli.main(["run"])
 
 def test_a_bug_that_ends_the_operator_has_a_traceback_and_no_secret(tmp_path: pathlib.Path) -> None:
     """Python's own would show it."""
-    status, lines = started("-c", BUG, home=tmp_path)
+    status, lines = started("-c", BUG, home=tmp_path, EDGEHERD_LOG_FORMAT="text")
     assert status == 1
     assert lines[0].endswith("ERROR edgeherd.cli a bug ends the operator")
     assert lines[-1] == "KeyError: 'SharedAccessKey=***'"

@@ -11,7 +11,7 @@ import pytest
 from edgeherd import __version__
 
 ROOT = Path(__file__).resolve().parent.parent
-TAG = re.compile(r"\bedgeherd:([^\s\"'`]+)")
+TAG = re.compile(r"(?:\bedgeherd:|\bnewTag: )([^\s\"'`}]+)")
 
 
 @pytest.mark.parametrize(

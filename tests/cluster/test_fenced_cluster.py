@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import json
 import pathlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -17,7 +18,7 @@ from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.cluster.port import Cluster
 from edgeherd.fence import NotLeadingError
-from edgeherd.model import FINALIZER, Status
+from edgeherd.model import FINALIZER, IN_USE_FINALIZER, Status
 from fences import TestFence
 from ports import READS, writes
 
@@ -34,6 +35,7 @@ OBJECT: dict[str, Any] = {
     "type": "Opaque",
     "data": {},
     "items": [],
+    "status": {"allowed": True},
 }
 DEVICE, HUB = resource.edge_device(OBJECT), resource.hub_connection(OBJECT)
 
@@ -47,11 +49,19 @@ CALLS: dict[str, Callable[[KubernetesCluster], Awaitable[object]]] = {
     "hub_connections": lambda it: it.hub_connections(),
     "namespace_labels": lambda it: it.namespace_labels("plant-a"),
     "put_connection_secret": lambda it: it.put_connection_secret(DEVICE, {}, annotations={}, create=True),
-    "put_hub_status": lambda it: it.put_hub_status(HUB, (), 1),
+    "put_hub_status": lambda it: it.put_hub_status(HUB, (), 1, handled=""),
     "put_known_hosts": lambda it: it.put_known_hosts(DEVICE, "", create=False),
     "put_status": lambda it: it.put_status(DEVICE, Status()),
     "remove_finalizer": lambda it: it.remove_finalizer(DEVICE),
     "secret": lambda it: it.secret("plant-a", "ssh"),
+    "secret_version": lambda it: it.secret_version("plant-a", "ssh"),
+    "secret_versions": lambda it: it.secret_versions([""]),
+    "add_hub_finalizer": lambda it: it.add_hub_finalizer(HUB),
+    "remove_hub_finalizer": lambda it: it.remove_hub_finalizer(
+        dataclasses.replace(HUB, finalizers=(IN_USE_FINALIZER,))
+    ),
+    # It changes nothing, but who may not write has no use for the answer.
+    "may_list_secrets": lambda it: it.may_list_secrets([""]),
 }
 
 

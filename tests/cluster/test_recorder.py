@@ -34,7 +34,7 @@ DEVICE = resource.edge_device(
 )
 HUB = resource.hub_connection(
     {
-        "metadata": {"name": "contoso", "uid": "u2", "generation": 1},
+        "metadata": {"name": "contoso", "uid": "u2", "generation": 1, "resourceVersion": "9"},
         "spec": {"hostName": "h", "auth": {}, "allowedNamespaces": {"from": "All"}},
     }
 )

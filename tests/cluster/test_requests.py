@@ -9,6 +9,7 @@ from kubernetes.aio import client as kubernetes_client
 
 from edgeherd import __version__
 from edgeherd.cluster.client import ApiClient
+from edgeherd.cluster.credentials import Credentials
 from edgeherd.cluster.errors import ApiError
 
 
@@ -33,7 +34,7 @@ async def connected(server: Server) -> AsyncIterator[ApiClient]:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     configuration = kubernetes_client.Configuration(host=f"http://127.0.0.1:{runner.addresses[0][1]}")
     try:
-        async with ApiClient(configuration) as api:
+        async with ApiClient(Credentials(configuration)) as api:
             yield api
     finally:
         await runner.cleanup()
@@ -62,7 +63,8 @@ async def test_each_answer_is_told() -> None:
         for server.status in (200, 404, 429, 500):
             with contextlib.suppress(ApiError):
                 await api.request("GET", "/x")
-    async with ApiClient(kubernetes_client.Configuration(host="http://127.0.0.1:1")) as nowhere:
+    nobody = Credentials(kubernetes_client.Configuration(host="http://127.0.0.1:1"))
+    async with ApiClient(nobody) as nowhere:
         nowhere.answered = lambda *said: told.append(said)
         with pytest.raises(ApiError):
             await nowhere.request("PATCH", "/x", body={}, content_type="application/json")

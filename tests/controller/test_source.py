@@ -58,7 +58,9 @@ def hub(name: str) -> HubConnection:
         "auth": {"connectionStringSecretRef": {"name": "s"}},
         "allowedNamespaces": {"from": "All"},
     }
-    return resource.hub_connection({"metadata": {"name": name, "uid": f"uid of {name}", "generation": 1}, "spec": spec})
+    return resource.hub_connection(
+        {"metadata": {"name": name, "uid": f"uid of {name}", "generation": 1, "resourceVersion": "1"}, "spec": spec}
+    )
 
 
 class Session:

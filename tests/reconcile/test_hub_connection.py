@@ -264,15 +264,18 @@ async def test_a_deletion_that_is_refused_says_so(world: World, method: str, mon
     assert (await world.reconcile(), world.cluster.hubs) == (None, {})
 
 
-async def test_a_status_that_may_not_be_written_is_logged_once(
+async def test_a_status_that_may_not_be_written_is_told_once(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """There is nobody else to tell."""
+    """In the log and in an Event, which is all that is left."""
     world.cluster.put_hub(connection())
     monkeypatch.setattr(world.cluster, "put_hub_status", _refuse)
     for _ in range(3):
         await world.reconcile()
-    assert caplog.messages == [f"HubConnection contoso: its status cannot be written: 403: {WORDS}"]
+    assert [message.partition(" (")[0] for message in caplog.messages] == [
+        "The status is older: The API server refuses what the operator has to do"
+    ]
+    assert [(event.hub, event.reason) for event in world.cluster.events] == [("contoso", "KubernetesRefused")]
 
 
 async def _refuse(*_: Any, **__: Any) -> Any:
