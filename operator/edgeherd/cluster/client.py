@@ -22,7 +22,6 @@ from edgeherd.fence import OPEN, Fence
 Body = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
-
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "edgeherd"
@@ -96,15 +95,17 @@ class ApiClient:
         """The API server's URL, without a path."""
         return self._credentials.server
 
-    def session(self, observe: Callable[[Exchange], None] = lambda _: None) -> aiohttp.ClientSession:
-        """A session of its own, for the event loop that calls: logged in, and observed from outside.
+    def session(
+        self, observe: Callable[[Exchange], None] = lambda _: None, *, connections: int = CONNECTIONS
+    ) -> aiohttp.ClientSession:
+        """A session of its own, for the event loop that calls: logged in, observed from outside, and bounded.
 
         Raises:
             ApiError: the certificates of the configuration cannot be used.
         """
         credentials = self._credentials
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=credentials.tls()),
+            connector=aiohttp.TCPConnector(limit=connections, ssl=credentials.tls()),
             headers={"User-Agent": USER_AGENT},
             middlewares=(_observed(observe, URL(self.server)), _authenticated(credentials)),
             request_class=_fenced(self._fence),
