@@ -10,6 +10,7 @@ import pytest
 
 import processes
 import yaml_files
+from edgeherd.cluster.lease import LEASE_NAME
 
 ROOT = Path(__file__).resolve().parent.parent
 KUBECTL = Path(sys.executable).parent / "kubectl"
@@ -95,6 +96,8 @@ def test_the_base_installs_everything_under_one_name() -> None:
         "CustomResourceDefinition hubconnections.edgeherd.io",
         "Deployment edgeherd",
         "Namespace edgeherd-system",
+        "Role edgeherd-leader-election",
+        "RoleBinding edgeherd-leader-election",
         "ServiceAccount edgeherd",
     ]
     (deployment,), (binding,) = of_kind(bodies, "Deployment"), of_kind(bodies, "ClusterRoleBinding")
@@ -106,12 +109,29 @@ def test_the_operator_is_told_its_own_addresses() -> None:
     """So that no manifest leads to them (`settings.py`)."""
     (deployment,) = of_kind(built("manifests/base"), "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    found = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"]}
+    told = [each for each in container["env"] if "valueFrom" in each]
+    found = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in told}
     assert found == {
         "EDGEHERD_NAMESPACE": "metadata.namespace",
         "POD_IPS": "status.podIPs",
         "NODE_IP": "status.hostIP",
     }
+
+
+def test_more_than_one_pod_elects_a_leader_on_the_lease_that_it_may_write() -> None:
+    """Two that do not would both write."""
+    bodies = built("manifests/base")
+    (deployment,), (role,), (binding,) = (of_kind(bodies, kind) for kind in ("Deployment", "Role", "RoleBinding"))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    found = {each["name"]: each.get("value") for each in container["env"]}
+    assert (deployment["spec"]["replicas"], found["EDGEHERD_LEADER_ELECTION"]) == (2, "true")
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    assert role["rules"] == [
+        {**leases, "verbs": ["create"]},
+        {**leases, "resourceNames": [LEASE_NAME], "verbs": ["get", "update"]},
+    ]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "edgeherd", "namespace": "edgeherd-system"}]
+    assert {body["metadata"]["namespace"] for body in (role, binding)} == {"edgeherd-system"}
 
 
 def test_the_operator_may_not_list_or_watch_secrets() -> None:
