@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from edgeherd.cluster.lease import LEASE_NAME
 from kustomize import Body, built, of_kind
 
 NEWER_THAN_1_29 = re.compile(r"\b(isIP|ip|isCIDR|cidr|isURL|quantity|format|sets)\(|\.(format|isSorted)\(")
@@ -86,6 +87,8 @@ def test_the_base_installs_everything_under_one_name() -> None:
         "Namespace edgeherd-system",
         "PodDisruptionBudget edgeherd",
         "PriorityClass edgeherd",
+        "Role edgeherd-leader-election",
+        "RoleBinding edgeherd-leader-election",
         "Service edgeherd-metrics",
         "ServiceAccount edgeherd",
     ]
@@ -98,12 +101,29 @@ def test_the_operator_is_told_its_own_addresses() -> None:
     """So that no manifest leads to them (`settings.py`)."""
     (deployment,) = of_kind(built("manifests/base"), "Deployment")
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    found = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in container["env"]}
+    told = [each for each in container["env"] if "valueFrom" in each]
+    found = {each["name"]: each["valueFrom"]["fieldRef"]["fieldPath"] for each in told}
     assert found == {
         "EDGEHERD_NAMESPACE": "metadata.namespace",
         "POD_IPS": "status.podIPs",
         "NODE_IP": "status.hostIP",
     }
+
+
+def test_more_than_one_pod_elects_a_leader_on_the_lease_that_it_may_write() -> None:
+    """Two that do not would both write."""
+    bodies = built("manifests/base")
+    (deployment,), (role,), (binding,) = (of_kind(bodies, kind) for kind in ("Deployment", "Role", "RoleBinding"))
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    found = {each["name"]: each.get("value") for each in container["env"]}
+    assert (deployment["spec"]["replicas"], found["EDGEHERD_LEADER_ELECTION"]) == (2, "true")
+    leases = {"apiGroups": ["coordination.k8s.io"], "resources": ["leases"]}
+    assert role["rules"] == [
+        {**leases, "verbs": ["create"]},
+        {**leases, "resourceNames": [LEASE_NAME], "verbs": ["get", "update"]},
+    ]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "edgeherd", "namespace": "edgeherd-system"}]
+    assert {body["metadata"]["namespace"] for body in (role, binding)} == {"edgeherd-system"}
 
 
 def test_the_component_adds_selectable_fields_and_nothing_else() -> None:

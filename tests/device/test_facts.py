@@ -234,6 +234,9 @@ def test_how_long_a_module_runs_at_least(description: str, seconds: int | None) 
     [
         pytest.param(b"", [Unit()], id="no systemd"),
         pytest.param(b"ExecMainStatus=\nNRestarts=many\n", [Unit()], id="numbers that are none"),
+        pytest.param(b"ExecMainStartTimestampMonotonic=10123456\n", [Unit(started="10123456")], id="a start"),
+        pytest.param(b"ExecMainStartTimestampMonotonic=1 2\n", [Unit()], id="no start that could be compared"),
+        pytest.param(b"ExecMainStartTimestampMonotonic=" + b"1" * 21, [Unit()], id="a start that is too long"),
         pytest.param(b"ExecMainStatus=-1\n", [Unit()], id="a negative number"),
         pytest.param(b"ExecMainStatus=3221225786\n", [Unit(exec_main_status=3221225786)], id="a status of Windows"),
         pytest.param(b"ExecMainStatus=99999999999\n", [Unit()], id="a number that no status has"),

@@ -8,6 +8,7 @@ import pytest
 from memory_lab import HOST, YAML_PATH, Time, edge_device, fresh, parts
 
 from edgeherd import config
+from edgeherd.device.facts import Unit
 from edgeherd.device.port import Action, Change, Initialization, Result
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import DeviceStatus, EdgeDevice, PlannedChange, Status
@@ -420,10 +421,27 @@ async def test_a_daemon_is_revived_once() -> None:
     assert revived == [True, False, True, False, False]
 
 
-async def test_a_daemon_whose_start_is_in_the_way_of_the_disk() -> None:
-    """A start can fail like any change."""
+async def test_a_daemon_that_somebody_else_starts_is_looked_at_again() -> None:
+    """Nothing was done, so it does not count as the one start that it gets."""
     lab = Lab(configured(state="failed/failed", answers=[Result.CHANGED]))
     assert (await lab.refusal(applied_before=True)).reason == "ConfigChanging"
+    assert (await lab.apply(applied_before=True)).restarted
+
+
+@pytest.mark.parametrize(
+    ("files", "started"),
+    [
+        pytest.param({YAML_PATH: classic_config(STRING)}, "77", id="nothing is written: the start that was seen"),
+        pytest.param({YAML_PATH: classic_config(OTHER_STRING)}, "", id="the file is written: what was in it"),
+        pytest.param({YAML_PATH: classic_config(STRING), DROP_IN: b""}, "", id="another file is"),
+    ],
+)
+async def test_what_must_still_be_so_for_a_restart(files: dict[str, bytes], started: str) -> None:
+    """Another operator may have been there since the look."""
+    unit = Unit(name="iotedge.service", load_state="loaded", active_state="failed", started="77")
+    lab = Lab(MemoryDevice(files=files, odd={"unit": unit}), proxy={"httpsProxy": ""})
+    await lab.apply(applied_before=True)
+    assert [change.started for change in lab.memory.changes] == [started]
 
 
 async def test_a_file_that_was_not_taken_is_applied() -> None:

@@ -135,8 +135,6 @@ class Candidate:
     def __init__(self, leases: Leases, fence: LeaseFence, clock: Clock, *, identity: str) -> None:
         """`identity` must be no other process's, now or ever. `fence` must go by the same clock."""
         self.is_leading = False
-        self.holder = ""
-        """Who held the Lease when it was last seen; empty for nobody."""
         self.transitions = 0
         """How often the Lease has changed hands, as it says itself."""
         self._leases = leases
@@ -230,11 +228,12 @@ class Candidate:
         return await self._write(lease)
 
     def _observe(self, record: _Record, now: float) -> None:
-        if record.holder != self._seen.holder and record.holder not in {"", self._identity}:
+        is_news = record.holder not in {"", self._identity, self._seen.holder}
+        if is_news and not self.is_leading:
             _log.info("'%s' holds the Lease; this operator stands by", record.holder)
         if record.sign != self._seen.sign:
             self._seen, self._seen_at = record, now
-        self.holder, self.transitions = record.holder, record.transitions
+        self.transitions = record.transitions
 
     async def _write(self, lease: Body | None) -> bool:
         """Write our name and the present time into the Lease."""

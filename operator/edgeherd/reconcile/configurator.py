@@ -194,7 +194,10 @@ class Configurator:
             request=device.requested_at,
             healthy_since=said.last_transition_time if said and said.status == "True" else "",
         )
-        _require(await session.apply(observation.change(content=None)), observation)
+        result = await session.apply(observation.change(content=None))
+        if result is Result.CHANGED:  # somebody else has started it, or is at it: nothing was done
+            self._revived.pop(device.key)
+        _require(result, observation)
         return observation.applied(event, restarted=True)
 
     async def _carry_out(self, session: Session, observation: _Observation, *, is_drift: bool) -> None:
