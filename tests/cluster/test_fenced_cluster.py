@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
 import pathlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,7 +14,6 @@ from aiohttp import web
 
 from edgeherd import resource
 from edgeherd.clock import Clock
-from edgeherd.cluster import client
 from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.cluster.port import Cluster
@@ -142,7 +142,7 @@ async def test_a_write_that_waits_for_a_connection_asks_when_it_has_one(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fence may have closed meanwhile."""
-    monkeypatch.setattr(client, "CONNECTIONS", 1)
+    monkeypatch.setattr(ApiClient, "session", functools.partialmethod(ApiClient.session, connections=1))
     server, fence = Server(), TestFence()
     async with a_cluster(server, tmp_path, fence) as cluster:
         server.answers.clear()
