@@ -62,8 +62,6 @@ async def test_it_leads_and_lets_go() -> None:
     """The fence is open from when it leads until the block ends; then the Lease is free for the next one."""
     server = Server()
     async with an_elector(server) as leadership:
-        with pytest.raises(NotLeadingError):
-            leadership.fence.check()
         assert await leadership.acquired(asyncio.Event())
         async with leadership.held():
             leadership.fence.check()
@@ -81,6 +79,8 @@ async def test_it_waits_for_another_one_to_let_go() -> None:
         waiting = asyncio.create_task(leadership.acquired(asyncio.Event()))
         await until(lambda: leadership.transitions == 4)
         assert (leadership.is_leading, waiting.done()) == (False, False)
+        with pytest.raises(NotLeadingError):
+            leadership.fence.check()
         server.put(held(""))
         assert await waiting
         assert leadership.transitions == 5
