@@ -79,6 +79,8 @@ async def test_it_waits_for_another_one_to_let_go() -> None:
         waiting = asyncio.create_task(leadership.acquired(asyncio.Event()))
         await until(lambda: leadership.transitions == 4)
         assert (leadership.is_leading, waiting.done()) == (False, False)
+        with pytest.raises(NotLeadingError):
+            leadership.fence.check()
         server.put(held(""))
         assert await waiting
         assert leadership.transitions == 5

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import dataclasses
-import functools
 import json
 import pathlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +13,7 @@ from aiohttp import web
 
 from edgeherd import resource
 from edgeherd.clock import Clock
-from edgeherd.cluster.client import ApiClient
+from edgeherd.cluster.client import CONNECTIONS, ApiClient
 from edgeherd.cluster.objects import KubernetesCluster
 from edgeherd.cluster.port import Cluster
 from edgeherd.fence import NotLeadingError
@@ -138,22 +137,19 @@ async def test_every_method_but_get_is_a_write(tmp_path: pathlib.Path, method: s
     assert server.asked == []
 
 
-async def test_a_write_that_waits_for_a_connection_asks_when_it_has_one(
-    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The fence may have closed meanwhile."""
-    monkeypatch.setattr(ApiClient, "session", functools.partialmethod(ApiClient.session, connections=1))
+async def test_a_write_that_waits_for_a_connection_asks_when_it_has_one(tmp_path: pathlib.Path) -> None:
+    """All are taken by requests that hang; when one is free, somebody else leads."""
     server, fence = Server(), TestFence()
     async with a_cluster(server, tmp_path, fence) as cluster:
         server.answers.clear()
-        reading = asyncio.create_task(cluster.secret("plant-a", "ssh"))
-        while not server.asked:  # noqa: ASYNC110 - a poll of what another task does
+        reads = [asyncio.create_task(cluster.secret("plant-a", "ssh")) for _ in range(CONNECTIONS)]
+        while len(server.asked) < CONNECTIONS:  # noqa: ASYNC110 - a poll of what other tasks do
             await asyncio.sleep(0.01)
-        writing = asyncio.create_task(cluster.forget_renewal(DEVICE))
-        done, _ = await asyncio.wait([writing], timeout=0.1)
+        write = asyncio.create_task(cluster.forget_renewal(DEVICE))
+        done, _ = await asyncio.wait([write], timeout=0.1)
         assert (done, fence.asked) == (set(), 0)
         server.answers.set()
         with pytest.raises(NotLeadingError):
-            await writing
-        await reading
-    assert server.asked == ["GET"]
+            await write
+        await asyncio.gather(*reads)
+    assert set(server.asked) == {"GET"}
