@@ -10,6 +10,7 @@ from edgeherd.cluster import lease
 from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.elector import Elector, Leadership, NoElection, own_identity
 from edgeherd.cluster.objects import KubernetesCluster
+from edgeherd.cluster.port import Cluster
 from edgeherd.controller.controller import Controller, Kind, stop_on_signal
 from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.fleet import Fleet
@@ -20,6 +21,7 @@ from edgeherd.controller.watch import WatchSession, watched
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.device.observed import observed
+from edgeherd.fence import Fence
 from edgeherd.hub import azure
 from edgeherd.reconcile import config_editor
 from edgeherd.reconcile.claims import Claims
@@ -54,14 +56,11 @@ async def run(settings: Settings) -> None:
 
 async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) -> None:
     metrics = Metrics(version=__version__, workers=settings.capacity.passes)
+    clock, index, fleet, queue = Clock(), DeviceIndex(), Fleet(), WorkQueue(settings.capacity, metrics.queue)
     async with await ApiClient.configured(settings.kubeconfig, fence=leadership.fence) as api:
         _log.info("edgeherd %s starts; hub Secrets are in namespace %s", __version__, settings.namespace)
         api.answered = metrics.api_answered
-        key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
-        file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
-        clock, index, fleet, queue = Clock(), DeviceIndex(), Fleet(), WorkQueue(settings.capacity, metrics.queue)
         cluster = KubernetesCluster(api, clock=clock, namespaces=settings.watch_namespaces)
-        connector = ssh.SshConnector(key_workers.run, fence=leadership.fence)
         hubs = HubClients(
             cluster,
             namespace=settings.namespace,
@@ -69,57 +68,24 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
                 azure.client_of, on_trouble=queue.add, fence=leadership.fence, answered=metrics.hub_answered
             ),
         )
-        logins = SshLogins(
-            cluster,
-            connect=observed(connector.connect, metrics),
-            host_key=connector.host_key,
-            cluster_networks=settings.cluster_networks,
-        )
         dependencies = Dependencies(
             cluster=cluster,
             hubs=hubs,
-            ssh=logins,
-            editor=config_editor.ConfigEditor(file_workers.run),
+            ssh=_ssh(settings, cluster, metrics, leadership.fence),
+            editor=_editor(),
             claims=Claims(cluster, hubs, index, clock),
             clock=clock,
             heard=metrics.heard,
         )
-        devices = DeviceReconciler(dependencies)
-        secrets = SecretPoll(
-            cluster,
-            index,
-            dependencies.secret_versions,
-            on_change=queue.add,
-            namespaces=settings.watch_namespaces or ("",),
-        )
-        hub_connections = HubConnectionReconciler(
-            cluster=cluster, hubs=hubs, index=index, clock=clock, heard=metrics.heard
-        )
         handler = EventHandler(queue, index, fleet)
-        kinds = {
-            "EdgeDevice": Kind(reconcile=devices.reconcile, forget=handler.forget),
-            "HubConnection": Kind(reconcile=hub_connections.reconcile, forget=handler.forget),
-        }
-        source = Source(
-            cluster,
-            index,
-            gone=handler.gone,
-            start=functools.partial(WatchSession, watched(handler), api),
-            clock=clock,
-            namespaces=settings.watch_namespaces,
-        )
+        kinds = _kinds(dependencies, index, handler)
         controller = Controller(queue, kinds, workers=settings.capacity.passes, ended=metrics.reconciled)
-
-        def state() -> State:
-            feed = source.state
-            return State(
-                role=_role(leadership),
-                phase=feed.phase if leadership.is_leading else "",
-                phase_seconds=clock.monotonic() - feed.since,
-                detail=feed.detail,
-                queue=queue.state,
-            )
-
+        watching = functools.partial(WatchSession, watched(handler), api)
+        where = settings.watch_namespaces
+        source = Source(cluster, index, gone=handler.gone, start=watching, clock=clock, namespaces=where)
+        versions = dependencies.secret_versions
+        secrets = SecretPoll(cluster, index, versions, on_change=queue.add, namespaces=where or ("",))
+        state = functools.partial(_state, leadership, source, queue, clock)
         metrics.expose(Sources(fleet=fleet, budgets=lambda: hubs.budgets, state=state))
         ports = {"metrics_address": settings.metrics_address, "probe_address": settings.probe_address}
         async with serving(metrics=metrics, state=state, **ports):
@@ -141,6 +107,49 @@ def _election(settings: Settings) -> Elector | NoElection:
         lease.opened, settings.kubeconfig, namespace=settings.namespace, name=lease.LEASE_NAME
     )
     return Elector(open_lease, identity=own_identity())
+
+
+def _ssh(settings: Settings, cluster: Cluster, metrics: Metrics, fence: Fence) -> SshLogins:
+    workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
+    connector = ssh.SshConnector(workers.run, fence=fence)
+    return SshLogins(
+        cluster,
+        connect=observed(connector.connect, metrics),
+        host_key=connector.host_key,
+        cluster_networks=settings.cluster_networks,
+    )
+
+
+def _editor() -> config_editor.ConfigEditor:
+    workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
+    return config_editor.ConfigEditor(workers.run)
+
+
+def _kinds(dependencies: Dependencies, index: DeviceIndex, handler: EventHandler) -> dict[str, Kind]:
+    devices = DeviceReconciler(dependencies)
+    hub_connections = HubConnectionReconciler(
+        cluster=dependencies.cluster,
+        hubs=dependencies.hubs,
+        index=index,
+        clock=dependencies.clock,
+        heard=dependencies.heard,
+    )
+    return {
+        "EdgeDevice": Kind(reconcile=devices.reconcile, forget=handler.forget),
+        "HubConnection": Kind(reconcile=hub_connections.reconcile, forget=handler.forget),
+    }
+
+
+def _state(leadership: Leadership, source: Source, queue: WorkQueue, clock: Clock) -> State:
+    """What probes and metrics are told."""
+    feed = source.state
+    return State(
+        role=_role(leadership),
+        phase=feed.phase if leadership.is_leading else "",
+        phase_seconds=clock.monotonic() - feed.since,
+        detail=feed.detail,
+        queue=queue.state,
+    )
 
 
 def _role(leadership: Leadership) -> Role:
