@@ -10,6 +10,7 @@ from edgeherd.settings import Settings
 USUAL = Settings(
     namespace="here",
     kubeconfig=None,
+    watch_namespaces=(),
     capacity=Capacity(workers=64, reserved_workers=16, slow_workers=16, per_jump_host=16),
     cluster_networks=(),
     log_level="INFO",
@@ -20,7 +21,11 @@ USUAL = Settings(
     ("environment", "found"),
     [
         ({}, USUAL),
-        ({"KUBECONFIG": "", "EDGEHERD_WORKERS": ""}, USUAL),
+        ({"KUBECONFIG": "", "EDGEHERD_WORKERS": "", "EDGEHERD_WATCH_NAMESPACES": " , "}, USUAL),
+        (
+            {"EDGEHERD_WATCH_NAMESPACES": "plant-b, plant-a,,plant-b"},
+            dataclasses.replace(USUAL, watch_namespaces=("plant-b", "plant-a")),
+        ),
         (
             {"EDGEHERD_WORKERS": "20"},
             dataclasses.replace(
@@ -41,10 +46,12 @@ USUAL = Settings(
                 "EDGEHERD_PASSES_PER_JUMP_HOST": "4",
                 "EDGEHERD_LOG_LEVEL": "debug",
                 "KUBECONFIG": "/k",
+                "EDGEHERD_WATCH_NAMESPACES": "plant-a",
             },
             Settings(
                 namespace="here",
                 kubeconfig="/k",
+                watch_namespaces=("plant-a",),
                 capacity=Capacity(workers=100, reserved_workers=99, slow_workers=3, per_jump_host=4),
                 cluster_networks=(),
                 log_level="DEBUG",
@@ -54,6 +61,7 @@ USUAL = Settings(
     ids=[
         "nothing is set",
         "an empty value is none",
+        "a namespace that is listed twice is one",
         "the other numbers follow the workers",
         "one worker has nothing to reserve",
         "all is set",
@@ -77,9 +85,12 @@ def test_what_is_set_is_what_counts(environment: dict[str, str], found: Settings
         ),
         ({"EDGEHERD_SLOW_WORKERS": "0"}, "EDGEHERD_SLOW_WORKERS must be a number from 1 to 512, not '0'"),
         ({"EDGEHERD_PASSES_PER_JUMP_HOST": "-1"}, "EDGEHERD_PASSES_PER_JUMP_HOST must be a number from 1 to 512, not '-1'"),
+        ({"EDGEHERD_WATCH_NAMESPACES": "plant-a,plant_b"}, "EDGEHERD_WATCH_NAMESPACES must list names of namespaces with commas between, not 'plant_b'"),
+        ({"EDGEHERD_WATCH_NAMESPACES": "*"}, "EDGEHERD_WATCH_NAMESPACES must list names of namespaces with commas between, not '*'"),
+        ({"EDGEHERD_WATCH_NAMESPACES": "a" * 64}, f"EDGEHERD_WATCH_NAMESPACES must list names of namespaces with commas between, not '{'a' * 64}'"),
         ({"EDGEHERD_LOG_LEVEL": "LOUD"}, "EDGEHERD_LOG_LEVEL must be DEBUG, INFO, WARNING or ERROR, not 'LOUD'"),
     ],
-    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "a level"],
+    ids=["none", "too many", "a word", "a digit of another kind", "none left", "no slow ones", "negative", "not a namespace", "a pattern", "a long name", "a level"],
 )  # fmt: skip
 def test_what_cannot_be_used_is_refused_by_its_name(environment: dict[str, str], says: str) -> None:
     """Before anything starts."""

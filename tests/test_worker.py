@@ -30,7 +30,7 @@ TOO_LONG = "it took longer than 2 s, or its process was killed"
 async def test_work_that_goes_wrong_is_given_up(function: Callable[[], object], message: str) -> None:
     """And the next one is done."""
     workers = Workers(processes=1, seconds=2)
-    await workers.start()
+    await workers.run(bool)
     with pytest.raises(WorkerError) as caught:
         await workers.run(function)
     assert str(caught.value) == message
@@ -70,7 +70,7 @@ from edgeherd.worker import Workers
 
 async def main():
     workers = Workers(processes=2, seconds=60)
-    await workers.start()
+    await workers.run(bool)
     main = asyncio.current_task()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, main.cancel)
     await workers.run(busy.wait, sys.argv[1])

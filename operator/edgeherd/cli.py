@@ -3,7 +3,9 @@
 import asyncio
 import importlib
 import importlib.metadata
+import logging
 import sys
+from typing import NoReturn
 
 import click
 
@@ -74,15 +76,29 @@ def run() -> None:
     """Run the operator.
 
     It reads KUBECONFIG (or the Pod's ServiceAccount), EDGEHERD_NAMESPACE (where the Secrets of HubConnections are),
-    EDGEHERD_LOG_LEVEL, and numbers that say how namespaces share it: EDGEHERD_WORKERS, EDGEHERD_RESERVED_WORKERS,
-    EDGEHERD_SLOW_WORKERS, EDGEHERD_PASSES_PER_JUMP_HOST.
+    EDGEHERD_WATCH_NAMESPACES (the only ones whose EdgeDevices it looks after), EDGEHERD_LOG_LEVEL, and numbers that say
+    how namespaces share it: EDGEHERD_WORKERS, EDGEHERD_RESERVED_WORKERS, EDGEHERD_SLOW_WORKERS,
+    EDGEHERD_PASSES_PER_JUMP_HOST.
     """
     from edgeherd.cluster.errors import ApiError  # noqa: PLC0415 - the other commands need no cluster
+    from edgeherd.controller.source import NoWatchError  # noqa: PLC0415 - the same
     from edgeherd.run import run as run_operator  # noqa: PLC0415 - the same
     from edgeherd.settings import Settings  # noqa: PLC0415 - the same
 
     try:
-        asyncio.run(run_operator(Settings.from_environment()))
-    except (ApiError, ValueError) as exc:
-        click.echo(f"edgeherd: {exc}", err=True)
+        settings = Settings.from_environment()
+    except ValueError as exc:
+        _end(str(exc))
+    try:
+        asyncio.run(run_operator(settings))
+    except (ApiError, NoWatchError, OSError) as exc:
+        _end(str(exc))
+    except Exception:
+        logging.getLogger(__name__).exception("a bug ends the operator")
         sys.exit(1)
+
+
+def _end(why: str) -> NoReturn:
+    """In one sentence: what is wrong is outside of the operator."""
+    click.echo(f"edgeherd: {why}", err=True)
+    sys.exit(1)

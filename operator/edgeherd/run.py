@@ -1,6 +1,5 @@
 """Wiring: the operator's parts put together, once, here."""
 
-import asyncio
 import functools
 import logging
 
@@ -8,10 +7,11 @@ from edgeherd import __version__, logs
 from edgeherd.clock import Clock
 from edgeherd.cluster.client import ApiClient
 from edgeherd.cluster.objects import KubernetesCluster
-from edgeherd.cluster.port import Cluster
-from edgeherd.controller.controller import Controller, Kind
+from edgeherd.controller.controller import Controller, Kind, stop_on_signal
 from edgeherd.controller.event_handler import EventHandler
 from edgeherd.controller.index import DeviceIndex
+from edgeherd.controller.source import Source
+from edgeherd.controller.watch import WatchSession, watched
 from edgeherd.controller.workqueue import WorkQueue
 from edgeherd.device import ssh
 from edgeherd.hub import azure
@@ -32,15 +32,18 @@ async def run(settings: Settings) -> None:
     """Run the operator until it is told to stop.
 
     Raises:
-        ApiError: there is no usable Kubernetes configuration, or the API server does not list our kinds.
+        ApiError: there is no usable Kubernetes configuration.
+        NoWatchError: nothing could be watched for so long that another process may do better.
     """
     logs.configure(settings.log_level)
+    stop = stop_on_signal()
     async with await ApiClient.configured(settings.kubeconfig) as api:
+        _log.info("edgeherd %s starts; hub Secrets are in namespace %s", __version__, settings.namespace)
         key_workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
         file_workers = Workers(processes=config_editor.PROCESSES, seconds=config_editor.SECONDS)
-        await file_workers.start()
         clock, index, queue = Clock(), DeviceIndex(), WorkQueue(settings.capacity)
-        cluster, connector = KubernetesCluster(api, clock=clock), ssh.SshConnector(key_workers.run)
+        cluster = KubernetesCluster(api, clock=clock, namespaces=settings.watch_namespaces)
+        connector = ssh.SshConnector(key_workers.run)
         hubs = HubClients(
             cluster,
             namespace=settings.namespace,
@@ -65,29 +68,18 @@ async def run(settings: Settings) -> None:
         hub_connections = HubConnectionReconciler(cluster=cluster, hubs=hubs, clock=clock)
         handler = EventHandler(queue, index)
         kinds = {
-            "EdgeDevice": Kind(plural="edgedevices", on_event=handler.on_device, reconcile=devices.reconcile),
-            "HubConnection": Kind(
-                plural="hubconnections", on_event=handler.on_hub, reconcile=hub_connections.reconcile
-            ),
+            "EdgeDevice": Kind(reconcile=devices.reconcile, forget=handler.forget),
+            "HubConnection": Kind(reconcile=hub_connections.reconcile, forget=handler.forget),
         }
-        await _fill(index, cluster)
-        ready = asyncio.Event()
-        announcement = asyncio.create_task(_announce(ready, settings))
+        source = Source(
+            cluster,
+            index,
+            gone=handler.gone,
+            start=functools.partial(WatchSession, watched(handler), api),
+            clock=clock,
+            namespaces=settings.watch_namespaces,
+        )
         try:
-            await Controller(queue, kinds, workers=settings.capacity.passes).run(login=api.connection, ready=ready)
+            await Controller(queue, kinds, workers=settings.capacity.passes).run(source, stop)
         finally:
-            announcement.cancel()
             hubs.close()
-
-
-async def _fill(index: DeviceIndex, cluster: Cluster) -> None:
-    """Before the first pass: whoever comes first in the list must not take what an older one has."""
-    for connection in await cluster.hub_connections():
-        index.update_hub(connection)
-    for device in await cluster.edge_devices():
-        index.update(device)
-
-
-async def _announce(ready: asyncio.Event, settings: Settings) -> None:
-    await ready.wait()
-    _log.info("edgeherd %s watches EdgeDevices; hub Secrets are in namespace %s", __version__, settings.namespace)

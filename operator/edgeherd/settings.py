@@ -4,6 +4,7 @@ import dataclasses
 import ipaddress
 import os
 import pathlib
+import re
 from collections.abc import Mapping
 from typing import Self
 
@@ -12,6 +13,10 @@ from edgeherd.controller.workqueue import Capacity
 _FROM_KUBELET = ("KUBERNETES_SERVICE_HOST", "POD_IPS", "NODE_IP")
 """The API server's address, the Pod's own and its node's. The first is in every Pod, and on AKS it is a name; the others come
 from the downward API (manifests/base)."""
+
+_NAMESPACE = re.compile("[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_LONGEST_NAMESPACE = 63
+"""Kubernetes: "Object Names and IDs", RFC 1123 label names."""
 
 _NAMESPACE_FILE = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
@@ -24,6 +29,8 @@ class Settings:
     """Where the Secrets of HubConnections are: the operator's own namespace."""
     kubeconfig: str | None
     """A kubeconfig file; None inside of a Pod."""
+    watch_namespaces: tuple[str, ...]
+    """The namespaces whose EdgeDevices are looked after; none are all. HubConnections belong to no namespace."""
     cluster_networks: tuple[str, ...]
     """The cluster's own networks, as far as they are known: no manifest leads there unless a HubConnection names them."""
     capacity: Capacity
@@ -32,7 +39,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """From EDGEHERD_NAMESPACE, KUBECONFIG, EDGEHERD_LOG_LEVEL, EDGEHERD_CLUSTER_NETWORKS, and those of `_capacity`.
+        """From the variables that the README lists: EDGEHERD_* and KUBECONFIG.
 
         What the kubelet says of the cluster is read too: KUBERNETES_SERVICE_HOST, POD_IPS and NODE_IP.
 
@@ -45,10 +52,20 @@ class Settings:
         return cls(
             namespace=environment.get("EDGEHERD_NAMESPACE") or _own_namespace(),
             kubeconfig=environment.get("KUBECONFIG") or None,
+            watch_namespaces=_watch_namespaces(environment),
             cluster_networks=_cluster_networks(environment),
             capacity=_capacity(environment),
             log_level=level,
         )
+
+
+def _watch_namespaces(environment: Mapping[str, str]) -> tuple[str, ...]:
+    listed = _items(environment, "EDGEHERD_WATCH_NAMESPACES")
+    for name in listed:
+        if len(name) > _LONGEST_NAMESPACE or not _NAMESPACE.fullmatch(name):
+            message = f"EDGEHERD_WATCH_NAMESPACES must list names of namespaces with commas between, not '{name}'"
+            raise ValueError(message)
+    return tuple(dict.fromkeys(listed))
 
 
 def _cluster_networks(environment: Mapping[str, str]) -> tuple[str, ...]:

@@ -42,13 +42,6 @@ class Workers:
         self._seconds = seconds
         self._memory_bytes = memory_bytes
 
-    async def start(self) -> None:
-        """Start a process. Must be done before kopf starts: it cancels every task that is younger than its own.
-
-        anyio has a task that ends all processes. Cancelled by kopf, it would do that under passes that are to end well.
-        """
-        await self.run(bool)
-
     async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """See `Run`. A task that is cancelled while it waits takes the process with it.
 

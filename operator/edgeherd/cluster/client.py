@@ -1,28 +1,26 @@
-"""The one door to the Kubernetes API: `kubernetes.aio` over one bounded session.
+"""Requests to the API server over bounded sessions, logged in as `credentials.py` says.
 
-Speaks plain objects in JSON instead of the client's models: the operator's own kinds have none, and a body that is
+Speaks plain objects in JSON instead of a client's models: the operator's own kinds have none, and a body that is
 read, computed on and compared needs none.
 """
 
-import asyncio
+import dataclasses
 import json
-import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 from urllib.parse import quote, urlencode
 
 import aiohttp
-from kubernetes.aio import client as kubernetes_client
-from kubernetes.aio import config as kubernetes_config
+from yarl import URL
 
+from edgeherd import __version__
+from edgeherd.cluster.credentials import Credentials
 from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
 
 Body = dict[str, Any]
-_log = logging.getLogger(__name__)
 
-APPLY = "application/apply-patch+yaml; charset=utf-8"
-"""The client passes bytes through where the type is not the bare one."""
+APPLY = "application/apply-patch+yaml"
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -48,12 +46,24 @@ def path(group: str, version: str, plural: str, *, namespace: str = "", name: st
     return "/".join(parts)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """A request of a session, and what came of it."""
+
+    path: str
+    query: Mapping[str, str]
+    status: int
+    """The HTTP status, 0 without an answer."""
+    trouble: str = ""
+    """Why there was no answer."""
+
+
 class ApiClient:
     """A session with the API server. Use as an async context manager."""
 
-    def __init__(self, configuration: Any) -> None:
-        self.configuration = configuration
-        self._api: Any = None
+    def __init__(self, credentials: Credentials) -> None:
+        self._credentials = credentials
+        self._session: Any = None
 
     @classmethod
     async def configured(cls, kubeconfig: str | None) -> Self:
@@ -62,26 +72,34 @@ class ApiClient:
         Raises:
             ApiError: neither can be read.
         """
-        configuration = kubernetes_client.Configuration()
-        try:
-            if kubeconfig is None:
-                try:
-                    kubernetes_config.load_incluster_config(client_configuration=configuration)
-                except kubernetes_config.ConfigException:
-                    await kubernetes_config.load_kube_config(client_configuration=configuration)
-            else:
-                await kubernetes_config.load_kube_config(config_file=kubeconfig, client_configuration=configuration)
-        except (kubernetes_config.ConfigException, OSError) as exc:
-            raise ApiError(0, f"No usable Kubernetes configuration: {exc}") from exc
-        configuration.connection_pool_maxsize = CONNECTIONS
-        return cls(configuration)
+        return cls(await Credentials.find(kubeconfig))
 
     async def __aenter__(self) -> Self:
-        self._api = kubernetes_client.ApiClient(self.configuration)
+        self._session = self.session()
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._api.close()
+        await self._session.close()
+
+    @property
+    def server(self) -> str:
+        """The API server's URL, without a path."""
+        return self._credentials.server
+
+    def session(self, observe: Callable[[Exchange], None] = lambda _: None) -> aiohttp.ClientSession:
+        """A session of its own, for the event loop that calls: logged in, and observed from outside.
+
+        Raises:
+            ApiError: the certificates of the configuration cannot be used.
+        """
+        credentials = self._credentials
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=credentials.tls()),
+            headers={"User-Agent": f"edgeherd/{__version__}"},
+            middlewares=(_observed(observe, URL(self.server)), _authenticated(credentials)),
+            proxy=credentials.proxy,
+            trust_env=True,
+        )
 
     async def request(
         self,
@@ -103,22 +121,14 @@ class ApiClient:
         headers = {"Accept": "application/json"}
         if content_type:
             headers["Content-Type"] = content_type
-        authorization = (await self._auth_headers()).get("authorization")
-        if authorization:
-            headers["Authorization"] = authorization
-        url = f"{self.configuration.host}{url_path}" + (f"?{urlencode(query)}" if query else "")
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        url = f"{self.server}{url_path}" + (f"?{urlencode(query)}" if query else "")
         try:
-            response = await self._api.call_api(method, url, headers, body, _request_timeout=TIMEOUT)
-            raw = await response.read()
+            async with self._session.request(method, url, headers=headers, data=data, timeout=TIMEOUT) as response:
+                raw = await response.read()
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             raise ApiError(0, f"The API server did not answer: {type(exc).__name__}") from exc
-        return _decoded(response.status, raw or b"", content_type)
-
-    async def _auth_headers(self) -> dict[str, str]:
-        settings = self.configuration.auth_settings()
-        if asyncio.iscoroutine(settings):
-            settings = await settings
-        return {s["key"]: s["value"] for s in settings.values() if s["in"] == "header" and s["value"]}
+        return _decoded(response.status, raw, content_type)
 
     async def find(self, url_path: str) -> Body | None:
         """The object at the path; None only when the API server says 404."""
@@ -138,19 +148,45 @@ class ApiClient:
         """A JSON patch; its `test` operations guard against a stale read."""
         return await self.request("PATCH", url_path, body=operations, content_type=JSON_PATCH)
 
-    async def connection(self) -> dict[str, Any]:
-        """What another client (kopf's watches) needs to reach the same API server as the same user."""
-        headers = await self._auth_headers()
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        return {
-            "server": self.configuration.host,
-            "ca_path": self.configuration.ssl_ca_cert,
-            "certificate_path": self.configuration.cert_file,
-            "private_key_path": self.configuration.key_file,
-            "scheme": scheme.capitalize() or None,
-            "token": token or None,
-            "insecure": None if self.configuration.verify_ssl else True,
-        }
+
+def _authenticated(credentials: Credentials) -> aiohttp.ClientMiddlewareType:
+    """Requests are logged in. A refused login (401) is renewed, and the request sent once more if that gave another one."""
+    server = URL(credentials.server).origin()
+
+    def log_in(request: aiohttp.ClientRequest) -> str:
+        authorization = credentials.authorization() if request.url.origin() == server else ""
+        if authorization:
+            request.headers["Authorization"] = authorization
+        return authorization
+
+    async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        request.server_hostname = credentials.server_name
+        sent = log_in(request)
+        response = await handler(request)
+        if response.status == 401 and sent and await credentials.renew(sent):
+            response.release()
+            log_in(request)
+            response = await handler(request)
+        return response
+
+    return send
+
+
+def _observed(observe: Callable[[Exchange], None], server: URL) -> aiohttp.ClientMiddlewareType:
+    """What comes of each request is told, after its login was renewed if need be."""
+    prefix = server.path.rstrip("/")
+
+    async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        path, query = request.url.path.removeprefix(prefix), dict(request.url.query)
+        try:
+            response = await handler(request)
+        except (TimeoutError, aiohttp.ClientError, OSError) as exc:
+            observe(Exchange(path=path, query=query, status=0, trouble=type(exc).__name__))
+            raise
+        observe(Exchange(path=path, query=query, status=response.status))
+        return response
+
+    return send
 
 
 def _yaml(body: Body) -> bytes:

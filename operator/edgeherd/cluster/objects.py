@@ -3,7 +3,7 @@
 import base64
 import logging
 import socket
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 
 from edgeherd import fitting, resource
 from edgeherd.clock import Clock
@@ -24,6 +24,7 @@ from edgeherd.model import (
 )
 
 COMPONENT = "edgeherd"
+EDGE_DEVICES, HUB_CONNECTIONS = "edgedevices", "hubconnections"
 
 STATUS_ATTEMPTS = 5
 """How often a status is sent while others change the object."""
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 
 
 def _device_path(namespace: str, name: str, subresource: str = "") -> str:
-    return path(GROUP, VERSION, "edgedevices", namespace=namespace, name=name, subresource=subresource)
+    return path(GROUP, VERSION, EDGE_DEVICES, namespace=namespace, name=name, subresource=subresource)
 
 
 def _secret_path(namespace: str, name: str = "") -> str:
@@ -69,9 +70,17 @@ def _secret_body(
 class KubernetesCluster:
     """The operator's view of the cluster."""
 
-    def __init__(self, api: ApiClient, *, clock: Clock) -> None:
+    def __init__(self, api: ApiClient, *, clock: Clock, namespaces: Sequence[str] = ()) -> None:
+        """`namespaces` are those whose EdgeDevices there are for this operator; none are all."""
         self._api = api
         self._clock = clock
+        self._namespaces = tuple(namespaces)
+
+    async def missing_crds(self) -> tuple[str, ...]:
+        """The names of our CRDs that the API server does not serve now, by its discovery."""
+        body = await self._api.find(f"/apis/{GROUP}/{VERSION}") or {}
+        served = {resource["name"] for resource in body.get("resources", [])}
+        return tuple(f"{plural}.{GROUP}" for plural in (EDGE_DEVICES, HUB_CONNECTIONS) if plural not in served)
 
     async def edge_device(self, namespace: str, name: str) -> EdgeDevice | None:
         """The EdgeDevice as it is now; None when there is none."""
@@ -79,28 +88,41 @@ class KubernetesCluster:
         return resource.edge_device(body) if body else None
 
     async def edge_devices(self) -> list[EdgeDevice]:
-        """All EdgeDevices of all namespaces."""
-        return [resource.edge_device(body) for body in await self._all("edgedevices")]
+        """All EdgeDevices of all namespaces that are this operator's."""
+        return [device for each in self._namespaces or ("",) async for device in self.edge_devices_in(each)]
+
+    async def edge_devices_in(self, namespace: str) -> AsyncIterator[EdgeDevice]:
+        """The EdgeDevices of a namespace, or of all when it is empty; a page of them is in memory at a time.
+
+        One that this version cannot read is left out, and logged.
+        """
+        async for body in self._each(EDGE_DEVICES, namespace):
+            try:
+                device = resource.edge_device(body)
+            except (KeyError, TypeError, ValueError):
+                _log.exception("an EdgeDevice cannot be read; is the CRD of this version installed?")
+            else:
+                yield device
 
     async def hub_connections(self) -> list[HubConnection]:
         """All HubConnections."""
-        return [resource.hub_connection(body) for body in await self._all("hubconnections")]
+        return [resource.hub_connection(body) async for body in self._each(HUB_CONNECTIONS, "")]
 
-    async def _all(self, plural: str) -> list[Body]:
+    async def _each(self, plural: str, namespace: str) -> AsyncIterator[Body]:
         """All objects of a kind, read in pages."""
-        found: list[Body] = []
         token = ""
         while True:
             query = {"limit": "500", **({"continue": token} if token else {})}
-            body = await self._api.request("GET", path(GROUP, VERSION, plural), query=query)
-            found += body["items"]
+            body = await self._api.request("GET", path(GROUP, VERSION, plural, namespace=namespace), query=query)
+            for item in body["items"]:
+                yield item
             token = body["metadata"].get("continue", "")
             if not token:
-                return found
+                return
 
     async def hub_connection(self, name: str) -> HubConnection | None:
         """The HubConnection as it is now; None when there is none."""
-        body = await self._api.find(path(GROUP, VERSION, "hubconnections", name=name))
+        body = await self._api.find(path(GROUP, VERSION, HUB_CONNECTIONS, name=name))
         return resource.hub_connection(body) if body else None
 
     async def namespace_labels(self, name: str) -> Mapping[str, str]:
@@ -196,7 +218,7 @@ class KubernetesCluster:
             "observedGeneration": fitting.fit_generation(observed),
         }
         await self._put_status(
-            path(GROUP, VERSION, "hubconnections", name=hub.name),
+            path(GROUP, VERSION, HUB_CONNECTIONS, name=hub.name),
             {
                 "apiVersion": f"{GROUP}/{VERSION}",
                 "kind": "HubConnection",

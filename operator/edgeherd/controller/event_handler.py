@@ -32,11 +32,7 @@ class EventHandler:
             _log.exception("an EdgeDevice cannot be read; is the CRD of this version installed?")
             return
         if event == "DELETED":
-            self._seen.pop(device.key, None)
-            self._queue.put_behind(device.key, "")
-            for waiting in self._index.delete(device.key):
-                self._queue.add(waiting)
-            self._queue.add(device.key, Priority.DELETE)
+            self.gone(device.key)
             return
         self._index.update(device)
         jump = device.ssh.jump
@@ -70,23 +66,36 @@ class EventHandler:
         except (KeyError, TypeError, ValueError):
             _log.exception("a HubConnection cannot be read; is the CRD of this version installed?")
             return
+        if event == "DELETED":
+            self.gone(hub.key)
+            return
         before = self._seen_hubs.get(hub.key)
         predicate = (hub.uid, hub.generation, _is_ready(hub))
-        if event != "DELETED":
-            self._index.update_hub(hub)
-        if event == "DELETED":
-            self._index.delete(hub.key)
-            self._seen_hubs.pop(hub.key, None)
-            self._queue.add(hub.key)
-        elif before == predicate:
+        self._index.update_hub(hub)
+        if before == predicate:
             return
-        else:
-            self._seen_hubs[hub.key] = predicate
-            if before is None or before[:2] != predicate[:2]:
-                self._queue.add(hub.key)
-            if before is None and not event:
-                return  # listed at the start, as its devices are
+        self._seen_hubs[hub.key] = predicate
+        if before is None or before[:2] != predicate[:2]:
+            self._queue.add(hub.key)
+        if before is None and not event:
+            return  # listed at the start, as its devices are
         for device in self._index.of_hub(hub.name):
+            self._queue.add(device)
+
+    def gone(self, key: Key) -> None:
+        """An object is not there any more, as an event said, or a list that it is missing from."""
+        self.forget(key)
+        self._queue.add(key, Priority.DELETE)
+
+    def forget(self, key: Key) -> None:
+        """The same, as a pass over it found. Who waited for it is looked at."""
+        concerned = self._index.delete(key)
+        if key.kind == HubConnection.__name__:
+            known = self._seen_hubs.pop(key, None) is not None
+            concerned = self._index.of_hub(key.name) if known else ()
+        self._seen.pop(key, None)
+        self._queue.put_behind(key, "")
+        for device in concerned:
             self._queue.add(device)
 
 

@@ -1,6 +1,7 @@
 """Which EdgeDevices name the same identity. Known from the watch alone, so that it costs no request."""
 
 import dataclasses
+from collections.abc import Mapping
 
 from edgeherd.model import EdgeDevice, HubConnection, Key
 
@@ -14,13 +15,30 @@ class _Claimant:
     device_id: str
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Hub:
+    uid: str
+    host: str
+
+
 class DeviceIndex:
     """The EdgeDevices that exist, by the identity that they name."""
 
     def __init__(self) -> None:
         self._claimants: dict[Key, _Claimant] = {}
         self._by_device_id: dict[str, dict[Key, _Claimant]] = {}
-        self._hosts: dict[str, str] = {}
+        self._hubs: dict[str, _Hub] = {}
+
+    def known(self, kind: str, namespace: str = "") -> Mapping[Key, str]:
+        """The uids of the objects of a kind, of all namespaces when none is named."""
+        if kind == HubConnection.__name__:
+            return {Key(kind, "", name): hub.uid for name, hub in self._hubs.items()}
+        return {key: c.uid for key, c in self._claimants.items() if not namespace or key.namespace == namespace}
+
+    def uid(self, key: Key) -> str:
+        """Of an object as it was seen last; empty for one that is not known."""
+        found = self._hubs.get(key.name) if key.kind == HubConnection.__name__ else self._claimants.get(key)
+        return found.uid if found else ""
 
     def update(self, device: EdgeDevice) -> None:
         """The watch showed a device."""
@@ -33,12 +51,12 @@ class DeviceIndex:
 
     def update_hub(self, connection: HubConnection) -> None:
         """The watch showed a HubConnection: two of them may name one hub."""
-        self._hosts[connection.name] = connection.host_name.lower()
+        self._hubs[connection.name] = _Hub(connection.uid, connection.host_name.lower())
 
     def delete(self, key: Key) -> tuple[Key, ...]:
         """An object is gone; returns the devices that waited behind it."""
         if key.kind == HubConnection.__name__:
-            self._hosts.pop(key.name, None)
+            self._hubs.pop(key.name, None)
         claimant = self._claimants.pop(key, None)
         if claimant is None:
             return ()
@@ -64,8 +82,12 @@ class DeviceIndex:
         return tuple(c.key for c in sorted(older, key=lambda c: (c.since, c.uid)))
 
     def _same(self, claimant: _Claimant) -> list[_Claimant]:
-        host = self._hosts.get(claimant.hub_name)
+        host = self._host(claimant.hub_name)
         if host is None:
             return []  # nobody can tell which hub that is
         namesakes = self._by_device_id.get(claimant.device_id, {}).values()
-        return [c for c in namesakes if c.key != claimant.key and self._hosts.get(c.hub_name) == host]
+        return [c for c in namesakes if c.key != claimant.key and self._host(c.hub_name) == host]
+
+    def _host(self, hub_name: str) -> str | None:
+        hub = self._hubs.get(hub_name)
+        return None if hub is None else hub.host

@@ -14,7 +14,7 @@ from edgeherd.hub.port import HubError
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, Key, Priority, Status
 from edgeherd.reconcile import deletion, requeue
 from edgeherd.reconcile.errors import from_device_error, from_hub_error, from_refused_content
-from edgeherd.reconcile.requeue import Outage, Requeue
+from edgeherd.reconcile.requeue import Gone, Outage, Requeue
 from edgeherd.reconcile.step import Context, Dependencies, Event, Step
 from edgeherd.reconcile.steps.configuration import ConfigurationStep
 from edgeherd.reconcile.steps.connection import ConnectionStep
@@ -52,7 +52,7 @@ class DeviceReconciler:
         self._steps = tuple(step(dependencies) for step in STEPS)
         self._outages: dict[Key, Outage] = {}
 
-    async def reconcile(self, key: Key) -> Requeue | None:
+    async def reconcile(self, key: Key) -> Requeue | Gone | None:
         """Look at the device and take the next step.
 
         Returns:
@@ -64,7 +64,7 @@ class DeviceReconciler:
         device = await self._cluster.edge_device(key.namespace, key.name)
         if device is None:
             self._forget(key)
-            return None
+            return Gone()
         if device.deleting:
             return await self._delete(device)
         if device.suspend:

@@ -11,7 +11,7 @@ from edgeherd.model import Condition, HubConnection, Key
 from edgeherd.reconcile import requeue
 from edgeherd.reconcile.errors import from_hub_error
 from edgeherd.reconcile.hub_clients import HubClients, is_ambiguous
-from edgeherd.reconcile.requeue import Requeue
+from edgeherd.reconcile.requeue import Gone, Requeue
 
 HEALTHY_SECONDS = 300.0
 
@@ -24,12 +24,12 @@ class HubConnectionReconciler:
         self._hubs = hubs
         self._clock = clock
 
-    async def reconcile(self, key: Key) -> Requeue | None:
+    async def reconcile(self, key: Key) -> Requeue | Gone:
         """Probe the hub and write what came of it. Returns when it shall be looked at again."""
         connection = await self._cluster.hub_connection(key.name)
         if connection is None:
             self._hubs.forget(key.name)
-            return None
+            return Gone()
         error: ReconcileError | None = None
         try:
             hub = (await self._hubs.open(connection)).on_behalf_of("")

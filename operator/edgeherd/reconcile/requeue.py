@@ -40,6 +40,11 @@ class Requeue:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Gone:
+    """The object is not there any more: nothing of it needs to be remembered."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Outage:
     """Since when a device is in trouble, in seconds of the monotonic clock."""
 
