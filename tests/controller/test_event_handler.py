@@ -186,6 +186,38 @@ def test_a_hub_connection_that_is_gone_is_forgotten() -> None:
     assert index.older_claimants(device) == ()
 
 
+def test_who_is_missing_from_a_list_is_gone_as_if_an_event_had_said_it() -> None:
+    """A pass may have left something to clean up in memory; and the devices of a HubConnection notice."""
+    queue, index = Recorder(), DeviceIndex()
+    handler = EventHandler(queue, index)
+    handler.on_hub("", HUB)
+    handler.on_device("", DEVICE)
+    queue.now.clear()
+    handler.gone(HUB_KEY)
+    assert queue.now == [(DEVICE_KEY, Priority.CHANGE), (HUB_KEY, Priority.DELETE)]
+    queue.now.clear()
+    handler.gone(DEVICE_KEY)
+    assert queue.now == [(DEVICE_KEY, Priority.DELETE)]
+    assert (index.known("EdgeDevice"), index.known("HubConnection")) == ({}, {})
+
+
+def test_what_a_pass_does_not_find_is_forgotten() -> None:
+    """Without another pass over it; should it come back as it was, it is looked at."""
+    queue, index = Recorder(), DeviceIndex()
+    handler = EventHandler(queue, index)
+    handler.on_hub("", HUB)
+    handler.on_device("ADDED", changed(DEVICE, generation=2))
+    queue.now.clear()
+    for _ in range(2):
+        handler.forget(HUB_KEY)
+    assert queue.now == [(DEVICE_KEY, Priority.CHANGE)]
+    handler.forget(DEVICE_KEY)
+    queue.now.clear()
+    assert (index.known("EdgeDevice"), index.known("HubConnection")) == ({}, {})
+    handler.on_device("ADDED", changed(DEVICE, generation=2))
+    assert queue.now == [(DEVICE_KEY, Priority.CHANGE)]
+
+
 def test_annotations_are_not_kept() -> None:
     """They may have 256 KiB; a hash of them tells that one changed."""
     queue = Recorder()

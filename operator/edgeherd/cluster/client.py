@@ -154,16 +154,18 @@ def _authenticated(credentials: Credentials) -> aiohttp.ClientMiddlewareType:
     server = URL(credentials.server).origin()
 
     def log_in(request: aiohttp.ClientRequest) -> str:
-        authorization = credentials.authorization() if request.url.origin() == server else ""
+        authorization = credentials.authorization()
         if authorization:
             request.headers["Authorization"] = authorization
         return authorization
 
     async def send(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+        if request.url.origin() != server:
+            return await handler(request)  # a redirect to where the login is nobody's business
         request.server_hostname = credentials.server_name
         sent = log_in(request)
         response = await handler(request)
-        if response.status == 401 and sent and await credentials.renew(sent):
+        if response.status == 401 and await credentials.renew(sent):
             response.release()
             log_in(request)
             response = await handler(request)

@@ -138,7 +138,8 @@ class Credentials:
             except (ApiError, TimeoutError) as exc:
                 _log.warning("the API server refuses the login, and there is no other: %s", exc or "it took too long")
             else:
-                self._authorization = _authorization(configuration)
+                # A program that fails gives none, and the library goes on without.
+                self._authorization = _authorization(configuration) or self._authorization
             finally:
                 self._loaded_at = time.monotonic()
 

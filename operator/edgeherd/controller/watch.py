@@ -30,6 +30,9 @@ from edgeherd.model import GROUP, VERSION
 OnEvent = Callable[[str, Mapping[str, Any]], None]
 """Takes the type of a watch event ('' for what was listed) and the object."""
 
+PAUSES = (1.0, 2.0, 4.0)
+"""Between kopf's attempts at a request. After the last one a refusal ends the session; a lost connection is tried anew."""
+
 BEAT_SECONDS = 1.0
 HANG_SECONDS = 60.0
 """A thread that shows no life for so long is taken for dead."""
@@ -96,7 +99,7 @@ def settings() -> kopf.OperatorSettings:
     chosen.watching.chunk_size = 500
     chosen.networking.connect_timeout = 10
     chosen.networking.request_timeout = 60
-    chosen.networking.error_backoffs = (1, 2, 4)
+    chosen.networking.error_backoffs = PAUSES
     # It would kill the process ten minutes after a session that was ended.
     chosen.process.ultimate_exiting_timeout = None
     return chosen
@@ -125,26 +128,19 @@ def watched(handler: EventHandler) -> tuple[Watched, ...]:
 
 
 class WatchSession:
-    """One run of kopf: from its first list until it ends, or is closed. To be made in an event loop, which hears of it."""
+    """One run of kopf, from its first list until it ends or is closed. To be made in an event loop, which hears of it."""
 
     def __init__(
         self, watched: Iterable[Watched], api: ApiClient, listener: Listener, namespaces: Sequence[str]
     ) -> None:
         """Start it. `namespaces` are those to watch EdgeDevices in; none are all."""
-        self._watched = tuple(watched)
-        self._api = api
-        self._namespaces = tuple(namespaces)
-        self._listener = listener
-        self._coverage = Coverage(each for kind in self._watched for each in kind.paths(self._namespaces))
         self._home = asyncio.get_running_loop()
         self._cause: asyncio.Future[Exception] = self._home.create_future()
         self._left: asyncio.Future[None] = self._home.create_future()
         self._closed = False
         self._own = asyncio.new_event_loop()
-        self._ending: asyncio.Future[Exception | None] = self._own.create_future()
-        self._logged_in = False
-        self._beat = self._progress = time.monotonic()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._run = _Run(tuple(watched), api, listener, tuple(namespaces), tell=self._tell, loop=self._own)
+        self._thread = threading.Thread(target=self._work, name="watch", daemon=True)
         self._thread.start()
 
     async def ended(self) -> Exception:
@@ -153,24 +149,35 @@ class WatchSession:
             done, _ = await asyncio.wait({self._cause}, timeout=BEAT_SECONDS)
             if done:
                 return self._cause.result()
-            if time.monotonic() - self._beat > HANG_SECONDS:
+            if time.monotonic() - self._run.beat > HANG_SECONDS:
                 return WatchEndedError("the watch's thread hangs")
 
     async def close(self) -> None:
         """End it. Nothing is heard of it any more; a thread that does not end in time is left behind."""
         self._closed = True
         with contextlib.suppress(RuntimeError):  # it ended already
-            self._own.call_soon_threadsafe(self._end, None)
+            self._own.call_soon_threadsafe(self._run.end, None)
         done, _ = await asyncio.wait({self._left}, timeout=CLOSE_SECONDS)
         if done:
             self._thread.join(CLOSE_SECONDS)
         else:
             _log.debug("a watch does not end, and is left behind")
 
-    # ---- in the event loop that started it
+    def _work(self) -> None:
+        """The thread."""
+        if not _log.isEnabledFor(logging.DEBUG):
+            # What ends kopf is told once, in a sentence; it logs each step of it, with tracebacks.
+            logging.getLogger("kopf").setLevel(logging.CRITICAL)
+        try:
+            with asyncio.Runner(loop_factory=lambda: self._own) as runner:
+                runner.run(self._run.until_end(self._set_cause))
+        except Exception as exc:  # noqa: BLE001 - it is judged by who waits for the end
+            self._tell(self._set_cause, exc)
+        with contextlib.suppress(RuntimeError):
+            self._home.call_soon_threadsafe(self._left.set_result, None)
 
-    def _cross(self, callback: Callable[..., None], *arguments: Any) -> None:
-        """Have something called there; to be used in the thread."""
+    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
+        """Have something called in the event loop of home; to be used in the thread."""
         with contextlib.suppress(RuntimeError):  # that loop is closed: the process ends
             self._home.call_soon_threadsafe(self._hear, callback, arguments)
 
@@ -186,53 +193,70 @@ class WatchSession:
         if not self._cause.done():
             self._cause.set_result(cause)
 
-    # ---- in the thread
 
-    def _run(self) -> None:
-        if not _log.isEnabledFor(logging.DEBUG):
-            # What ends kopf is told once, in a sentence; it logs each step of it, with tracebacks.
-            logging.getLogger("kopf").setLevel(logging.CRITICAL)
-        try:
-            with asyncio.Runner(loop_factory=lambda: self._own) as runner:
-                runner.run(self._main())
-        except Exception as exc:  # noqa: BLE001 - it is judged where the session is waited for
-            self._cross(self._set_cause, exc)
-        with contextlib.suppress(RuntimeError):
-            self._home.call_soon_threadsafe(self._left.set_result, None)
+class _Run:
+    """What happens in the thread, in its event loop. `tell` has a function called in the other one."""
 
-    async def _main(self) -> None:
-        """Kopf until it ends, is given up, or is told to end; the cause is told before kopf is ended, which may take long."""
-        self._own.set_exception_handler(lambda _, context: _log.debug("kopf: %s", context["message"]))
+    def __init__(
+        self,
+        watched: tuple[Watched, ...],
+        api: ApiClient,
+        listener: Listener,
+        namespaces: tuple[str, ...],
+        *,
+        tell: Callable[..., None],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._watched = watched
+        self._api = api
+        self._listener = listener
+        self._namespaces = namespaces
+        self._tell = tell
+        self._coverage = Coverage(each for kind in watched for each in kind.paths(namespaces))
+        self._end: asyncio.Future[Exception | None] = loop.create_future()
+        self._logged_in = False
+        self.beat = self._progress = time.monotonic()
+        """When the event loop was seen alive."""
+
+    def end(self, cause: Exception | None) -> None:
+        """End kopf, and say why if that was not asked for."""
+        if not self._end.done():
+            self._end.set_result(cause)
+
+    async def until_end(self, set_cause: Callable[[Exception], None]) -> None:
+        """Kopf until it ends, is given up, or is told to end. The cause is told before kopf is ended, which may take long."""
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: _log.debug("kopf: %s", context["message"]))
         async with self._api.session(self._observe) as session:
-            operator = asyncio.create_task(self._operator(session))
-            ticking = asyncio.create_task(self._tick())
-            operator.add_done_callback(self._ended_by_itself)
-            ticking.add_done_callback(self._ended_by_itself)
-            cause = await self._ending
+            work = [asyncio.create_task(each) for each in (self._kopf(session), self._tick())]
+            for task in work:
+                task.add_done_callback(self._ended_by_itself)
+            cause = await self._end
             if cause is not None:
-                self._cross(self._set_cause, cause)
-            for task in (operator, ticking):
+                self._tell(set_cause, cause)
+            # kopf would end itself, but gives all that it started 5 s, and closes the session before.
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
                 task.cancel()
-            await asyncio.wait({operator, ticking}, timeout=CLOSE_SECONDS)
-
-    def _end(self, cause: Exception | None) -> None:
-        if not self._ending.done():
-            self._ending.set_result(cause)
+            await asyncio.wait(others, timeout=CLOSE_SECONDS)
 
     def _ended_by_itself(self, task: "asyncio.Task[None]") -> None:
         error = None if task.cancelled() else task.exception()
         if isinstance(error, _OUTSIDE) or type(error).__module__.startswith("kopf."):
             error = WatchEndedError(_sentence(error), status=getattr(error, "status", 0))
-        self._end(error if isinstance(error, Exception) else WatchEndedError("kopf ended without a word"))
+        self.end(error if isinstance(error, Exception) else WatchEndedError("kopf ended without a word"))
 
-    async def _operator(self, session: aiohttp.ClientSession) -> None:
-        await kopf.operator(
+    async def _kopf(self, session: aiohttp.ClientSession) -> None:
+        """Kopf, until the first of its tasks ends, which is why it does."""
+        tasks = await kopf.spawn_tasks(
             registry=self._registry(session),
             settings=settings(),
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             standalone=True,
         )
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
 
     def _registry(self, session: aiohttp.ClientSession) -> kopf.OperatorRegistry:
         """Handlers that pass every event on."""
@@ -242,7 +266,7 @@ class WatchSession:
         async def login(**_: Any) -> kopf.AiohttpSession:
             if self._logged_in:
                 # kopf closed the session, and would ask for another one at once, for ever.
-                self._end(WatchEndedError(self._coverage.trouble or "the session with the API server was closed"))
+                self.end(WatchEndedError(self._coverage.trouble or "the session with the API server was closed"))
                 await asyncio.Event().wait()
             self._logged_in = True
             return kopf.AiohttpSession(server=self._api.server, aiohttp_session=session)
@@ -250,7 +274,7 @@ class WatchSession:
         def register(kind: Watched) -> None:
             @kopf.on.event(GROUP, VERSION, kind.plural, registry=registry)
             async def event(type: str | None, body: kopf.Body, **_: Any) -> None:  # noqa: A002 - kopf's names
-                self._cross(kind.on_event, type or "", body)
+                self._tell(kind.on_event, type or "", body)
 
         for kind in self._watched:
             register(kind)
@@ -261,20 +285,20 @@ class WatchSession:
         coverage = self._coverage
         was_complete = coverage.complete
         if coverage.take(exchange):
-            self._cross(self._listener.relisted)
+            self._tell(self._listener.relisted)
         if went_well(exchange):
             self._progress = time.monotonic()
         if coverage.ends_with(exchange):
-            self._end(WatchEndedError(coverage.trouble, status=exchange.status))
+            self.end(WatchEndedError(coverage.trouble, status=exchange.status))
         elif coverage.complete and not was_complete:
-            self._cross(self._listener.opened)
+            self._tell(self._listener.opened)
         elif was_complete and not coverage.complete:
-            self._cross(self._listener.interrupted, coverage.trouble)
+            self._tell(self._listener.interrupted, coverage.trouble)
 
     async def _tick(self) -> None:
-        """Show that the thread lives, and give up when nothing goes on."""
+        """Show that the event loop lives, and give up when nothing goes on."""
         while self._coverage.complete or time.monotonic() - self._progress < STUCK_SECONDS:
-            self._beat = time.monotonic()
+            self.beat = time.monotonic()
             await asyncio.sleep(BEAT_SECONDS)
         raise WatchEndedError(self._coverage.trouble or "kopf does not watch all kinds")
 

@@ -224,6 +224,7 @@ class Api:
         self._thin.discard(info["uid"])
         if builtin.is_crd(kind):
             self.kinds.remove_custom(info["name"])
+            self.store.end_watches(crds.stored_as(body))
 
     def _apply(self, at: Address, live: Body | None, applied: Any, options: Options) -> tuple[Body, bool]:
         """Server-side apply."""

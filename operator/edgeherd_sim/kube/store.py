@@ -31,7 +31,7 @@ class Change:
 
 
 class Watcher:
-    """One who watches a resource; changes arrive in `queue`, and None when it is too slow to go on."""
+    """One who watches a resource; changes arrive in `queue`, and None when it cannot go on."""
 
     def __init__(self) -> None:
         self.queue: asyncio.Queue[Change | None] = asyncio.Queue()
@@ -125,6 +125,11 @@ class Store:
         for held in self._resources.values():
             held.history.clear()
             held.compacted = self.version
+
+    def end_watches(self, resource: Resource) -> None:
+        """End the watches of a resource that is not served any more."""
+        for watcher in self._of(resource).watchers:
+            watcher.queue.put_nowait(None)
 
     @contextlib.contextmanager
     def watching(self, resource: Resource) -> Iterator[Watcher]:
