@@ -79,6 +79,7 @@ class FaultProxy:
         self._target = target
         self._folder = folder
         self._port = 0
+        self._site: web.TCPSite | None = None
         application = web.Application(client_max_size=1 << 22)
         application.router.add_route("*", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
@@ -137,7 +138,9 @@ class FaultProxy:
     async def leave(self) -> None:
         """Be away: connections end, and new ones are refused."""
         self.cut_watches()
-        await self._site.stop()
+        if self._site is not None:
+            await self._site.stop()
+        self._site = None
         server = self._runner.server
         assert server is not None
         for connection in server.connections:
@@ -145,6 +148,8 @@ class FaultProxy:
 
     async def listen(self) -> None:
         """Be there, where it was before if it was."""
+        if self._site is not None:
+            return
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self._folder / "tls.crt", self._folder / "tls.key")
         self._site = web.TCPSite(self._runner, "127.0.0.1", self._port, ssl_context=context)

@@ -84,6 +84,8 @@ class World:
     """Whether somebody deletes what belonged to a deleted object: a bare API server does not."""
     namespace: str
     hub_name: str
+    operator_kubeconfig: pathlib.Path | None = None
+    """What the operator logs in with, where that is not kubectl's."""
     operator: Running | None = None
     _operator_stack: contextlib.AsyncExitStack = dataclasses.field(default_factory=contextlib.AsyncExitStack)
     _free: list[Device] = dataclasses.field(default_factory=list)
@@ -124,10 +126,11 @@ class World:
         }
         return {"apiVersion": "edgeherd.io/v1alpha1", "kind": "HubConnection", "metadata": {"name": name}, "spec": said}
 
-    async def start_operator(self) -> None:
-        """Start the operator, as `edgeherd run`."""
-        environment = scene.operator_environment(self.kubectl.kubeconfig, self.hub.facts(), namespace=self.namespace)
-        running = stage.operator(environment, folder=self.folder)
+    async def start_operator(self, *, says: str = "watches EdgeDevices", **more: str) -> None:
+        """Start the operator, as `edgeherd run`, with more environment; it is there when its log says so."""
+        kubeconfig = self.operator_kubeconfig or self.kubectl.kubeconfig
+        environment = scene.operator_environment(kubeconfig, self.hub.facts(), namespace=self.namespace)
+        running = stage.operator({**environment, **more}, folder=self.folder, says=says)
         self.operator = await self._operator_stack.enter_async_context(running)
 
     async def kill_operator(self) -> None:

@@ -81,8 +81,10 @@ async def stand_in(name: str, *arguments: str, folder: pathlib.Path) -> AsyncIte
 
 
 @contextlib.asynccontextmanager
-async def operator(environment: Mapping[str, str], *, folder: pathlib.Path) -> AsyncIterator[Running]:
-    """`edgeherd run` until the block ends. It is ready when its log says that it watches.
+async def operator(
+    environment: Mapping[str, str], *, folder: pathlib.Path, says: str = "watches EdgeDevices"
+) -> AsyncIterator[Running]:
+    """`edgeherd run` until the block ends. It is ready when its log says that it watches, or something else.
 
     Raises:
         StageError: it ended early or did not get ready.
@@ -95,7 +97,7 @@ async def operator(environment: Mapping[str, str], *, folder: pathlib.Path) -> A
     running = Running(name="operator", process=process, log=log, facts={})
     try:
         async with asyncio.timeout(START_SECONDS):
-            while b"watches EdgeDevices" not in log.read_bytes()[start:]:
+            while says.encode() not in log.read_bytes()[start:]:
                 if process.returncode is not None:
                     raise StageError(f"The operator ended with {process.returncode}: {running.last_words()}")
                 await asyncio.sleep(0.05)
