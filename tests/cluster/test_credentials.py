@@ -212,6 +212,19 @@ async def test_a_program_that_fails_leaves_the_login_as_it_was(
         assert await api.request("GET", "/x") == {"sent": None}
 
 
+async def test_a_program_that_hangs_is_not_waited_for(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may want the operator to end."""
+    monkeypatch.setattr(credentials, "LOAD_SECONDS", 0.1)
+
+    async def hang(**_: Any) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(credentials.kubernetes_config, "load_kube_config", hang)
+    login = Login(tmp_path)
+    with pytest.raises(ApiError, match=r"The program that the kubeconfig .* names took longer than 0 s"):
+        await login.credentials("http://127.0.0.1:1")
+
+
 @pytest.mark.parametrize("spoil", [pathlib.Path.unlink, lambda file: file.write_text("")], ids=["gone", "empty"])
 async def test_a_token_that_cannot_be_read_leaves_the_login_as_it_was(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[pathlib.Path], object]

@@ -49,12 +49,12 @@ CASES = (
     Case(sentence="something else is asked", exchanges=(asked("/apis"), *OPEN, asked("/apis")), complete=True),
     Case(sentence="a list has pages", exchanges=(listed(DEVICES), asked(DEVICES, limit="500", **{"continue": "x"}), *OPEN[1:]), complete=True),
     Case(sentence="a watch goes on after its time", exchanges=(*OPEN, watched(DEVICES)), complete=True),
-    Case(sentence="a watch is lost", exchanges=(*OPEN, LOST), trouble="the API server did not answer: ClientConnectorError"),
-    Case(sentence="a watch is lost and found", exchanges=(*OPEN, LOST, watched(DEVICES)), complete=True, trouble="the API server did not answer: ClientConnectorError"),
+    Case(sentence="a watch is lost", exchanges=(*OPEN, LOST), trouble="The API server did not answer: ClientConnectorError"),
+    Case(sentence="a watch is lost and found", exchanges=(*OPEN, LOST, watched(DEVICES)), complete=True, trouble="The API server did not answer: ClientConnectorError"),
     Case(sentence="a watch is too old", exchanges=(*OPEN, listed(DEVICES), watched(DEVICES)), complete=True, relists=1),
-    Case(sentence="a list that is refused is none", exchanges=(listed(HUBS, 503), *OPEN), complete=True, trouble=f"the API server answered 503 to {HUBS}"),
-    Case(sentence="the login is refused", exchanges=(*OPEN, watched(HUBS, 401)), trouble="the API server refuses the operator's login (401)"),
-    Case(sentence="the kind is gone", exchanges=(*OPEN, watched(HUBS, 404)), trouble=f"the API server answered 404 to {HUBS}"),
+    Case(sentence="a list that is refused is none", exchanges=(listed(HUBS, 503), *OPEN), complete=True, trouble=f"The API server answered 503 to {HUBS}"),
+    Case(sentence="the login is refused", exchanges=(*OPEN, watched(HUBS, 401)), trouble="The API server refuses the operator's login (401)"),
+    Case(sentence="the kind is gone", exchanges=(*OPEN, watched(HUBS, 404)), trouble=f"The API server answered 404 to {HUBS}"),
 )  # fmt: skip
 
 

@@ -213,7 +213,7 @@ async def test_a_crd_that_is_deleted_is_waited_for(caplog: pytest.LogCaptureFixt
         session = await world.session()
         session.listener.opened()
         world.missing = CRDS
-        session.end.set_result(WatchEndedError("the API server answered 404 to /apis/...", status=404))
+        session.end.set_result(WatchEndedError("The API server answered 404 to /apis/...", status=404))
         await until(lambda: world.state[0] is Phase.WAITING_FOR_CRDS)
         assert (session.closed, world.gone) == (True, [])
         world.missing, world.devices = (), []
@@ -234,7 +234,7 @@ class Cause:
 
 CAUSES = (
     Cause(sentence="an ERROR in the watch", cause=WatchEndedError("WatchingError: too many requests"), says="WatchingError: too many requests"),
-    Cause(sentence="a refused login", cause=WatchEndedError("the API server refuses the operator's login (401)", status=401), says="the API server refuses the operator's login (401)"),
+    Cause(sentence="a refused login", cause=WatchEndedError("The API server refuses the operator's login (401)", status=401), says="The API server refuses the operator's login (401)"),
     Cause(sentence="certificates that cannot be used", cause=ApiError(0, "The certificates cannot be used"), says="The certificates cannot be used"),
 )  # fmt: skip
 
@@ -328,13 +328,13 @@ async def test_an_interruption_shows_and_passes(caplog: pytest.LogCaptureFixture
     async with world.running():
         session = await world.session()
         session.listener.opened()
-        session.listener.interrupted("the API server did not answer: ClientConnectorError")
-        assert world.state == (Phase.FAILED, "the API server did not answer: ClientConnectorError")
+        session.listener.interrupted("The API server did not answer: ClientConnectorError")
+        assert world.state == (Phase.FAILED, "The API server did not answer: ClientConnectorError")
         session.listener.opened()
         assert world.state == (Phase.WATCHING, "")
     assert len(world.sessions) == 1
     assert told(caplog)[1:] == [
-        "a watch is interrupted, and tried again: the API server did not answer: ClientConnectorError",
+        "a watch is interrupted, and tried again: The API server did not answer: ClientConnectorError",
         "watches EdgeDevices and HubConnections again, in all namespaces",
     ]
 

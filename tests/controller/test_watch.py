@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from watch_lab import HUBS, Cluster
 
+from edgeherd.cluster.client import CONNECTIONS
 from edgeherd.controller import watch
 from edgeherd.controller.source import WatchEndedError
 from edgeherd.controller.watch import Watched, WatchSession
@@ -124,7 +125,7 @@ async def test_an_api_server_that_is_away_for_a_moment_interrupts_the_watch(clus
     heard = Heard()
     async with session(cluster, heard):
         await cluster.proxy.leave()
-        await until(lambda: heard.told[-1].startswith("interrupted: the API server did not answer"))
+        await until(lambda: heard.told[-1].startswith("interrupted: The API server did not answer"))
         await cluster.proxy.listen()
         await until(lambda: heard.told[-1] == "opened")
 
@@ -137,7 +138,7 @@ async def test_an_api_server_that_stays_away_ends_the_session(
     async with session(cluster, Heard()) as running:
         await cluster.proxy.leave()
         cause = await running.ended()
-    assert str(cause) == "the API server did not answer: ClientConnectorError"
+    assert str(cause) == "The API server did not answer: ClientConnectorError"
 
 
 async def test_a_refused_login_ends_the_session(cluster: Cluster) -> None:
@@ -146,7 +147,7 @@ async def test_a_refused_login_ends_the_session(cluster: Cluster) -> None:
         cluster.proxy.token = "second"
         cluster.proxy.cut_watches()
         cause = await running.ended()
-    assert str(cause) == "the API server refuses the operator's login (401)"
+    assert str(cause) == "The API server refuses the operator's login (401)"
     assert len([seen for seen in cluster.proxy.seen if seen.status == 401]) <= 2
 
 
@@ -171,7 +172,7 @@ async def test_a_crd_that_is_deleted_ends_the_session(cluster: Cluster) -> None:
         await until(lambda: "listed one" in heard.told)
         await cluster.uninstall("hubconnections.edgeherd.io")
         cause = await running.ended()
-        assert (str(cause), getattr(cause, "status", 0)) == (f"the API server answered 404 to {HUBS}", 404)
+        assert (str(cause), getattr(cause, "status", 0)) == (f"The API server answered 404 to {HUBS}", 404)
         assert "DELETED one" in heard.told
 
 
@@ -200,7 +201,7 @@ async def test_lists_that_are_throttled_for_long_end_the_session(
     running = WatchSession(watched, cluster.through, Heard(), ())
     cause = await running.ended()
     await running.close()
-    assert str(cause) == f"the API server answered 429 to {HUBS}"
+    assert str(cause) == f"The API server answered 429 to {HUBS}"
 
 
 async def test_only_the_namespaces_that_are_named_are_watched(cluster: Cluster) -> None:
@@ -209,6 +210,12 @@ async def test_only_the_namespaces_that_are_named_are_watched(cluster: Cluster) 
         asked = {seen.path for seen in cluster.proxy.seen if "limit" in seen.query or seen.watches}
     base = "/apis/edgeherd.io/v1alpha1"
     assert asked == {f"{base}/namespaces/plant-{each}/edgedevices" for each in "ab"} | {f"{base}/hubconnections"}
+
+
+async def test_every_namespace_gets_its_watch(cluster: Cluster) -> None:
+    """However many there are: a watch keeps its connection, and others must not wait for it."""
+    async with session(cluster, Heard(), *(f"plant-{number}" for number in range(CONNECTIONS + 1))):
+        assert cluster.proxy.watches == CONNECTIONS + 2
 
 
 async def test_one_event_that_cannot_be_taken_keeps_no_other_back(

@@ -34,24 +34,26 @@ async def test_tokens_rotate(faulty: FaultyCluster) -> None:
         assert FAILS not in faulty.log
         faulty.proxy.token = "third"
         faulty.proxy.cut_watches()
-        await faulty.says("does not watch, and tries again: the API server refuses the operator's login (401)")
+        await faulty.says("does not watch, and tries again: The API server refuses the operator's login (401)")
         faulty.token_file.write_text("third\n")
         await faulty.says(WATCHES, times=2)
         await faulty.works()
 
 
 async def test_crds_come_and_go(faulty: FaultyCluster) -> None:
-    """It waits for them, says so once, and needs no restart. With a CRD its objects go, and so the hub comes back too."""
+    """It waits for them, says so once, and needs no restart. With a CRD its objects go, which are cleaned up as ever."""
     await faulty.uninstall(*CRDS)
     async with faulty.operator(says=WAITS):
         assert "does not serve edgedevices.edgeherd.io and hubconnections.edgeherd.io" in faulty.log
         assert WATCHES not in faulty.log
         await faulty.install()
         await faulty.says(WATCHES)
-        await faulty.works()
+        async with faulty.world.team() as team:
+            managed = await team.ready(faulty.world.device())
+            await faulty.uninstall(CRDS[0])
+            assert managed.device_id not in {each.device_id for each in faulty.world.hub.store.devices()}
+        await faulty.says("does not serve edgedevices.edgeherd.io;")
         await faulty.uninstall(CRDS[1])
-        await faulty.says("does not serve hubconnections.edgeherd.io;")
-        await faulty.uninstall(CRDS[0])
         await faulty.says("does not serve edgedevices.edgeherd.io and hubconnections.edgeherd.io", times=2)
         assert faulty.log.count(WATCHES) == 1
         await faulty.install()

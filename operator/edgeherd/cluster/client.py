@@ -21,7 +21,6 @@ from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError
 Body = dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
-
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
 FIELD_MANAGER = "edgeherd"
@@ -86,15 +85,17 @@ class ApiClient:
         """The API server's URL, without a path."""
         return self._credentials.server
 
-    def session(self, observe: Callable[[Exchange], None] = lambda _: None) -> aiohttp.ClientSession:
-        """A session of its own, for the event loop that calls: logged in, and observed from outside.
+    def session(
+        self, observe: Callable[[Exchange], None] = lambda _: None, *, connections: int = CONNECTIONS
+    ) -> aiohttp.ClientSession:
+        """A session of its own, for the event loop that calls: logged in, observed from outside, and bounded.
 
         Raises:
             ApiError: the certificates of the configuration cannot be used.
         """
         credentials = self._credentials
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=CONNECTIONS, ssl=credentials.tls()),
+            connector=aiohttp.TCPConnector(limit=connections, ssl=credentials.tls()),
             headers={"User-Agent": f"edgeherd/{__version__}"},
             middlewares=(_observed(observe, URL(self.server)), _authenticated(credentials)),
             proxy=credentials.proxy,

@@ -27,7 +27,7 @@ SERVICE_ACCOUNT = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
 RELOAD_SECONDS = 2.0
 """A kubeconfig is read again at most so often: it may name a program that fetches the token."""
 
-RELOAD_LIMIT_SECONDS = 30.0
+LOAD_SECONDS = 30.0
 """How long that program may take."""
 
 _log = logging.getLogger(__name__)
@@ -134,9 +134,9 @@ class Credentials:
             if load is None or self._authorization != rejected or time.monotonic() < self._loaded_at + RELOAD_SECONDS:
                 return
             try:
-                configuration = asyncio.run(asyncio.wait_for(load(), RELOAD_LIMIT_SECONDS))
-            except (ApiError, TimeoutError) as exc:
-                _log.warning("the API server refuses the login, and there is no other: %s", exc or "it took too long")
+                configuration = asyncio.run(load())
+            except ApiError as exc:
+                _log.warning("the API server refuses the login, and there is no other: %s", exc)
             else:
                 # A program that fails gives none, and the library goes on without.
                 self._authorization = _authorization(configuration) or self._authorization
@@ -172,7 +172,12 @@ async def _of_kubeconfig(where: str) -> Any:
     """
     configuration = kubernetes_client.Configuration()
     try:
-        await kubernetes_config.load_kube_config(config_file=where, client_configuration=configuration)
+        async with asyncio.timeout(LOAD_SECONDS):
+            await kubernetes_config.load_kube_config(config_file=where, client_configuration=configuration)
+    except TimeoutError:
+        raise ApiError(
+            0, f"The program that the kubeconfig {where} names took longer than {LOAD_SECONDS:.0f} s"
+        ) from None
     except (kubernetes_config.ConfigException, OSError) as exc:
         raise ApiError(0, f"The kubeconfig {where} cannot be used: {exc}") from exc
     except Exception as exc:

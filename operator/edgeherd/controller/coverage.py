@@ -16,6 +16,9 @@ class Coverage:
         self.trouble = ""
         """What was wrong with the last request that did not go well."""
 
+    def __len__(self) -> int:
+        return len(self._paths)
+
     @property
     def complete(self) -> bool:
         """Whether all are open."""
@@ -48,7 +51,7 @@ def went_well(exchange: Exchange) -> bool:
 
 def _trouble(exchange: Exchange) -> str:
     if not exchange.status:
-        return f"the API server did not answer: {exchange.trouble}"
+        return f"The API server did not answer: {exchange.trouble}"
     if exchange.status == 401:
-        return "the API server refuses the operator's login (401)"
-    return f"the API server answered {exchange.status} to {exchange.path}"
+        return "The API server refuses the operator's login (401)"
+    return f"The API server answered {exchange.status} to {exchange.path}"

@@ -20,7 +20,7 @@ from typing import Any
 import aiohttp
 import kopf
 
-from edgeherd.cluster.client import ApiClient, Exchange, path
+from edgeherd.cluster.client import CONNECTIONS, ApiClient, Exchange, path
 from edgeherd.cluster.objects import EDGE_DEVICES, HUB_CONNECTIONS
 from edgeherd.controller.coverage import Coverage, went_well
 from edgeherd.controller.event_handler import EventHandler
@@ -226,7 +226,8 @@ class _Run:
     async def until_end(self, set_cause: Callable[[Exception], None]) -> None:
         """Kopf until it ends, is given up, or is told to end. The cause is told before kopf is ended, which may take long."""
         asyncio.get_running_loop().set_exception_handler(lambda _, context: _log.debug("kopf: %s", context["message"]))
-        async with self._api.session(self._observe) as session:
+        # Each watch has a connection for itself.
+        async with self._api.session(self._observe, connections=CONNECTIONS + len(self._coverage)) as session:
             work = [asyncio.create_task(each) for each in (self._kopf(session), self._tick())]
             for task in work:
                 task.add_done_callback(self._ended_by_itself)

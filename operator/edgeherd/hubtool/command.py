@@ -113,7 +113,7 @@ def _asked(hub: str) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
 
 async def _ask(name: str, settings: Settings) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
     async with await ApiClient.configured(settings.kubeconfig) as api:
-        cluster = KubernetesCluster(api, clock=Clock())
+        cluster = KubernetesCluster(api, clock=Clock(), namespaces=settings.watch_namespaces)
         hubs = HubClients(cluster, namespace=settings.namespace, factory=azure.client_of)
         try:
             listed = await (await hubs.open(await hubs.named(name))).on_behalf_of("").edge_devices()
