@@ -416,7 +416,7 @@ async def test_a_namespace_that_may_not_be_listed_is_left_out_until_it_may(caplo
         session = await world.session(2)
         session.listener.opened()
         assert session.namespaces == ("plant-a",)
-        assert world.state == (Phase.WATCHING, "without plant-b, where it may not")
+        assert world.state == (Phase.WATCHING, "not in plant-b, where EdgeDevices may not be listed")
         assert world.gone == []
         world.forbidden = ()
         session = await world.session(3)

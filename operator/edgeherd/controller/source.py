@@ -172,7 +172,8 @@ class Source:
         again = " again" if self.state.phase is Phase.FAILED else ""
         where = f"in the namespaces {', '.join(self._allowed)}" if self._namespaces else "in all namespaces"
         _log.info("watches EdgeDevices and HubConnections%s, %s", again, where)
-        self._enter(Phase.WATCHING, f"without {', '.join(self._refused)}, where it may not" if self._refused else "")
+        left_out = f"not in {', '.join(self._refused)}, where EdgeDevices may not be listed" if self._refused else ""
+        self._enter(Phase.WATCHING, left_out)
 
     def interrupted(self, trouble: str) -> None:
         """See `Listener`."""
@@ -199,7 +200,7 @@ class Source:
 
         A namespace that may not be listed, as one that is deleted with its RoleBinding, keeps nothing of the others.
         """
-        for connection in await self._hubs():
+        for connection in await self._sweep_hubs():
             self._index.update_hub(connection)
         refused = []
         for namespace in self._namespaces or ("",):
@@ -244,7 +245,7 @@ class Source:
             await asyncio.sleep(self._timing.sweep_after)
             self._relisted.clear()
             try:
-                await self._hubs()
+                await self._sweep_hubs()
                 for namespace in self._allowed or ("",):
                     await self._sweep_devices(namespace)
             except ApiError as exc:
@@ -277,7 +278,7 @@ class Source:
 
     # ---- parts of them
 
-    async def _hubs(self) -> list[HubConnection]:
+    async def _sweep_hubs(self) -> list[HubConnection]:
         """All HubConnections; those that are gone are told."""
         before = self._index.known(HubConnection.__name__)
         listed = await self._objects.hub_connections()
