@@ -9,7 +9,9 @@ import pytest_asyncio
 from faulty_cluster import FAILS, WAITS, WATCHES, FaultyCluster, faulty_cluster
 from world import because, edge_devices, is_ready
 
+from edgeherd.clock import Clock
 from edgeherd.cluster.client import MERGE_PATCH
+from waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.asyncio(loop_scope="session")]
 
@@ -74,10 +76,11 @@ async def test_errors_in_watches_end_nothing(faulty: FaultyCluster) -> None:
 async def test_a_deletion_that_no_watch_showed_is_noticed(faulty: FaultyCluster) -> None:
     """A 410 makes kopf list anew, and a list does not show who is gone: here the first of two that name one identity."""
     async with faulty.operator(), faulty.world.team() as team:
-        first = team.manifest(faulty.world.device(), name="first")
+        missing = {"authentication": "SelfSignedX509", "x509": {"certificateSecretRef": {"name": "missing"}}}
+        first = team.manifest(faulty.world.device(), name="first", identity=missing)
         second = team.manifest(faulty.world.device(), name="second", deviceId=first["spec"]["deviceId"])
-        faulty.world.hub.faults.add("error", path=first["spec"]["deviceId"])
-        await (await team.apply(first)).until(because("HubUnavailable"))
+        created = (await (await team.apply(first)).until(because("CertificateSecretNotFound")))["metadata"]
+        await until(lambda: Clock().now() > created["creationTimestamp"])  # or its uid would say who is older
         waiting = await team.apply(second)
         await waiting.until(because("IdentityConflict"))
         faulty.proxy.silent = True
@@ -86,7 +89,6 @@ async def test_a_deletion_that_no_watch_showed_is_noticed(faulty: FaultyCluster)
             "PATCH", where, body={"metadata": {"finalizers": None}}, content_type=MERGE_PATCH
         )
         await faulty.world.cluster.request("DELETE", where)
-        faulty.world.hub.faults.clear()
         faulty.proxy.send_errors(410)
         faulty.proxy.silent = False
         await waiting.until(is_ready)
