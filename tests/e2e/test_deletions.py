@@ -7,6 +7,7 @@ import pytest
 from world import Body, Managed, Team, World, assert_whole, condition, edge_devices, is_ready
 
 from edgeherd.cluster.client import MERGE_PATCH, path
+from edgeherd.cluster.errors import ApiError
 from edgeherd_sim.demo import scene
 from edgeherd_sim.devices.device import Device
 from waiting import until
@@ -66,7 +67,11 @@ async def hub_of(team: Team) -> AsyncIterator[str]:
     """A HubConnection that only this test uses, and that is asked to go at the end."""
     name = f"hub-of-{team.namespace}"
     await team.world.kubectl.apply(team.world.hub_connection(name, "hub"))
-    yield name
+    try:
+        yield name
+    finally:
+        with contextlib.suppress(ApiError):
+            await team.world.cluster.request("DELETE", hub_path(name))
 
 
 # ---- the samples, as people apply, replace and delete them

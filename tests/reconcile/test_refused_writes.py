@@ -235,6 +235,25 @@ async def test_a_status_that_may_not_be_written_is_told_in_the_log_and_an_event(
     await lab.until_ready()
 
 
+async def test_a_key_is_renewed_once_though_the_wish_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The annotation may not be taken away; whoever uses the key would get another one every minute."""
+    lab = Lab()
+    await lab.until_ready()
+    before = identity_of(lab.store, ID)
+    lab.edit(renew_key="Secondary")
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.cluster, "forget_renewal", _refusing(FORBIDDEN))
+        for _ in range(3):
+            await lab.reconcile(after=60)
+    renewed = identity_of(lab.store, ID)
+    assert (lab.told["IdentityReady"], renewed == before) == ("Unknown KubernetesRefused", False)
+    await lab.until_ready()
+    assert (identity_of(lab.store, ID), lab.device.renew_key) == (renewed, "")
+    lab.edit(renew_key="Secondary")
+    await lab.until_ready()
+    assert identity_of(lab.store, ID) != renewed
+
+
 async def test_a_deletion_that_the_api_server_refuses_is_blocked_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """The finalizer may not be taken off: the identity is gone, and this is what is left."""
     lab = Lab()

@@ -26,7 +26,7 @@ from edgeherd.hub.port import (
     RefusedError,
     UnavailableError,
 )
-from edgeherd.model import FINALIZER, RENEW_KEY, Keys, Status
+from edgeherd.model import FINALIZER, IN_USE_FINALIZER, RENEW_KEY, Keys, Status
 from edgeherd_sim.memory import CrashError, Event, MemoryCluster, MemoryDevice, MemoryHub, MemoryNetwork, Steps
 from edgeherd_sim.memory.device import digest
 from edgeherd_sim.memory.hub import identity_of
@@ -58,11 +58,9 @@ class World:
         self.fresh = MemoryDevice(files=self.machine.files, path="/etc/fresh.yaml", steps=self.steps)
         self.device = self.cluster.edit_device("plant-a", "press-01", finalizers=(FINALIZER,))
         self.hub.store.put_device("press-01", {"capabilities": {"iotEdge": True}}, None)
-        self.contoso = self.cluster.put_hub(
-            resource.hub_connection(
-                {"metadata": {"name": "contoso", "uid": "h", "generation": 1, "resourceVersion": "1"}, "spec": spec}
-            )
-        )
+        hub = {"metadata": {"name": "contoso", "uid": "h", "generation": 1, "resourceVersion": "1"}, "spec": spec}
+        self.contoso = self.cluster.put_hub(resource.hub_connection(hub))
+        self.held = self.cluster.put_hub(dataclasses.replace(self.contoso, name="held", finalizers=(IN_USE_FINALIZER,)))
 
     def state(self) -> object:
         """Whatever a step can change."""
@@ -106,6 +104,8 @@ CHANGES: list[tuple[str, Port, Call]] = [
     ("update press-01-known-hosts", CLUSTER, lambda w: w.cluster.put_known_hosts(w.device, "", create=False)),
     ("add finalizer", CLUSTER, lambda w: w.cluster.add_finalizer(w.device)),
     ("remove finalizer", CLUSTER, lambda w: w.cluster.remove_finalizer(w.device)),
+    ("add hub finalizer", CLUSTER, lambda w: w.cluster.add_hub_finalizer(w.contoso)),
+    ("remove hub finalizer", CLUSTER, lambda w: w.cluster.remove_hub_finalizer(w.held)),
     ("forget renewal", CLUSTER, lambda w: w.cluster.forget_renewal(w.device)),
     ("status", CLUSTER, lambda w: w.cluster.put_status(w.device, Status(observed_generation=1))),
     ("event x", CLUSTER, lambda w: w.cluster.event(w.device, warning=True, reason="x", message="y")),
@@ -234,5 +234,6 @@ async def test_what_is_applied_again_keeps_what_is_the_servers() -> None:
     assert cluster.put_hub(world.contoso).generation == 1
     hub = cluster.put_hub(dataclasses.replace(world.contoso, port=8443))
     assert (hub.generation, hub.port, hub.observed_generation) == (2, 8443, 1)
-    cluster.delete_hub("contoso")
-    assert cluster.hubs == {}
+    for name in ("contoso", "held"):
+        cluster.delete_hub(name)
+    assert [(name, found.deleting, found.generation) for name, found in cluster.hubs.items()] == [("held", True, 2)]

@@ -48,6 +48,8 @@ class IdentityStep(Step):
     def __init__(self, dependencies: Dependencies) -> None:
         super().__init__(dependencies)
         self._digests: dict[Key, str] = {}
+        self._heard: dict[Key, str] = {}
+        """Whose wish for a new key was heard, by uid: while the annotation cannot be taken away it is not renewed again."""
 
     async def reconcile(self, context: Context) -> Done:
         """The identity: observed, created, adopted or put right."""
@@ -113,6 +115,7 @@ class IdentityStep(Step):
     def forget(self, key: Key) -> None:
         """The object is gone."""
         self._digests.pop(key, None)
+        self._heard.pop(key, None)
 
     async def _record(self, context: Context, identity: IdentityStatus) -> None:
         """Write down what there is, or may be in a moment, before the pass ends; all else stays as it was."""
@@ -254,6 +257,8 @@ class IdentityStep(Step):
     ) -> tuple[Claim, Twin | None]:
         """The identity that is there: ours, and put right where it differs; and the twin as it is now."""
         device = observation.device
+        if self._heard.get(device.key) == device.uid:
+            device = dataclasses.replace(device, renew_key="")
         if ownership.is_ours(observation, identity, twin):
             origin, changed = ownership.what_changed(observation, identity)
             context.events.extend(changed)
@@ -284,10 +289,12 @@ class IdentityStep(Step):
                 )
             identity = await context.hub.hub.update(identity, enabled=device.enabled, credentials=held)
             context.event(*_updated(device, renewed))
-        if device.renew_key:
-            if not renewed:
+        if observation.device.renew_key:
+            if device.renew_key and not renewed:
                 context.events.append(_not_renewed(device))
+            self._heard[device.key] = device.uid
             await self.dependencies.cluster.forget_renewal(device)
+            del self._heard[device.key]
         return Claim(identity=identity, origin=origin, credentials=held), twin
 
     async def _adopt(self, context: Context, observation: Observation, twin: Twin | None) -> Twin | None:
