@@ -23,6 +23,7 @@ from edgeherd.device import ssh
 from edgeherd.device.observed import observed
 from edgeherd.fence import Fence
 from edgeherd.hub import azure
+from edgeherd.model import Priority
 from edgeherd.reconcile import config_editor
 from edgeherd.reconcile.claims import Claims
 from edgeherd.reconcile.device import DeviceReconciler
@@ -82,7 +83,8 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
         controller = Controller(queue, kinds, workers=settings.capacity.passes, ended=metrics.reconciled)
         watching = functools.partial(WatchSession, watched(handler), api)
         where = settings.watch_namespaces
-        source = Source(cluster, index, gone=handler.gone, start=watching, clock=clock, namespaces=where)
+        going = functools.partial(queue.add, priority=Priority.DELETE)
+        source = Source(cluster, index, gone=handler.gone, going=going, start=watching, clock=clock, namespaces=where)
         versions = dependencies.secret_versions
         secrets = SecretPoll(cluster, index, versions, on_change=queue.add, namespaces=where or ("",))
         state = functools.partial(_state, leadership, source, queue, clock)

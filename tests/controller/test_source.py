@@ -51,7 +51,7 @@ def device(name: str, uid: str = "", namespace: str = "plant-a") -> EdgeDevice:
     return resource.edge_device({"metadata": meta, "spec": {"hubRef": {"name": "contoso"}, "ssh": ssh}})
 
 
-def hub(name: str) -> HubConnection:
+def hub(name: str, **metadata: str) -> HubConnection:
     """A HubConnection for everybody."""
     spec = {
         "hostName": f"{name}.azure-devices.net",
@@ -59,7 +59,16 @@ def hub(name: str) -> HubConnection:
         "allowedNamespaces": {"from": "All"},
     }
     return resource.hub_connection(
-        {"metadata": {"name": name, "uid": f"uid of {name}", "generation": 1, "resourceVersion": "1"}, "spec": spec}
+        {
+            "metadata": {
+                "name": name,
+                "uid": f"uid of {name}",
+                "generation": 1,
+                "resourceVersion": "1",
+                **metadata,
+            },
+            "spec": spec,
+        }
     )
 
 
@@ -97,6 +106,7 @@ class World:
     """Called when a list of EdgeDevices is begun."""
     sessions: list[Session] = dataclasses.field(default_factory=list)
     gone: list[Key] = dataclasses.field(default_factory=list)
+    going: list[Key] = dataclasses.field(default_factory=list)
     calls: list[str] = dataclasses.field(default_factory=list)
     index: DeviceIndex = dataclasses.field(default_factory=DeviceIndex)
     source: Any = None
@@ -144,6 +154,7 @@ class World:
             self,
             self.index,
             gone=self.forget,
+            going=self.going.append,
             start=self.start,
             clock=Clock(monotonic=lambda: self.now),
             namespaces=self.namespaces,
@@ -223,6 +234,15 @@ async def test_a_crd_that_is_deleted_is_waited_for(caplog: pytest.LogCaptureFixt
         assert world.state == (Phase.WATCHING, "")
         assert world.gone == [Key("EdgeDevice", "plant-a", "one")]
     assert [line.split(":")[0] for line in told(caplog)] == ["waits for its CRDs"]
+
+
+async def test_a_hub_connection_may_go_without_the_other_crd() -> None:
+    """Nobody watches then, and whoever deleted both CRDs would wait for its finalizer for ever."""
+    going = hub("contoso", deletionTimestamp="2026-01-02T00:00:00Z")
+    world = World(hubs=[going, hub("fabrikam")], missing=CRDS[:1])
+    async with world.running():
+        await until(lambda: world.state[0] is Phase.WAITING_FOR_CRDS and len(world.going) > 1)
+    assert set(world.going) == {going.key}
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

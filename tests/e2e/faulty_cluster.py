@@ -131,7 +131,8 @@ async def faulty_cluster(folder: pathlib.Path) -> AsyncIterator[FaultyCluster]:
             hub_name=f"hub-{run}",
             operator_kubeconfig=proxy.kubeconfig(token_file=token_file),
         )
-        await world.prepare()
+        await scene.install(world.kubectl)
+        await world.prepare(as_account=False)
         faulty = FaultyCluster(world=world, proxy=proxy, token_file=token_file)
         faulty.restore()
         yield faulty

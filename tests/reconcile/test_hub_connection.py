@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from memory_lab import HOST, ID, NAMESPACE, Time, connection, edge_device
 
-from edgeherd.cluster.errors import ForbiddenError
+from edgeherd.cluster.errors import ApiError, ForbiddenError
 from edgeherd.controller.index import DeviceIndex
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, IdentityStatus, Key, Origin, Priority, Status
 from edgeherd.reconcile.hub_clients import HubClients
@@ -147,6 +147,22 @@ async def test_one_that_nobody_uses_goes_at_once(world: World) -> None:
     await world.delete()
     assert (await world.reconcile(), world.cluster.hubs) == (None, {})
     assert world.cluster.steps.taken == ["remove hub finalizer"]
+
+
+@pytest.mark.parametrize(("status", "goes"), [(404, True), (503, False), (401, False)])
+async def test_without_the_crd_of_edge_devices_nobody_uses_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int, goes: bool
+) -> None:
+    """Whoever deletes both CRDs may not wait for it for ever; that the API server does not answer is another matter."""
+
+    async def refuse() -> list[EdgeDevice]:
+        raise ApiError(status, "x")
+
+    world.cluster.put_hub(connection())
+    await world.delete()
+    monkeypatch.setattr(world.cluster, "edge_devices", refuse)
+    await world.reconcile()
+    assert (world.cluster.hubs == {}) is goes
 
 
 IN_USE = (

@@ -121,15 +121,21 @@ class Source:
         index: DeviceIndex,
         *,
         gone: Callable[[Key], None],
+        going: Callable[[Key], None],
         start: Callable[[Listener, Sequence[str]], Session],
         clock: Clock,
         namespaces: Sequence[str] = (),
         timing: Timing = Timing(),
     ) -> None:
-        """`gone` hears of objects that are missing from a list; `start` begins a session, in these namespaces or in all."""
+        """`start` begins a session, in these namespaces or in all.
+
+        `gone` hears of objects that are missing from a list, `going` of HubConnections that are being deleted while nothing is
+        watched.
+        """
         self._objects = objects
         self._index = index
         self._gone = gone
+        self._going = going
         self._start = start
         self._clock = clock
         self._namespaces = tuple(namespaces)
@@ -193,7 +199,15 @@ class Source:
             _log.warning("waits for its CRDs: %s; kubectl apply -k crds installs them", detail)
         self._enter(Phase.WAITING_FOR_CRDS, detail)
         self._lost_at = self._clock.monotonic()
+        await self._let_go()
         await self._pause(self._timing.crd_pause)
+
+    async def _let_go(self) -> None:
+        """Whoever deletes both CRDs waits for our finalizer on HubConnections, also when that of EdgeDevices went first."""
+        with contextlib.suppress(ApiError):
+            for connection in await self._objects.hub_connections():
+                if connection.deleting:
+                    self._going(connection.key)
 
     async def _list(self) -> None:
         """Read both kinds before they are watched. What was known and is not listed any more is gone.

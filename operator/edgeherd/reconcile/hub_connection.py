@@ -128,7 +128,12 @@ class HubConnectionReconciler:
                 self._index.delete(users[0])
             else:
                 self._index.update(first)
-        devices = await self._cluster.edge_devices()
+        try:
+            devices = await self._cluster.edge_devices()
+        except ApiError as exc:
+            if exc.status != 404:
+                raise
+            return ()  # their CRD was deleted, and with it all of them
         return sorted(device.key for device in devices if device.hub_name == connection.name and device.uses_hub)
 
     async def _put_status(self, connection: HubConnection, told: tuple[Condition, ...], observed: int) -> None:
