@@ -487,17 +487,6 @@ async def test_conditions_of_others_stay(user: ServerUser) -> None:
     ]
 
 
-@pytest.mark.parametrize("user", ["simulator", "real"], indirect=True)
-async def test_an_event_that_is_refused_is_in_the_log(user: ServerUser, caplog: pytest.LogCaptureFixture) -> None:
-    """With its own words; it is no trouble of the device."""
-    device = dataclasses.replace(await user.create(), namespace="not-there")
-    await user.cluster.event(device, warning=True, reason="Reason", message="What there is to say.")
-    (line,) = caplog.messages
-    assert line.startswith(
-        f"EdgeDevice not-there/{NAME}: Reason: What there is to say. (no Event could be recorded: 404: "
-    )
-
-
 LABELS = {"app.kubernetes.io/managed-by": "edgeherd"}
 MERGED = Secret(
     namespace=NAMESPACE,
