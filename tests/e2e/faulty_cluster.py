@@ -131,6 +131,7 @@ async def faulty_cluster(folder: pathlib.Path) -> AsyncIterator[FaultyCluster]:
             hub_name=f"hub-{run}",
             operator_kubeconfig=proxy.kubeconfig(token_file=token_file),
         )
+        await scene.install(world.kubectl)
         await world.prepare()
         faulty = FaultyCluster(world=world, proxy=proxy, token_file=token_file)
         faulty.restore()
