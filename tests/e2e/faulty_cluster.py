@@ -132,7 +132,7 @@ async def faulty_cluster(folder: pathlib.Path) -> AsyncIterator[FaultyCluster]:
             operator_kubeconfig=proxy.kubeconfig(token_file=token_file),
         )
         await scene.install(world.kubectl)
-        await world.prepare(as_account=False)
+        await world.prepare()
         faulty = FaultyCluster(world=world, proxy=proxy, token_file=token_file)
         faulty.restore()
         yield faulty

@@ -101,7 +101,7 @@ class World:
     _free: list[Device] = dataclasses.field(default_factory=list)
     _free_modern: list[Device] = dataclasses.field(default_factory=list)
 
-    async def prepare(self, *, as_account: bool) -> None:
+    async def prepare(self, *, as_account: bool = False) -> None:
         """Make the operator's namespace, its account, and the hub that all tests use."""
         self._free, self._free_modern = list(self.fleet.devices), list(self.modern.devices)
         await self.kubectl("create", "namespace", self.namespace)

@@ -89,8 +89,9 @@ def test_a_default_that_is_not_spelled_out_is_noticed(real_cluster: Cluster, tmp
     """The test above can fail: without the apiVersion of a fieldRef the server refuses the second way."""
     bodies = objects(CASES[0], tmp_path)
     (deployment,) = [body for body in bodies if body["kind"] == "Deployment"]
-    for variable in deployment["spec"]["template"]["spec"]["containers"][0]["env"]:
-        del variable["valueFrom"]["fieldRef"]["apiVersion"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    for variable in container["env"]:
+        variable.get("valueFrom", {}).get("fieldRef", {}).pop("apiVersion", None)
     with real_cluster.applied(bodies):
         done = real_cluster.run(*SERVER_SIDE, "-f", "-", send=bodies)
     assert done.returncode == 1

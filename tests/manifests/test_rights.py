@@ -95,6 +95,18 @@ def of_the_operator(answer: str, namespace: str) -> set[Question]:
     }
 
 
+LEASES = "coordination.k8s.io/leases"
+
+
+def on_leases() -> tuple[set[Question], set[Question]]:
+    """What the operator may with its Lease, and may not with others."""
+    own = {"namespace": "edgeherd-system", "name": "edgeherd"}
+    yes = questions(OPERATOR, ("get", "update"), LEASES, **own)
+    no = questions(OPERATOR, ("delete", "patch", "list", "watch"), LEASES, **own)
+    no |= questions(OPERATOR, ("get", "create", "update"), LEASES, namespace="kube-system", name="kube-scheduler")
+    return yes, no
+
+
 def test_the_operator_s_rights_in_the_whole_cluster(real_cluster: Cluster) -> None:
     """In every namespace what it needs, and nothing else."""
     yes = of_the_operator("yes", WATCHED) | of_the_operator("yes", "kube-system")
@@ -102,8 +114,9 @@ def test_the_operator_s_rights_in_the_whole_cluster(real_cluster: Cluster) -> No
     yes |= questions(OPERATOR, ("get",), "namespaces", namespace=WATCHED, name=WATCHED)
     no = of_the_operator("no", WATCHED) | questions(OPERATOR, WRITE[:2], HUBS) | questions(OPERATOR, READ[1:], SECRETS)
     no |= questions(OPERATOR, ("list", "watch", "create", "patch", "delete"), "namespaces")
+    leases, no_leases = on_leases()
     with real_cluster.applied(authority("manifests/base")):
-        assert allowed(real_cluster, yes | no) == yes
+        assert allowed(real_cluster, yes | no | leases | no_leases) == yes | leases
 
 
 def test_the_operator_s_rights_in_the_namespaces_that_it_is_given(real_cluster: Cluster) -> None:
@@ -119,8 +132,9 @@ def test_the_operator_s_rights_in_the_namespaces_that_it_is_given(real_cluster: 
     no |= questions(OPERATOR, ("get", "create"), SECRETS, namespace="default")
     watched = in_namespace(built("manifests/namespaced/watched-namespace"), WATCHED)
     bodies = [*authority("manifests/namespaced"), namespace(WATCHED), *watched]
+    leases, no_leases = on_leases()
     with real_cluster.applied(bodies):
-        assert allowed(real_cluster, yes | no) == yes
+        assert allowed(real_cluster, yes | no | leases | no_leases) == yes | leases
 
 
 def authority(folder: str | pathlib.Path) -> list[Body]:
