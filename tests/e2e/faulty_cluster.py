@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 import pytest
 from world import Team, World, is_ready, until
 
-from edgeherd.cluster.client import ApiClient
+from edgeherd.cluster.client import MERGE_PATCH, ApiClient, path
 from edgeherd_sim.demo import scene, stage
 from edgeherd_sim.demo.stage import Kubectl
 from edgeherd_sim.devices.daemon import Pace
@@ -80,6 +80,12 @@ class FaultyCluster:
         """The CRDs, and the hub that all use."""
         await scene.install(self.world.kubectl)
         await self.world.kubectl.apply(self.world.hub_connection(self.world.hub_name, "hub"))
+
+    async def let_go(self) -> None:
+        """Take the finalizer off the hub that all use, where no operator runs that would."""
+        body = {"metadata": {"finalizers": None}}
+        where = path("edgeherd.io", "v1alpha1", "hubconnections", name=self.world.hub_name)
+        await self.world.cluster.request("PATCH", where, body=body, content_type=MERGE_PATCH)
 
     async def uninstall(self, *names: str) -> None:
         """Delete CRDs."""

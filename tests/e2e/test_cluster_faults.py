@@ -44,6 +44,7 @@ async def test_tokens_rotate(faulty: FaultyCluster) -> None:
 
 async def test_crds_come_and_go(faulty: FaultyCluster) -> None:
     """It waits for them, says so once, and needs no restart. With a CRD its objects go, which are cleaned up as ever."""
+    await faulty.let_go()
     await faulty.uninstall(*CRDS)
     async with faulty.operator(says=WAITS):
         assert "does not serve edgedevices.edgeherd.io and hubconnections.edgeherd.io" in faulty.log
@@ -145,6 +146,7 @@ async def test_sigterm_ends_it_whatever_it_is_at(faulty: FaultyCluster, state: S
     """With status 0, which `operator` sees to."""
     async with contextlib.AsyncExitStack() as stack:
         if state.begin == WAITS:
+            await faulty.let_go()
             await faulty.uninstall(*CRDS)
             stack.push_async_callback(faulty.install)
         await stack.enter_async_context(faulty.operator(says=state.begin))
