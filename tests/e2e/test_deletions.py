@@ -256,8 +256,11 @@ async def test_what_a_restarted_operator_cannot_clean_is_in_its_log(world: World
         await world.start_operator()
         await managed.until_gone()
         assert managed.device_id not in identities(world)
-        said = f"{team.namespace}/{managed.name}: DeviceCleanupSkipped: The device {device.host} still has its configuration"
-        assert said in (world.folder / "operator.log").read_text()
+        lines = [
+            line for line in world.log_of(team.namespace, managed.name) if line["reason"] == "DeviceCleanupSkipped"
+        ]
+        said = f"The device {device.host} still has its configuration: "
+        assert [(line["level"], line["message"].startswith(said)) for line in lines] == [("warning", True)]
         assert "DeviceCleanupSkipped" in await team.events(managed.name)
 
 
