@@ -1,7 +1,6 @@
 """What goes when something is deleted, what holds it, and what comes back."""
 
 import contextlib
-import json
 from collections.abc import AsyncIterator, Sequence
 
 import pytest
@@ -257,13 +256,11 @@ async def test_what_a_restarted_operator_cannot_clean_is_in_its_log(world: World
         await world.start_operator()
         await managed.until_gone()
         assert managed.device_id not in identities(world)
-        lines = [json.loads(line) for line in (world.folder / "operator.log").read_text().splitlines()]
-        (said,) = [
-            line["message"]
-            for line in lines
-            if (line.get("namespace"), line.get("reason")) == (team.namespace, "DeviceCleanupSkipped")
+        lines = [
+            line for line in world.log_of(team.namespace, managed.name) if line["reason"] == "DeviceCleanupSkipped"
         ]
-        assert said.startswith(f"The device {device.host} still has its configuration")
+        said = f"The device {device.host} still has its configuration: "
+        assert [(line["level"], line["message"].startswith(said)) for line in lines] == [("warning", True)]
         assert "DeviceCleanupSkipped" in await team.events(managed.name)
 
 
