@@ -24,6 +24,8 @@ from edgeherd_sim.hub.server import Hub
 from waiting import until
 
 PATIENCE_SECONDS = 45.0
+REFUSED = pathlib.Path(__file__).parents[1] / "refused"
+"""A folder for PYTHONPATH: there is no uamqp for arm64, and the operator runs there too."""
 PASSWORD = "correct horse, battery $taple"
 """Of the login user on the modern devices."""
 
@@ -125,8 +127,9 @@ class World:
         return {"apiVersion": "edgeherd.io/v1alpha1", "kind": "HubConnection", "metadata": {"name": name}, "spec": said}
 
     async def start_operator(self) -> None:
-        """Start the operator, as `edgeherd run`."""
+        """Start the operator, as `edgeherd run`, where uamqp cannot be imported."""
         environment = scene.operator_environment(self.kubectl.kubeconfig, self.hub.facts(), namespace=self.namespace)
+        environment = {**environment, "PYTHONPATH": str(REFUSED)}
         running = stage.operator(environment, folder=self.folder)
         self.operator = await self._operator_stack.enter_async_context(running)
 

@@ -9,17 +9,6 @@ OWNER_TAG = "edgeherd"
 """The tag of a device twin that names the EdgeDevice which the identity belongs to."""
 
 
-def status(enabled: bool) -> str:
-    """The hub's word for it."""
-    return "enabled" if enabled else "disabled"
-
-
-def method(verb: str, credentials: Credentials) -> tuple[str, str, str | None]:
-    """The SDK's method for these credentials, and its two arguments for them."""
-    kind = "sas" if isinstance(credentials, Keys) else "x509"
-    return f"{verb}_device_with_{kind}", credentials.primary, credentials.secondary
-
-
 def _credentials(authentication: Any) -> Credentials | None:
     if authentication is None:
         return None
