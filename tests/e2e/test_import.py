@@ -172,6 +172,48 @@ async def test_a_configuration_of_az_is_validated(world: World, tmp_path: pathli
         assert (unchecked[0], sorted(manifests(unchecked[1], team))) == (0, sorted(made))
 
 
+async def test_a_device_behind_a_jump_host_is_imported(world: World) -> None:
+    """The manifest goes the same way. Without the keys of both hosts nobody logs in anywhere."""
+    async with world.team() as team:
+        hub = await adopting(world, team)
+        gate, device = world.modern_device(), world.device()
+        team.devices += [gate, device]
+        device_id = f"{team.namespace}.inside"
+        world.hub.store.put_device(device_id, EDGE, None)
+        device.config_file.chmod(0o600)
+        device.config_file.write_bytes(_with_secondary_key(world, device, device_id))
+        device.config_file.chmod(0o400)
+        command = ("device", "import", device.host, "--port", str(device.port), "--hub", hub, "-n", team.namespace)
+        command = (*command, "--ssh-user", device.user, "--ssh-secret", "ssh")
+        command = (*command, "--jump-host", gate.host, "--jump-port", str(gate.port))
+        both = ("--host-key", host_key(device), "--jump-host-key", host_key(gate))
+        for keys in ((), both[:2], both[2:]):
+            status, out, err = await edgeherd(world, *command, *keys)
+            assert (status, out, "No host key is pinned" in err) == (1, "", True), err
+        status, out, err = await edgeherd(world, *command, *both)
+        assert status == 0, err
+        assert config.plain_yaml(out.removeprefix("---\n"))["spec"]["ssh"] == {
+            **_ssh(device),
+            "jumpHost": _ssh(gate),
+        }
+        assert device.restarts == 0
+
+
+def host_key(device: Device) -> str:
+    """Its public host key, without a comment."""
+    return " ".join(str(device.facts()["hostKey"]).split()[:2])
+
+
+def _ssh(device: Device) -> dict[str, Any]:
+    return {
+        "host": device.host,
+        "port": device.port,
+        "user": "edgeops",
+        "credentialsSecretRef": {"name": "ssh"},
+        "hostKeys": [host_key(device)],
+    }
+
+
 def _with_secondary_key(world: World, device: Device, device_id: str) -> bytes:
     """The file of a device that somebody set up by hand, with a remark."""
     key = world.hub.store.device(device_id).authentication.secondary_key
@@ -215,7 +257,7 @@ async def test_a_device_is_imported_and_stays_as_it_is(world: World, modern: boo
         command = ("device", "import", device.host, "--port", str(device.port), "--hub", hub, "-n", team.namespace)
         command = (*command, "--ssh-user", device.user, "--ssh-secret", "ssh")
         status, _, err = await edgeherd(world, *command)
-        key = " ".join(str(device.facts()["hostKey"]).split()[:2])
+        key = host_key(device)
         assert (status, f"run this again with --host-key '{key}'" in err) == (1, True), err
         status, out, err = await edgeherd(world, *command, "--host-key", key)
         assert (status, err) == (0, "")
@@ -227,13 +269,7 @@ async def test_a_device_is_imported_and_stays_as_it_is(world: World, modern: boo
             "deviceId": device_id,
             "adoptionPolicy": "IfExists",
             "identity": {"keyInUse": "Secondary"},
-            "ssh": {
-                "host": device.host,
-                "port": device.port,
-                "user": device.user,
-                "credentialsSecretRef": {"name": "ssh"},
-                "hostKeys": [key],
-            },
+            "ssh": _ssh(device),
         }
         managed = await team.apply(body)
         await managed.until(is_ready)

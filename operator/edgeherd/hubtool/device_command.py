@@ -80,6 +80,9 @@ def group() -> None:
 @click.option(
     "--jump-host", default="", help="Go through this host, with the same user and Secret; it needs --jump-host-key."
 )
+@click.option(
+    "--jump-port", default=22, show_default=True, type=click.IntRange(1, 65535), help="The port of the jump host."
+)
 @click.option("--jump-host-key", "jump_host_keys", multiple=True, help="A public key of the jump host. Repeatable.")
 @click.option("--config-path", default="", help="The daemon's file, where it is not in its usual place.")
 def import_(
@@ -94,6 +97,7 @@ def import_(
     host_keys: tuple[str, ...],
     accept_new_host_key: bool,
     jump_host: str,
+    jump_port: int,
     jump_host_keys: tuple[str, ...],
     config_path: str,
 ) -> None:
@@ -108,7 +112,7 @@ def import_(
     """
     jump = None
     if jump_host:
-        jump = Address(user=ssh_user, secret=ssh_secret, host=jump_host, host_keys=jump_host_keys)
+        jump = Address(user=ssh_user, secret=ssh_secret, host=jump_host, port=jump_port, host_keys=jump_host_keys)
     wish = _Wish(
         hub=hub,
         namespace=namespace,
