@@ -22,6 +22,7 @@ setup: $(READY) ## Create .venv with everything (once; again when the dependenci
 $(READY): pyproject.toml constraints.txt operator/edgeherd/__init__.py
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --editable '.[dev]'
+	@$(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt --no-deps azure-iot-hub
 	@touch $@
 
 .PHONY: demo

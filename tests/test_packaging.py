@@ -19,6 +19,7 @@ OPERATOR = """
   run     Run the operator.
   config  Check and edit the daemon's file without a cluster.
   hub     See a hub's devices, and import them.
+  device  Import a device as it is, over SSH.
 """
 STAND_INS = """\
   demo    Show the whole product on this machine.

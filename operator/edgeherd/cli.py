@@ -19,6 +19,7 @@ _COMMANDS = {
     "run": ("edgeherd.cli", "run", "Run the operator."),
     "config": ("edgeherd.config.command", "group", "Check and edit the daemon's file without a cluster."),
     "hub": ("edgeherd.hubtool.command", "group", "See a hub's devices, and import them."),
+    "device": ("edgeherd.hubtool.device_command", "group", "Import a device as it is, over SSH."),
 }
 
 

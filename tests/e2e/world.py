@@ -28,6 +28,8 @@ from edgeherd_sim.hub.server import Hub
 from waiting import until
 
 PATIENCE_SECONDS = 45.0
+REFUSED = pathlib.Path(__file__).parents[1] / "refused"
+"""A folder for PYTHONPATH: there is no uamqp for arm64, and the operator runs there too."""
 PASSWORD = "correct horse, battery $taple"
 """Of the login user on the modern devices."""
 
@@ -139,10 +141,14 @@ class World:
         return {"apiVersion": "edgeherd.io/v1alpha1", "kind": "HubConnection", "metadata": {"name": name}, "spec": said}
 
     async def start_operator(self, *, says: str = "watches EdgeDevices", **more: str) -> None:
-        """Start the operator, as `edgeherd run`, with more environment; it is there when its log says so."""
+        """Start the operator, as `edgeherd run`, with more environment; it is there when its log says so.
+
+        Where it runs uamqp cannot be imported.
+        """
         own = self.account.kubeconfig if self.account else self.kubectl.kubeconfig
         environment = {
             **scene.operator_environment(self.operator_kubeconfig or own, self.hub.facts(), namespace=self.namespace),
+            "PYTHONPATH": str(REFUSED),
             "EDGEHERD_METRICS_ADDRESS": "127.0.0.1:0",
             "EDGEHERD_PROBE_ADDRESS": "127.0.0.1:0",
         }

@@ -44,6 +44,7 @@ async def test_a_large_hub_is_listed_whole(lab: Lab, tmp_path: pathlib.Path) -> 
             connected=False,
             last_activity="",
             modules=2 if device_id in IDS[:100] else 0,
+            tags=("note",),
         )
         for device_id in IDS
     )

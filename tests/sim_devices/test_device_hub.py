@@ -71,13 +71,14 @@ class _Interrupted(ScriptedHub):
         self.meanwhile: Callable[[], None] | None = None
         self.connections = 0
 
-    async def agent_connects(self, identity: config.ConnectionString | config.X509) -> None:
+    async def agent_connects(self, identity: config.ConnectionString | config.X509) -> bool:
         """See `hubdoor.AgentHub`."""
         del identity
         if self.meanwhile is not None:
             self.meanwhile()
         self.meanwhile = None
         self.connections += 1
+        return True
 
     async def agent_leaves(self, host_name: str, device_id: str) -> None:
         """See `hubdoor.AgentHub`."""

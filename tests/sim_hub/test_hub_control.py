@@ -1,5 +1,6 @@
 """The control API: faults by HTTP, and what happens to identities behind the clients' backs."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -12,10 +13,12 @@ from edgeherd_sim.hub.control import Control
 from edgeherd_sim.hub.faults import Faults
 from edgeherd_sim.hub.index import Index
 from edgeherd_sim.hub.journal import Journal
+from edgeherd_sim.hub.news import News
 from edgeherd_sim.hub.server import Hub, serve
 from edgeherd_sim.hub.store import Store
 from edgeherd_sim.hub.throttle import Throttle
 from edgeherd_sim.hub.wire import Wire
+from waiting import until
 
 INVALID = (400, "ArgumentInvalid")
 NOTHING = (404, "ResourceNotFound")
@@ -189,6 +192,44 @@ async def test_orders_that_are_refused(client: Client, method: str, target: str,
     assert await client.get() == before
 
 
+async def test_news_of_edge_agents(hub: Hub, client: Client) -> None:
+    """It tells whose `$edgeAgent` has other desired properties; whoever knows all of it waits for more."""
+    for name in ("press-01", "press-02"):
+        await client.made({"capabilities": {"iotEdge": True}}, device_id=name)
+    first = (await client.control("GET", "/news")).body
+    waiting = asyncio.ensure_future(client.control("GET", f"/news?after={first['at']}"))
+    hub.store.patch_twin(("press-01", "$edgeHub"), {"properties": {"desired": {"a": 1}}}, None)
+    hub.store.report(("press-01", "$edgeAgent"), {"a": 1})
+    hub.store.patch_twin(("press-02", "$edgeAgent"), {"properties": {"desired": {"a": 1}}}, None)
+    second = (await waiting).body
+    third = (await client.control("GET", "/news?after=0")).body
+    assert (first, second, third) == (
+        {"at": 2, "devices": ["press-01", "press-02"]},
+        {"at": 3, "devices": ["press-02"]},
+        {"at": 3, "devices": ["press-01", "press-02"]},
+    )
+    assert [(await client.control("GET", f"/news?after={odd}")).status for odd in ("x", "-1", "9" * 20)] == [400] * 3
+
+
+async def test_a_hub_that_stops_lets_nobody_wait() -> None:
+    """Who waits for news gets an answer without any, and so does who comes later."""
+    news = News(Store())
+    waiting = asyncio.ensure_future(news.after(0, seconds=3600))
+    await until(lambda: news.waiting == 1)
+    news.close()
+    assert [await waiting, await news.after(0, seconds=3600)] == [(0, [])] * 2
+
+
+async def test_the_twin_of_a_module(hub: Hub, client: Client) -> None:
+    """An agent reads its properties, which it cannot by HTTPS on a real hub."""
+    await client.made({"capabilities": {"iotEdge": True}})
+    hub.store.patch_twin(("press-01", "$edgeAgent"), {"properties": {"desired": {"a": 1}}}, None)
+    answer = await client.control("GET", "/devices/press-01/modules/$edgeAgent/twin")
+    shown = (await client.send("GET", "/twins/press-01/modules/$edgeAgent")).body
+    assert (answer.outcome, answer.body) == ((200, ""), shown["properties"])
+    assert (await client.control("GET", "/devices/press-02/modules/$edgeAgent/twin")).outcome == (404, "DeviceNotFound")
+
+
 async def test_the_control_api_is_not_in_the_request_log(hub: Hub, client: Client) -> None:
     """The log is about the hub's clients only."""
     await client.control("GET", "/requests")
@@ -232,6 +273,7 @@ async def test_without_a_token_only_loopback_may(peer: str | None, status: int) 
         faults=Faults(),
         throttle=Throttle(),
         journal=Journal(),
+        news=News(store),
         save=save,
     )
     request = make_mocked_request("GET", "/$sim/requests").clone(remote=peer or "")

@@ -40,6 +40,10 @@ async def test_api_versions(client: Client, version: str | None, expected: tuple
         pytest.param("GET", "/device/press-01", (404, "ResourceNotFound"), id="a word that nobody knows"),
         pytest.param("GET", "/Devices", (404, "ResourceNotFound"), id="a word in other letters"),
         pytest.param("GET", "/devices/press-01/more/of/it", (404, "ResourceNotFound"), id="too long an address"),
+        pytest.param("GET", "/jobs", (404, "ResourceNotFound"), id="jobs of import and export"),
+        pytest.param("PUT", "/jobs/v2/j1", (404, "ResourceNotFound"), id="a scheduled job"),
+        pytest.param("POST", "/twins/press-01/methods", (404, "ResourceNotFound"), id="a direct method"),
+        pytest.param("GET", "/digitaltwins/press-01", (404, "ResourceNotFound"), id="a digital twin"),
         pytest.param(
             "PATCH", "/devices/press-01", (405, "MethodNotAllowed"), id="a method that a device does not have"
         ),

@@ -146,3 +146,14 @@ def test_a_broken_state(tmp_path: pathlib.Path) -> None:
     state.write_text("hello")
     result = CliRunner().invoke(command, ["--state", str(state)])
     assert (result.exit_code, f"Error: {state}: not a state file of this hub" in result.output) == (1, True)
+
+
+def test_help_says_what_is_not_there() -> None:
+    """Whoever misses jobs, methods or digital twins finds out before a 404 does."""
+    shown = CliRunner().invoke(command, ["--help"])
+    text = " ".join(shown.output.split())
+    assert shown.exit_code == 0
+    assert (
+        "Not there: jobs (scheduled ones, import and export by a storage account), direct methods, digital twins, telemetry, "
+        "cloud-to-device messages and file uploads. Requests for them are answered with 404."
+    ) in text

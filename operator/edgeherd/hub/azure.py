@@ -11,13 +11,10 @@ from typing import Any, TypeVar
 from aiolimiter import AsyncLimiter
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 from azure.identity import CredentialUnavailableError, WorkloadIdentityCredential
-from azure.iot.hub import IoTHubRegistryManager
-from azure.iot.hub.models import QuerySpecification
-from azure.iot.hub.models import Twin as SdkTwin
 from msrest.exceptions import ClientException, HttpOperationError
 
 from edgeherd.fence import OPEN, Fence
-from edgeherd.hub import sdk_values
+from edgeherd.hub import sdk, sdk_values
 from edgeherd.hub.budget import Budget
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.hub.port import (
@@ -40,8 +37,8 @@ from edgeherd.model import Credentials, HubConnection, Key
 
 _T = TypeVar("_T")
 
-# msrest logs request headers (the SAS token) at DEBUG; the SDK's AMQP part is never used.
-for _name in ("msrest", "uamqp", "urllib3", "requests", "azure"):
+# msrest logs request headers (the SAS token) at DEBUG.
+for _name in ("msrest", "urllib3", "requests", "azure"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 THREADS = 4
@@ -86,16 +83,16 @@ _FULL = frozenset({"IotHubQuotaExceeded", "TooManyDevices"})
 _PAGE = 100
 
 
-def _manager(login: HubCredential | WorkloadIdentity, port: int) -> Any:
+def _manager(login: HubCredential | WorkloadIdentity, port: int) -> sdk.Registry:
     if isinstance(login, HubCredential):
-        return IoTHubRegistryManager.from_connection_string(login.connection_string(port))
+        return sdk.Registry.from_connection_string(login.connection_string(port))
     named = {key: value for key, value in (("client_id", login.client_id), ("tenant_id", login.tenant_id)) if value}
     try:
         credential = WorkloadIdentityCredential(**named)
     except ValueError:
         message = "The Pod has no workload identity: AZURE_CLIENT_ID, AZURE_TENANT_ID, AZURE_FEDERATED_TOKEN_FILE."
         raise RefusedError("WorkloadIdentityMissing", message) from None
-    return IoTHubRegistryManager.from_token_credential(login.authority(port), credential)
+    return sdk.Registry.from_token_credential(login.authority(port), credential)
 
 
 class HubClient:
@@ -139,7 +136,7 @@ class HubClient:
         return AzureHub(self, namespace)
 
     def _open(self) -> Any:
-        """The SDK's client. With a workload identity it asks for a token at once, so it is made where it may block."""
+        """The SDK's client, made in one of the hub's threads: a workload identity reads its token's file."""
         if self._opened is None:
             manager = _manager(self._login, self._port)
             config = manager.protocol.config
@@ -248,11 +245,9 @@ class HubClient:
         rows: list[Any] = []
         token = None
         while True:
-            specification = QuerySpecification(query=text)
-            call = functools.partial(_query, specification=specification, token=token)
-            result = await self._run("query", call, most_bytes=PAGE_BYTES)
-            rows += result.items or []
-            token = result.continuation_token
+            call = functools.partial(_query, text=text, token=token)
+            page, token = await self._run("query", call, most_bytes=PAGE_BYTES)
+            rows += page
             if not token:
                 return rows
 
@@ -307,8 +302,8 @@ def _probe(manager: Any) -> None:
         raise TypeError("the answer is no list of devices")
 
 
-def _update_twin(manager: Any, *, device_id: str, patch: SdkTwin, etag: str) -> Twin:
-    return sdk_values.twin(manager.update_twin(device_id, patch, etag))
+def _update_tags(manager: Any, *, device_id: str, tags: dict[str, Any], etag: str) -> Twin:
+    return sdk_values.twin(manager.update_tags(device_id, tags, etag))
 
 
 def client_of(
@@ -334,8 +329,8 @@ def client_of(
     )
 
 
-def _query(manager: Any, *, specification: QuerySpecification, token: str | None) -> Any:
-    return manager.query_iot_hub(specification, token, _PAGE)
+def _query(manager: Any, *, text: str, token: str | None) -> Any:
+    return manager.query(text, token, _PAGE)
 
 
 class AzureHub:
@@ -358,8 +353,8 @@ class AzureHub:
 
     async def mark(self, device_id: str, owner: Owner, *, etag: str) -> bool:
         """See `port.Hub`. A merge patch: tags of others stay."""
-        patch = SdkTwin(tags={sdk_values.OWNER_TAG: dataclasses.asdict(owner)})
-        call = functools.partial(_update_twin, device_id=device_id, patch=patch, etag=etag)
+        tags = {sdk_values.OWNER_TAG: dataclasses.asdict(owner)}
+        call = functools.partial(_update_tags, device_id=device_id, tags=tags, etag=etag)
         return await self._registry.twin("update_twin", call, write=True) is not None
 
     async def agent_connected(self, device_id: str) -> bool | None:
@@ -374,36 +369,24 @@ class AzureHub:
 
     async def create(self, device_id: str, credentials: Credentials, *, enabled: bool) -> Identity:
         """See `port.Hub`."""
-        method, first, second = sdk_values.method("create", credentials)
-
-        def call(manager: Any) -> Identity:
-            return sdk_values.identity(
-                getattr(manager, method)(device_id, first, second, sdk_values.status(enabled), iot_edge=True)
-            )
-
-        return await self._write("create_identity", call)
+        device = sdk.device(device_id, credentials, enabled=enabled)
+        return await self._write("create_identity", lambda manager: sdk_values.identity(manager.put_device(device)))
 
     async def update(self, identity: Identity, *, enabled: bool, credentials: Credentials) -> Identity:
         """See `port.Hub`. Both keys and both scopes are echoed: an omitted key rotates, an omitted scope is refused."""
-        method, first, second = sdk_values.method("update", credentials)
-
-        def call(manager: Any) -> Identity:
-            device = getattr(manager, method)(
-                identity.device_id,
-                identity.etag,
-                first,
-                second,
-                sdk_values.status(enabled),
-                iot_edge=True,
-                status_reason=identity.status_reason,
-                # What becomes an edge device gets its scope from the hub; its parent is in parentScopes.
-                device_scope=identity.device_scope if identity.iot_edge else "",
-                parent_scopes=list(identity.parent_scopes) or None,
-            )
-            return sdk_values.identity(device)
-
+        device = sdk.device(
+            identity.device_id,
+            credentials,
+            enabled=enabled,
+            status_reason=identity.status_reason,
+            # What becomes an edge device gets its scope from the hub; its parent is in parentScopes.
+            device_scope=identity.device_scope if identity.iot_edge else "",
+            parent_scopes=identity.parent_scopes,
+        )
         try:
-            return await self._write("update_identity", call)
+            return await self._write(
+                "update_identity", lambda manager: sdk_values.identity(manager.put_device(device, identity.etag))
+            )
         except _NotFoundError as exc:
             raise PreconditionFailedError(exc.code, exc.message) from None
 

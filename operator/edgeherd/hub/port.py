@@ -58,7 +58,11 @@ class Twin:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """An edge device as the hub's device list shows it; times are those of the hub, in UTC."""
+    """An edge device as the hub's device list shows it; times are those of the hub, in UTC, and empty for never.
+
+    `parent` is the device id of its parent; `tags` are the names of its twin's tags, without the one that names `owner`;
+    `deployments` are the automatic deployments that it is a target of.
+    """
 
     device_id: str
     enabled: bool
@@ -66,6 +70,11 @@ class Listed:
     connected: bool
     last_activity: str
     modules: int
+    thumbprints: Thumbprints | None = None
+    owner: Owner | None = None
+    parent: str = ""
+    tags: tuple[str, ...] = ()
+    deployments: tuple[str, ...] = ()
 
 
 def error_code(text: str) -> str:

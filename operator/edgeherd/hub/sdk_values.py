@@ -8,16 +8,7 @@ from edgeherd.model import Credentials, Keys, Thumbprints
 OWNER_TAG = "edgeherd"
 """The tag of a device twin that names the EdgeDevice which the identity belongs to."""
 
-
-def status(enabled: bool) -> str:
-    """The hub's word for it."""
-    return "enabled" if enabled else "disabled"
-
-
-def method(verb: str, credentials: Credentials) -> tuple[str, str, str | None]:
-    """The SDK's method for these credentials, and its two arguments for them."""
-    kind = "sas" if isinstance(credentials, Keys) else "x509"
-    return f"{verb}_device_with_{kind}", credentials.primary, credentials.secondary
+_SCOPE = "ms-azure-iot-edge://"
 
 
 def _credentials(authentication: Any) -> Credentials | None:
@@ -64,22 +55,42 @@ def twin(twin: Any) -> Twin:
     """
     if not isinstance(twin.device_etag, str) or not isinstance(twin.etag, str) or not twin.device_etag:
         raise ValueError("the answer has no twin in it")
+    return Twin(etag=twin.etag, device_etag=twin.device_etag, owner=_owner(twin))
+
+
+def _owner(twin: Any) -> Owner | None:
     said = (twin.tags or {}).get(OWNER_TAG)
     fields = [said.get(name) for name in ("uid", "namespace", "name")] if isinstance(said, dict) else []
     named = [field for field in fields if isinstance(field, str) and field]
-    owner = Owner(uid=named[0], namespace=named[1], name=named[2]) if len(named) == len(Owner.__slots__) else None
-    return Twin(etag=twin.etag, device_etag=twin.device_etag, owner=owner)
+    return Owner(uid=named[0], namespace=named[1], name=named[2]) if len(named) == len(Owner.__slots__) else None
 
 
 def listed(twin: Any, modules: int) -> Listed:
     """A row of the list of devices."""
+    active = twin.last_activity_time
     return Listed(
         device_id=twin.device_id,
         enabled=twin.status == "enabled",
         authentication=twin.authentication_type or "",
         connected=twin.connection_state == "Connected",
-        last_activity=twin.last_activity_time.strftime("%Y-%m-%dT%H:%M:%SZ")
-        if twin.last_activity_time and twin.last_activity_time.year > 1
-        else "",
+        # The hub's word for never is the first day of year 1.
+        last_activity=active.strftime("%Y-%m-%dT%H:%M:%SZ") if active and active.year > 1 else "",
         modules=modules,
+        thumbprints=_listed_thumbprints(twin),
+        owner=_owner(twin),
+        parent=_parent(twin.parent_scopes),
+        tags=tuple(sorted(name for name in twin.tags or {} if name != OWNER_TAG)),
+        deployments=tuple(sorted((twin.additional_properties or {}).get("configurations") or {})),
     )
+
+
+def _listed_thumbprints(twin: Any) -> Thumbprints | None:
+    found = twin.x509_thumbprint
+    if twin.authentication_type != "selfSigned" or found is None or not found.primary_thumbprint:
+        return None
+    return Thumbprints(primary=found.primary_thumbprint, secondary=found.secondary_thumbprint)
+
+
+def _parent(scopes: list[str] | None) -> str:
+    """The device id in `ms-azure-iot-edge://ID-GENERATION`."""
+    return scopes[0].removeprefix(_SCOPE).rpartition("-")[0] if scopes else ""

@@ -1,27 +1,17 @@
 """`edgeherd hub devices` and `edgeherd hub import`."""
 
-import asyncio
 import dataclasses
 import json
 import pathlib
-from collections.abc import Mapping
-from typing import Any
 
 import click
 
 from edgeherd import config
-from edgeherd.clock import Clock
-from edgeherd.cluster.client import ApiClient
-from edgeherd.cluster.errors import ApiError
-from edgeherd.cluster.objects import KubernetesCluster
-from edgeherd.errors import ReconcileError
-from edgeherd.hub import azure
-from edgeherd.hub.port import HubError, Listed
-from edgeherd.hubtool import manifests
-from edgeherd.model import EdgeDevice
-from edgeherd.reconcile.errors import from_hub_error
-from edgeherd.reconcile.hub_clients import HubClients
-from edgeherd.settings import Settings
+from edgeherd.hub.port import Listed
+from edgeherd.hubtool import access, from_az, from_hub
+from edgeherd.hubtool.access import Access
+from edgeherd.hubtool.from_az import AzFile
+from edgeherd.hubtool.manifests import Address, LeftOut, Plan
 
 _HUB = click.option("--hub", required=True, help="A HubConnection of the cluster that KUBECONFIG names.")
 
@@ -43,7 +33,12 @@ def devices(hub: str, output: str) -> None:
 
     Connection state and activity are what the hub knew a moment ago; a device that was just deleted may still be listed.
     """
-    listed, managed = _asked(hub)
+
+    async def asked() -> tuple[tuple[Listed, ...], dict[str, str]]:
+        async with access.opened(hub) as found:
+            return await found.hub.edge_devices(), dict(found.managed)
+
+    listed, managed = access.run(asked)
     rows = [{**dataclasses.asdict(device), "managed_by": managed.get(device.device_id, "")} for device in listed]
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
@@ -56,13 +51,12 @@ def devices(hub: str, output: str) -> None:
 
 
 def _row(device: Listed, managed_by: str) -> tuple[str, ...]:
-    never = device.last_activity.startswith("0001-") or not device.last_activity
     return (
         device.device_id,
         "Enabled" if device.enabled else "Disabled",
         device.authentication,
         "Connected" if device.connected else "Disconnected",
-        "<never>" if never else device.last_activity,
+        device.last_activity or "<never>",
         str(device.modules),
         managed_by,
     )
@@ -75,54 +69,83 @@ def _row(device: Listed, managed_by: str) -> tuple[str, ...]:
 @click.option("--ssh-secret", default="edge-ssh", show_default=True, help="The Secret with the SSH login.")
 @click.option(
     "--from-az",
+    "az_file",
     type=click.Path(path_type=pathlib.Path, exists=True, dir_okay=False),
     help="Take the devices of this configuration of 'az iot edge devices create' instead of those of the hub.",
 )
-def import_(hub: str, namespace: str, ssh_user: str, ssh_secret: str, from_az: pathlib.Path | None) -> None:
+@click.option(
+    "--validate/--no-validate",
+    default=True,
+    show_default=True,
+    help="Show each manifest to the API server first (a dry run; needs the right to create EdgeDevices there).",
+)
+def import_(
+    hub: str, namespace: str, ssh_user: str, ssh_secret: str, az_file: pathlib.Path | None, *, validate: bool
+) -> None:
     """Write manifests for devices that no EdgeDevice manages, as YAML on stdout.
 
-    They adopt the identities (the HubConnection must allow it) and name no host keys: add the address and the host keys
-    of each device before you apply them.
+    They adopt the identities as they are (the HubConnection must allow it): applying them changes nothing in the hub.
+    They name no host keys: add the address and the host keys of each device before you apply them, or let
+    'edgeherd device import' find out. A device that uses its secondary key gets the primary one unless you set
+    spec.identity.keyInUse, which 'edgeherd device import' does.
+
+    What is left out, and what the manifests do not say, is on stderr. Exit status 1: the API server refuses some.
     """
-    ssh = {"user": ssh_user, "secret": ssh_secret}
-    if from_az is None:
-        listed, managed = _asked(hub)
-        made = list(manifests.for_unmanaged(listed, managed, namespace=namespace, hub=hub, ssh=ssh))
-    else:
-        try:
-            document = config.plain_yaml(from_az.read_text(encoding="utf-8"))
-            made = list(manifests.from_az(document, namespace=namespace, hub=hub, ssh=ssh))
-        except ValueError as exc:
-            raise click.ClickException(f"{from_az}: {exc}") from None
-    for body in made:
+    address = Address(user=ssh_user, secret=ssh_secret)
+    file = None if az_file is None else _read(az_file)
+
+    async def made() -> tuple[Plan, tuple[LeftOut, ...], bool]:
+        async with access.opened(hub) as found:
+            listed = await found.hub.edge_devices()
+            plan = _planned(
+                found, listed, file, folder=(az_file or pathlib.Path()).parent, namespace=namespace, address=address
+            )
+            plan, refused = await found.validated(plan) if validate else (plan, ())
+            return plan, refused, found.connection.adoption_allowed
+
+    plan, refused, may_adopt = access.run(made)
+    for body in plan.bodies:
         click.echo(f"---\n{config.yaml_of(body)}", nl=False)
-    click.echo(f"{len(made)} devices", err=True)
+    access.tell(
+        [
+            *(f"left out: {left.device_id}: {left.why}" for left in plan.left_out),
+            *(f"refused by the API server: {left.device_id}: {left.why}" for left in refused),
+            *plan.notes,
+            *(
+                []
+                if may_adopt
+                else [f"HubConnection '{hub}' does not allow adoption yet: set its spec.adoption to 'Allowed'"]
+            ),
+            f"{len(plan.bodies)} devices, {len(plan.left_out) + len(refused)} left out",
+        ]
+    )
+    if refused:
+        raise SystemExit(1)
 
 
-def _asked(hub: str) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
-    """The hub's edge devices, and by device id the EdgeDevice that manages it."""
+def _read(path: pathlib.Path) -> AzFile:
     try:
-        return asyncio.run(_ask(hub, Settings.from_environment()))
-    except HubError as exc:
-        raise click.ClickException(from_hub_error(exc).message) from None
-    except ReconcileError as exc:
-        raise click.ClickException(exc.message) from None
-    except (ApiError, ValueError) as exc:
-        raise click.ClickException(str(exc)) from None
+        return from_az.read(config.plain_yaml(path.read_text(encoding="utf-8")))
+    except ValueError as exc:
+        raise click.ClickException(f"{path}: {exc}") from None
 
 
-async def _ask(name: str, settings: Settings) -> tuple[tuple[Listed, ...], Mapping[str, str]]:
-    async with await ApiClient.configured(settings.kubeconfig) as api:
-        cluster = KubernetesCluster(api, clock=Clock(), namespaces=settings.watch_namespaces)
-        hubs = HubClients(cluster, namespace=settings.namespace, factory=azure.client_of)
-        try:
-            listed = await (await hubs.open(await hubs.named(name))).on_behalf_of("").edge_devices()
-            managed = {d.device_id: f"{d.namespace}/{d.name}" for d in await cluster.edge_devices() if _is_of(d, name)}
-        finally:
-            hubs.close()
-    return listed, managed
-
-
-def _is_of(device: EdgeDevice, hub: str) -> bool:
-    known: Any = device.status.identity.device_id
-    return device.hub_name == hub and known == device.device_id
+def _planned(
+    found: Access,
+    listed: tuple[Listed, ...],
+    file: AzFile | None,
+    *,
+    folder: pathlib.Path,
+    namespace: str,
+    address: Address,
+) -> Plan:
+    hub, taken = found.connection.name, found.names(namespace)
+    if file is None:
+        uids = {device.uid for device in found.devices}
+        return from_hub.plan(
+            listed, found.managed, address=address, namespace=namespace, hub=hub, taken=taken, uids=uids
+        )
+    by_id = {device.device_id: device for device in listed}
+    return from_az.plan(
+        file, by_id, found.managed, folder=folder, address=address, namespace=namespace, hub=hub, taken=taken
+    )

@@ -1,18 +1,74 @@
 """EdgeDevice manifests for devices that were set up by other means. Pure."""
 
+import dataclasses
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from edgeherd.hub.port import Listed
-from edgeherd.model import GROUP, VERSION
+from edgeherd.model import GROUP, VERSION, Thumbprints
 
-_ADDRESS = "CHANGE-ME"
+PLACEHOLDER = "CHANGE-ME"
+"""What nobody but the reader can know: a host name that passes every rule and is none."""
+
 _DEVICE_ID = re.compile(r"[A-Za-z0-9:.+%_#*?!(),@$-]{1,128}")
+NO_ID = "its id has a character that connection strings cannot hold"
 
 
-class FormatError(ValueError):
-    """The file is not what it should be; the text says where."""
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """How a device is reached, as far as it is known."""
+
+    user: str
+    secret: str
+    host: str = PLACEHOLDER
+    port: int = 22
+    host_keys: tuple[str, ...] = ()
+    jump: "Address | None" = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """What an X.509 device authenticates with."""
+
+    thumbprints: Thumbprints
+    path: str
+    key_path: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A device as it is. What is None or empty is not known, or need not be said."""
+
+    device_id: str
+    enabled: bool = True
+    certificate: Certificate | None = None
+    key_in_use: str = ""
+    """'Secondary' if it uses that one."""
+    hostname: str = ""
+    agent_image: str = ""
+    registry_secret: str = ""
+    config_path: str = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """A device that gets no manifest, and why."""
+
+    device_id: str
+    why: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What an import comes to: manifests, who gets none, and what the manifests do not say."""
+
+    bodies: tuple[dict[str, Any], ...]
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def usable_id(device_id: str) -> bool:
+    """Whether an EdgeDevice can be about a device of this id."""
+    return _DEVICE_ID.fullmatch(device_id) is not None and device_id.strip(".") != ""
 
 
 def object_name(device_id: str, taken: set[str]) -> str:
@@ -26,75 +82,62 @@ def object_name(device_id: str, taken: set[str]) -> str:
     return unique
 
 
-def edge_device(device_id: str, *, name: str, namespace: str, hub: str, ssh: Mapping[str, str]) -> dict[str, Any]:
-    """A manifest that adopts an identity, or creates it where the hub has none."""
+def edge_device(found: Found, address: Address, *, name: str, namespace: str, hub: str) -> dict[str, Any]:
+    """A manifest that adopts an identity as it is, or creates it where the hub has none."""
+    spec: dict[str, Any] = {
+        "hubRef": {"name": hub},
+        "deviceId": found.device_id,
+        "adoptionPolicy": "IfExists",
+    }
+    if identity := _identity(found):
+        spec["identity"] = identity
+    spec["ssh"] = _ssh(address)
+    if runtime := _runtime(found):
+        spec["runtime"] = runtime
     return {
         "apiVersion": f"{GROUP}/{VERSION}",
         "kind": "EdgeDevice",
         "metadata": {"name": name, "namespace": namespace},
-        "spec": {
-            "hubRef": {"name": hub},
-            "deviceId": device_id,
-            "adoptionPolicy": "IfExists",
-            "ssh": {
-                "host": ssh.get("host", _ADDRESS),
-                "user": ssh.get("user", "edgeops"),
-                "credentialsSecretRef": {"name": ssh.get("secret", "edge-ssh")},
-            },
-        },
+        "spec": spec,
     }
 
 
-def for_unmanaged(
-    listed: Iterable[Listed], managed: Mapping[str, str], *, namespace: str, hub: str, ssh: Mapping[str, str]
-) -> Iterator[dict[str, Any]]:
-    """A manifest for each device of the hub that no EdgeDevice manages."""
-    taken: set[str] = set()
-    for device in listed:
-        if device.device_id not in managed and _DEVICE_ID.fullmatch(device.device_id):
-            name = object_name(device.device_id, taken)
-            yield edge_device(device.device_id, name=name, namespace=namespace, hub=hub, ssh=ssh)
+def _identity(found: Found) -> dict[str, Any]:
+    said: dict[str, Any] = {} if found.enabled else {"status": "Disabled"}
+    if found.key_in_use:
+        said["keyInUse"] = found.key_in_use
+    certificate = found.certificate
+    if certificate is not None:
+        second = certificate.thumbprints.secondary
+        said["authentication"] = "SelfSignedX509"
+        said["x509"] = {
+            "primaryThumbprint": certificate.thumbprints.primary,
+            **({"secondaryThumbprint": second} if second else {}),
+            "certificatePath": certificate.path,
+            "privateKeyPath": certificate.key_path,
+        }
+    return said
 
 
-def from_az(document: Any, *, namespace: str, hub: str, ssh: Mapping[str, str]) -> Iterator[dict[str, Any]]:
-    """Manifests for the devices of an `az iot edge devices create` file (azure-iot extension, edge_device_config.py).
-
-    Raises:
-        FormatError: it is not such a file.
-    """
-    if not isinstance(document, Mapping) or not isinstance(document.get("edgeDevices"), list):
-        raise FormatError("there is no list 'edgeDevices'; is it a configuration of 'az iot edge devices create'?")
-    method = (document.get("iotHub") or {}).get("authenticationMethod", "symmetricKey")
-    if method != "symmetricKey":
-        raise FormatError(f"iotHub.authenticationMethod is '{method}'; only 'symmetricKey' can be carried over")
-    image = (document.get("edgeConfiguration") or {}).get("defaultEdgeAgent")
-    taken: set[str] = set()
-    for where, device in _flattened(document["edgeDevices"], "edgeDevices"):
-        device_id = device.get("deviceId")
-        if not isinstance(device_id, str) or not _DEVICE_ID.fullmatch(device_id):
-            raise FormatError(f"{where}.deviceId is no device id that a connection string can hold")
-        host = device.get("hostname")
-        manifest = edge_device(
-            device_id,
-            name=object_name(device_id, taken),
-            namespace=namespace,
-            hub=hub,
-            ssh={**({"host": str(host)} if host else {}), **ssh},
-        )
-        runtime: dict[str, Any] = {"hostname": str(host)} if host else {}
-        if agent := device.get("edgeAgent") or image:
-            runtime["agent"] = {"image": str(agent)}
-        if runtime:
-            manifest["spec"]["runtime"] = runtime
-        yield manifest
+def _ssh(address: Address) -> dict[str, Any]:
+    return {
+        "host": address.host,
+        **({} if address.port == 22 else {"port": address.port}),
+        "user": address.user,
+        "credentialsSecretRef": {"name": address.secret},
+        **({"hostKeys": list(address.host_keys)} if address.host_keys else {}),
+        **({} if address.jump is None else {"jumpHost": _ssh(address.jump)}),
+    }
 
 
-def _flattened(devices: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    if not isinstance(devices, list):
-        raise FormatError(f"{where} is not a list")
-    for number, device in enumerate(devices):
-        here = f"{where}[{number}]"
-        if not isinstance(device, Mapping):
-            raise FormatError(f"{here} is not a mapping")
-        yield here, device
-        yield from _flattened(device.get("children") or [], f"{here}.children")
+def _runtime(found: Found) -> dict[str, Any]:
+    agent: dict[str, Any] = {}
+    if found.agent_image:
+        agent["image"] = found.agent_image
+    if found.registry_secret:
+        agent["registryAuthSecretRef"] = {"name": found.registry_secret}
+    return {
+        **({"configPath": found.config_path} if found.config_path else {}),
+        **({"hostname": found.hostname} if found.hostname else {}),
+        **({"agent": agent} if agent else {}),
+    }

@@ -33,6 +33,8 @@ class Behavior:
     """It ends with status 1 whenever it is started, and systemd never gives up."""
     agent_never_comes: bool = False
     """edgeAgent's image cannot be pulled."""
+    module_image_pull_fails: bool = False
+    """No image of a deployment can be pulled; edgeAgent's own can."""
     agent_status: str = ""
     """What becomes of edgeAgent's container as soon as it was started; empty where it runs."""
     no_network: bool = False

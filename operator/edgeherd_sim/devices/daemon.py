@@ -10,6 +10,7 @@ from cryptography.x509 import load_pem_x509_certificate
 from edgeherd import config
 from edgeherd_sim.devices import messages
 from edgeherd_sim.devices.behavior import Behavior, Pace
+from edgeherd_sim.devices.edge_agent import AGENT, EdgeAgent
 from edgeherd_sim.devices.filesystem import FileSystem
 from edgeherd_sim.devices.hubdoor import AgentHub, Answer, Hub
 from edgeherd_sim.devices.journal import Journal
@@ -19,7 +20,6 @@ from edgeherd_sim.devices.unit import BAD_SETTINGS, Unit
 
 __all__ = ["AGENT", "Behavior", "Daemon", "Pace"]
 
-AGENT = "edgeAgent"
 _TOKEN_LIFETIME = 3600
 
 
@@ -67,6 +67,7 @@ class Daemon:
         self._environment = environment
         self._process: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
+        self._agent = EdgeAgent(hub=hub, modules=self.modules, version=version, behavior=behavior, pace=pace)
         self._lock = asyncio.Lock()
 
     async def boot(self) -> None:
@@ -78,6 +79,7 @@ class Daemon:
     async def shut_down(self) -> None:
         """The machine is switched off: nothing gets a chance to say good-bye."""
         await self._kill()
+        await self._agent.gone()
         if self._leaving is not None:
             self._leaving.cancel()
             await asyncio.gather(self._leaving, return_exceptions=True)
@@ -292,12 +294,17 @@ class Daemon:
         if not isinstance(self._hub, AgentHub) or self._behavior.no_network:
             return
         if settings.connection is not None:
-            await self._hub.agent_connects(settings.connection)
+            connected = await self._hub.agent_connects(settings.connection)
         elif settings.x509 is not None and (await self._present(settings.x509)).accepted:
-            await self._hub.agent_connects(settings.x509)
+            connected = await self._hub.agent_connects(settings.x509)
+        else:
+            return
+        if connected:
+            self._agent.connected(*settings.device)
 
     def _leave(self) -> None:
         """The connection of edgeAgent ends with its container, and the hub sees that."""
+        self._agent.left()
         hub, device = self._device()
         if device and isinstance(self._hub, AgentHub):
             work = self._hub.agent_leaves(hub, device)

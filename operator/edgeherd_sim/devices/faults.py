@@ -156,6 +156,10 @@ class Faults:
         """The hub accepts the device, but edgeAgent's image cannot be pulled."""
         self._behavior.agent_never_comes = on
 
+    def module_image_pull_fails(self, on: bool = True) -> None:
+        """No image of a deployment can be pulled: edgeAgent, which runs, reports that it failed."""
+        self._behavior.module_image_pull_fails = on
+
     def agent_never_comes(self, on: bool = True) -> None:
         """The same."""
         self.image_pull_fails(on)
@@ -201,6 +205,7 @@ class Faults:
         self.apply_lies(0)
         self.no_network(on=False)
         self.image_pull_fails(on=False)
+        self.module_image_pull_fails(on=False)
         self.agent_stopped(None)
         self.engine_down(on=False)
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Mapping
 
 from edgeherd_sim.devices.filesystem import FileSystem, write
 
@@ -35,6 +36,18 @@ class Modules:
         """Create the container, or start it again."""
         others = [module for module in self.all() if module.name != name]
         self._save([*others, Module(name=name, status="running", since=int(time.time()), image=image)])
+
+    def settle(self, images: Mapping[str, str], *, besides: str) -> None:
+        """Run these and no others; one that runs with its image already is left alone, and so is the one `besides`."""
+        kept = [m for m in self.all() if m.name == besides or (images.get(m.name) == m.image and m.status == "running")]
+        names, now = {module.name for module in kept}, int(time.time())
+        new = [
+            Module(name=name, status="running", since=now, image=image)
+            for name, image in images.items()
+            if name not in names
+        ]
+        if new or len(kept) < len(self.all()):
+            self._save([*kept, *new])
 
     def end(self, name: str, status: str) -> None:
         """The container ended by itself."""

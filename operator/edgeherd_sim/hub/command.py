@@ -93,8 +93,13 @@ def command(
 
     It answers what Microsoft's service SDKs and tools ask a hub's registry over HTTPS: devices, modules, twins, queries
     with continuation, bulk operations, statistics, configurations, applyConfigurationContent and key rotation, with the
-    hub's status codes, error headers, ETags, SAS and bearer tokens, api-versions and throttling. Telemetry, jobs and
-    direct methods are not there.
+    hub's status codes, error headers, ETags, SAS and bearer tokens, api-versions and throttling.
+
+    Automatic deployments are carried out, as soon as they or their targets change: the highest priority wins, layers lie
+    over it, twins get their desired properties, and the counts follow what devices report.
+
+    Not there: jobs (scheduled ones, import and export by a storage account), direct methods, digital twins, telemetry,
+    cloud-to-device messages and file uploads. Requests for them are answered with 404.
 
     \b
     Start it, and point a client at it:

@@ -1,31 +1,30 @@
-"""`/configurations`: automatic deployments, kept and never carried out; and the deployment to one edge device."""
+"""`/configurations`: automatic deployments, which the deployer carries out; and the deployment to one edge device."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from edgeherd_sim.hub import etags, manifests, query_language, rules, views
+from edgeherd_sim.hub import deployer, etags, layers, manifests, metrics, query, query_language, rules, views
 from edgeherd_sim.hub.auth import Right
 from edgeherd_sim.hub.calls import Call, Reply, Route
 from edgeherd_sim.hub.errors import HubError, invalid
-from edgeherd_sim.hub.manifests import Manifest
 from edgeherd_sim.hub.model import Configuration
 from edgeherd_sim.hub.query_language import QuerySyntaxError
-from edgeherd_sim.hub.store import MODULES_PER_DEVICE, Store
 from edgeherd_sim.hub.throttle import Operation
 
-_LIST_LIMIT = 100
+_LIMIT = 100
+"""Configurations of a hub of the tiers S1 to S3 (devguide-quotas-throttling, "automatic device configurations"), and of a list."""
 
 
 def list_configurations(call: Call) -> Reply:
     """`GET /configurations?top=N`: a bare list, without paging."""
     kept = call.store.configurations
-    found = [views.configuration(kept[name]) for name in sorted(kept)]
-    return Reply(body=found[: call.top(most=_LIST_LIMIT)])
+    names = sorted(kept)[: call.top(most=_LIMIT)]
+    return Reply(body=[_view(call, kept[name]) for name in names])
 
 
 def get_configuration(call: Call) -> Reply:
     """`GET /configurations/{configuration}`."""
-    return _shown(call.store.configuration(call.params["configuration"]))
+    return _shown(call, call.store.configuration(call.params["configuration"]))
 
 
 def put_configuration(call: Call) -> Reply:
@@ -39,6 +38,8 @@ def put_configuration(call: Call) -> Reply:
         body = {**body, "content": old.body["content"]}
     elif old is not None:
         raise HubError("ConfigurationAlreadyExists", f"A configuration with ID '{name}' already exists.")
+    elif len(call.store.configurations) >= _LIMIT:
+        raise HubError("ConfigurationCountLimitExceeded", f"A hub can have {_LIMIT} configurations.")
     at = call.store.at()
     new = Configuration(
         id=name,
@@ -48,7 +49,7 @@ def put_configuration(call: Call) -> Reply:
         body=body,
     )
     call.store.keep_configuration(new)
-    return _shown(new)
+    return _shown(call, new)
 
 
 def delete_configuration(call: Call) -> Reply:
@@ -67,7 +68,7 @@ def try_queries(call: Call) -> Reply:
     errors = {name: _error(query_language.parse, text) for name, text in queries.items()}
     return Reply(
         body={
-            "targetConditionError": _error(query_language.check_target, condition) if condition else None,
+            "targetConditionError": _error(query_language.parse_target, condition) if condition else None,
             "customMetricQueryErrors": {name: error for name, error in errors.items() if error is not None},
         }
     )
@@ -78,27 +79,8 @@ def apply_content(call: Call) -> Reply:
     device = call.store.device(call.params["device"])
     if not device.edge:
         raise HubError("InvalidOperation", f"{device.device_id} is no edge device.")
-    _deploy(call.store, device.device_id, manifests.read(call.body()))
+    deployer.deploy(call.store, device.device_id, manifests.read(call.body()))
     return Reply(status=204)
-
-
-def _deploy(store: Store, device_id: str, manifest: Manifest) -> None:
-    """Modules of the last deployment that are not in this one go; those that somebody else made stay."""
-    present = {module.module_id: module for module in store.modules(device_id)}
-    gone = [
-        name
-        for name, module in present.items()
-        if name not in manifest.modules and not name.startswith("$") and (module.managed_by or "").lower() == "iotedge"
-    ]
-    new = sorted({*manifest.modules, *manifest.desired} - set(present))
-    if len(present) - len(gone) + len(new) > MODULES_PER_DEVICE:
-        raise HubError("TooManyModulesOnDevice", f"A device can have {MODULES_PER_DEVICE} modules.")
-    for name in gone:
-        store.drop_module(device_id, name)
-    for name in new:
-        store.add_module(device_id, name)
-    for name, desired in manifest.desired.items():
-        store.deploy((device_id, name), desired)
 
 
 def _checked(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -108,6 +90,10 @@ def _checked(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
     content = body.get("content")
     if not isinstance(content, dict) or not content:
         raise HubError("InvalidConfigurationContent", "The content is missing.")
+    layers.check(content)
+    condition = rules.text(body.get("targetCondition"), "targetCondition")
+    if condition and _error(query_language.parse_target, condition):
+        raise HubError("InvalidConfigurationTargetCondition", "The target condition is invalid.")
     priority = body.get("priority") or 0
     if isinstance(priority, bool) or not isinstance(priority, int) or priority < 0:
         raise invalid("The priority must be a whole number that is not negative.")
@@ -115,7 +101,7 @@ def _checked(name: str, body: Mapping[str, Any]) -> Mapping[str, Any]:
     return {
         "labels": None if body.get("labels") is None else rules.mapping(body["labels"], "labels"),
         "content": content,
-        "targetCondition": rules.text(body.get("targetCondition"), "targetCondition"),
+        "targetCondition": condition,
         "priority": priority,
         "metrics": {"queries": queries},
     }
@@ -129,8 +115,17 @@ def _error(rule: Callable[[str], object], text: object) -> str | None:
     return None
 
 
-def _shown(configuration: Configuration) -> Reply:
-    return Reply(body=views.configuration(configuration), etag=configuration.etag)
+def _shown(call: Call, configuration: Configuration) -> Reply:
+    return Reply(body=_view(call, configuration), etag=configuration.etag)
+
+
+def _view(call: Call, configuration: Configuration) -> dict[str, Any]:
+    """With its counts, as far as the index knows."""
+    return views.configuration(
+        configuration,
+        system=metrics.system(layers.read(configuration).kind, configuration),
+        count=lambda text: query.count(text, call.index),
+    )
 
 
 ROUTES = tuple(

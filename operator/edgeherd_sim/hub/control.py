@@ -7,7 +7,7 @@ from typing import Any
 
 from aiohttp import web
 
-from edgeherd_sim.hub import calls, rules, sas
+from edgeherd_sim.hub import calls, rules, sas, views
 from edgeherd_sim.hub import wire as wires
 from edgeherd_sim.hub.calls import Reply
 from edgeherd_sim.hub.errors import HubError, invalid
@@ -16,6 +16,8 @@ from edgeherd_sim.hub.wire import Wire
 
 TOKEN_HEADER = "x-sim-token"  # noqa: S105  (a header's name)
 _PREFIX = "$sim"
+_NEWS_SECONDS = 20.0
+_DIGITS = 15
 _FAULT_FIELDS = {"kind", "count", "seconds", "code", "delay", "method", "path"}
 
 
@@ -34,7 +36,13 @@ class Control:
         try:
             self._admit(request)
             body = _body(await request.read())
-            reply = self._perform(request.method, segments[1:], body)
+            match (request.method, *segments[1:]):
+                case ("GET", "news"):
+                    reply = await self._news(request.query.get("after", "0"))
+                case ("GET", "devices", device, "modules", module, "twin"):
+                    reply = Reply(body=views.twin(*self.wire.store.twin((device, module)))["properties"])
+                case _:
+                    reply = self._perform(request.method, segments[1:], body)
             await self.wire.save()
         except HubError as exc:
             return wires.refusal(exc, flat=False)
@@ -47,6 +55,13 @@ class Control:
             admitted = ipaddress.ip_address(request.remote or "0.0.0.0").is_loopback  # noqa: S104  (an address that is refused)
         if not admitted:
             raise HubError("IotHubUnauthorizedAccess", f"The control API wants the header {TOKEN_HEADER}.")
+
+    async def _news(self, after: str) -> Reply:
+        """Devices whose `$edgeAgent` has other desired properties; waits for the first one."""
+        if not after.isdecimal() or len(after) > _DIGITS:
+            raise invalid("after: the number of an earlier answer is expected.")
+        at, devices = await self.wire.news.after(int(after), seconds=_NEWS_SECONDS)
+        return Reply(body={"at": at, "devices": devices})
 
     def _perform(self, method: str, segments: tuple[str, ...], body: Mapping[str, Any]) -> Reply:
         match (method, *segments):

@@ -82,7 +82,7 @@ def module(key: tuple[str, str], body: Mapping[str, Any], stamp: Stamp, old: Ide
 
 
 def edge_module(device_id: str, module_id: str, stamp: Stamp) -> Identity:
-    """`$edgeAgent` or `$edgeHub` as the hub makes it: it cannot authenticate until the device's daemon gives it keys."""
+    """A module as the hub makes it: it cannot authenticate until the device's daemon gives it keys."""
     return Identity(
         device_id=device_id,
         module_id=module_id,

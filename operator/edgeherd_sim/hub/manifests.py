@@ -1,4 +1,4 @@
-"""The content of a deployment to one edge device: which modules it asks for, and with which desired properties. Pure."""
+"""The content of a deployment to an edge device: which modules it asks for, and with which desired properties. Pure."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -26,10 +26,14 @@ def read(content: Mapping[str, Any]) -> Manifest:
     modules = _object(content.get("modulesContent"), "modulesContent")
     if _AGENT not in modules:
         raise _bad(f"modulesContent must have {_AGENT}.")
-    desired = {name: _desired(name, part) for name, part in modules.items()}
-    listed = _object(desired[_AGENT].get("modules") or {}, f"the modules of {_AGENT}")
+    return of({name: _desired(name, part) for name, part in modules.items()})
+
+
+def of(desired: Mapping[str, Mapping[str, Any]]) -> Manifest:
+    """The manifest that these desired properties are, or InvalidConfigurationContent."""
+    listed = _object(desired.get(_AGENT, {}).get("modules") or {}, f"the modules of {_AGENT}")
     wanted = {name for name, entry in listed.items() if entry is not None}
-    names = frozenset({*modules, *wanted} - set(EDGE_MODULES))
+    names = frozenset({*desired, *wanted} - set(EDGE_MODULES))
     for name in names:
         if name.startswith("$") or not rules.ID.fullmatch(name):
             raise _bad(f"{name} is no name of a module.")

@@ -70,13 +70,17 @@ class Document:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Twin:
-    """The twin of an identity. What it mirrors of the identity is added when it is shown."""
+    """The twin of an identity. What it mirrors of the identity is added when it is shown.
+
+    `configurations` are the automatic deployments that it is a target of: `Applied`, or `Targeted` where others came first.
+    """
 
     revision: int = 1
     version: int = 2
     tags: Mapping[str, Any] | None = dataclasses.field(default_factory=dict)
     desired: Document
     reported: Document
+    configurations: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def etag(self) -> str:
@@ -86,7 +90,7 @@ class Twin:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Configuration:
-    """An automatic deployment: kept and returned, never carried out."""
+    """An automatic deployment, as a client wrote it."""
 
     id: str
     revision: int

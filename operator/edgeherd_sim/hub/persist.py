@@ -10,7 +10,7 @@ from edgeherd_sim.hub import tls
 from edgeherd_sim.hub.model import Authentication, Configuration, Document, Identity, Twin
 from edgeherd_sim.hub.store import Store, mint_key
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 class StateError(Exception):

@@ -13,6 +13,7 @@ from edgeherd_sim.hub import query_terms as terms
 from edgeherd_sim.hub.auth import Right
 from edgeherd_sim.hub.calls import Call, Reply, Route
 from edgeherd_sim.hub.errors import HubError, invalid
+from edgeherd_sim.hub.index import Index
 from edgeherd_sim.hub.model import Key
 from edgeherd_sim.hub.query_language import Column, Query, QuerySyntaxError, parse
 from edgeherd_sim.hub.throttle import Operation
@@ -51,6 +52,16 @@ def run_query(call: Call) -> Reply:
         following = _Place(seen=place.seen + size, after=page[-1][0])
         headers["x-ms-continuation"] = _written(following, text)
     return Reply(body=[row for _, row in page], headers=headers)
+
+
+def count(text: str, index: Index) -> int | None:
+    """How many rows a query has now; None where it is no query."""
+    try:
+        query = parse(text)
+    except QuerySyntaxError:
+        return None
+    found = len(_rows(query, index.twins(modules=query.modules)))
+    return found if query.top is None else min(found, query.top)
 
 
 def _parsed(text: str) -> Query:

@@ -59,6 +59,14 @@ class Query:
         return bool(self.group_by) or any(column.aggregate for column in self.columns)
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """Which devices a deployment is for, or which modules."""
+
+    modules: bool
+    where: Term
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Token:
     kind: str
@@ -75,9 +83,9 @@ def parse(text: str) -> Query:
     return _whole(text, _Parser.query)
 
 
-def check_target(text: str) -> None:
+def parse_target(text: str) -> Target:
     """The target condition of a deployment: a condition, one on modules, or the star for all devices."""
-    _whole(text, _Parser.target)
+    return _whole(text, _Parser.target)
 
 
 def _whole(text: str, rule: Callable[["_Parser"], _Result]) -> _Result:
@@ -125,14 +133,15 @@ class _Parser:
             _check_groups(query)
         return query
 
-    def target(self) -> None:
+    def target(self) -> Target:
         """The star, or [FROM … WHERE] and an expression."""
         if self._accept("*"):
-            return
+            return Target(modules=False, where=terms.constant(True))
+        modules = False
         if self._accept("from"):
-            self._collection()
+            modules = self._collection() == "devices.modules"
             self._expect("where")
-        self.alternatives()
+        return Target(modules=modules, where=self.alternatives())
 
     def alternatives(self) -> Term:
         """An expression: terms joined by OR, which binds least."""
@@ -209,6 +218,8 @@ class _Parser:
         self._deeper()
         if name == "is_defined":
             term = terms.is_defined(self._path())
+        elif name == "array_contains":
+            term = self._array_contains()
         elif name in terms.TEXT_FUNCTIONS:
             left = self._operand()
             self._expect(",")
@@ -218,6 +229,17 @@ class _Parser:
         self._expect(")")
         self._depth -= 1
         return term
+
+    def _array_contains(self) -> Term:
+        array = self._operand()
+        self._expect(",")
+        value = self._operand()
+        partial = False
+        if self._accept(","):
+            partial = self._accept("true")
+            if not partial:
+                self._expect("false")
+        return terms.array_contains(array, value, partial=partial)
 
     def _columns(self) -> tuple[Column, ...]:
         found: list[Column] = []

@@ -92,6 +92,18 @@ def text_test(name: str, left: Term, right: Term) -> Term:
     return term
 
 
+def array_contains(array: Term, value: Term, *, partial: bool = False) -> Term:
+    """Whether an array has this value in it; with `partial` an object need only have the members of the one looked for."""
+
+    def term(twin: Mapping[str, Any]) -> Any:
+        items, wanted = array(twin), value(twin)
+        if not isinstance(items, list) or wanted is UNDEFINED:
+            return UNDEFINED
+        return any(_has(item, wanted) if partial else _equal(item, wanted) for item in items)
+
+    return term
+
+
 def both(terms: Sequence[Term]) -> Term:
     """AND: false wins over what cannot be said."""
     return lambda twin: _joined([term(twin) for term in terms], decisive=False)
@@ -122,6 +134,12 @@ def _equal(left: Any, right: Any) -> Any:
     if left is UNDEFINED or right is UNDEFINED:
         return UNDEFINED
     return _kind(left) is _kind(right) and left == right
+
+
+def _has(item: Any, wanted: Any) -> bool:
+    if isinstance(item, dict) and isinstance(wanted, dict):
+        return all(name in item and _has(item[name], value) for name, value in wanted.items())
+    return bool(_equal(item, wanted))
 
 
 def _ordered(left: Any, right: Any, order: Callable[[Any, Any], bool]) -> Any:

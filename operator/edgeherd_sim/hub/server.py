@@ -13,9 +13,11 @@ from aiohttp import web
 
 from edgeherd_sim.hub import control, persist, tls
 from edgeherd_sim.hub.auth import BUILT_IN, Authenticator
+from edgeherd_sim.hub.deployer import Deployer
 from edgeherd_sim.hub.faults import Faults
 from edgeherd_sim.hub.index import Index
 from edgeherd_sim.hub.journal import Journal
+from edgeherd_sim.hub.news import News
 from edgeherd_sim.hub.store import Store
 from edgeherd_sim.hub.throttle import Throttle
 from edgeherd_sim.hub.wire import Wire
@@ -38,6 +40,7 @@ class Hub:
     requests: Journal = dataclasses.field(repr=False)
     throttle: Throttle = dataclasses.field(repr=False)
     index: Index = dataclasses.field(repr=False)
+    news: News = dataclasses.field(repr=False)
 
     @property
     def authority(self) -> str:
@@ -114,10 +117,12 @@ async def serve(
         if ca_file is not None:
             tls.write(ca_file, certificates.ca_file.read_bytes())
         policies = _policies(policy_name, saver.policy_key)
+        Deployer(store)
         index, journal, faults, throttle = Index(store), Journal(), Faults(), Throttle(units)
         authenticator = Authenticator(
             store, hosts=(*host_names, *tls.ALWAYS), policies=policies, bearer_token=bearer_token
         )
+        news = News(store)
         wire = Wire(
             store=store,
             index=index,
@@ -125,6 +130,7 @@ async def serve(
             faults=faults,
             throttle=throttle,
             journal=journal,
+            news=news,
             save=saver.save,
         )
         application = web.Application(client_max_size=_BODY_LIMIT)
@@ -133,6 +139,7 @@ async def serve(
         application.router.add_route("*", r"/{any:[\s\S]*}", panel.dispatch)
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
+        stack.callback(news.close)
         site = web.TCPSite(runner, bind, port, ssl_context=certificates.context)
         await site.start()
         await saver.save()
@@ -147,6 +154,7 @@ async def serve(
             requests=journal,
             throttle=throttle,
             index=index,
+            news=news,
         )
         await saver.save()
 

@@ -142,6 +142,16 @@ class Store:
         """Replace the desired properties by those of a deployment; tags stay."""
         self._change_twin(key, None, lambda twin: twindocs.deployed(twin, desired, self._at(), self._next()))
 
+    def settle(self, key: Key, desired: Mapping[str, Any]) -> None:
+        """Change the desired properties to those of an automatic configuration."""
+        self._change_twin(key, None, lambda twin: twindocs.settled(twin, desired, self._at(), self._next()))
+
+    def target(self, key: Key, configurations: Mapping[str, str]) -> None:
+        """The twin is a target of these automatic deployments: its etag does not move."""
+        if self.twins[key].configurations != configurations:
+            self.twins[key] = dataclasses.replace(self.twins[key], configurations=configurations)
+            self._tell(key)
+
     def _change_twin(self, key: Key, if_match: str | None, change: Callable[[Twin], Twin]) -> None:
         _, twin = self.twin(key)
         etags.check(if_match, twin.etag)
@@ -241,10 +251,7 @@ class Store:
 
     def add_module(self, device_id: str, module_id: str) -> Identity:
         """A module that the hub makes by itself, for an edge device or its deployment."""
-        stamp = self._stamp()
-        if module_id in EDGE_MODULES:
-            return self._write(identities.edge_module(device_id, module_id, stamp))
-        return self._write(identities.module((device_id, module_id), {"managedBy": "iotEdge"}, stamp))
+        return self._write(identities.edge_module(device_id, module_id, self._stamp()))
 
     def drop_module(self, device_id: str, module_id: str) -> None:
         """A module is gone without a request."""
@@ -303,7 +310,8 @@ class Store:
         return Stamp(revision=self._next(), generation_id=str(self.generation), at=self._at(), mint=self._mint)
 
     def _at(self) -> str:
-        return self._now().astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        """With seven digits, as .NET writes it: its clock counts in 100 ns."""
+        return self._now().astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f0Z")
 
 
 def _time(text: str) -> dt.datetime:

@@ -19,8 +19,9 @@ _PROPERTIES_BYTES = 32 * 1024
 
 
 def fresh(at: str) -> Twin:
-    """The twin of a new identity."""
-    return Twin(desired=_document({}, {}, at, version=1), reported=_document({}, {}, at, version=1))
+    """The twin of a new identity. Nobody has written it, so its metadata tells a time and no version."""
+    empty = _document({}, {}, at, version=1, versioned=False)
+    return Twin(desired=empty, reported=empty)
 
 
 def patched(twin: Twin, body: Mapping[str, Any], at: str, revision: int) -> Twin:
@@ -55,6 +56,11 @@ def deployed(twin: Twin, desired: Mapping[str, Any], at: str, revision: int) -> 
     return dataclasses.replace(replaced(twin, {"properties": {"desired": desired}}, at, revision), tags=twin.tags)
 
 
+def settled(twin: Twin, desired: Mapping[str, Any], at: str, revision: int) -> Twin:
+    """After an automatic configuration of a device or module: what is the same keeps its time and version."""
+    return patched(twin, {"properties": {"desired": _difference(twin.desired.value, desired)}}, at, revision)
+
+
 def reported(twin: Twin, patch: Mapping[str, Any], at: str) -> Twin:
     """After the device reported: the version moves, the etag does not."""
     return dataclasses.replace(
@@ -74,6 +80,19 @@ def merge(target: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]
         else:
             result[key] = value
     return result
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The merge patch that leads from one to the other."""
+    patch: dict[str, Any] = {name: None for name in old if name not in new}
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(before, dict) and isinstance(value, dict):
+            if below := _difference(before, value):
+                patch[name] = below
+        elif name not in old or before != value:
+            patch[name] = value
+    return patch
 
 
 def _parts(body: Mapping[str, Any]) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:

@@ -1,6 +1,6 @@
 """Identities, twins and configurations as the wire shows them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from edgeherd_sim.hub.model import NEVER, Authentication, Configuration, Document, Identity, Twin
@@ -58,14 +58,16 @@ def twin(identity: Identity, document: Twin) -> dict[str, Any]:
         "cloudToDeviceMessageCount": 0,
         "authenticationType": authentication.type,
         "x509Thumbprint": {
-            "PrimaryThumbprint": authentication.primary_thumbprint,
-            "SecondaryThumbprint": authentication.secondary_thumbprint,
+            "primaryThumbprint": authentication.primary_thumbprint,
+            "secondaryThumbprint": authentication.secondary_thumbprint,
         },
         "modelId": "",
         "version": document.version,
-        "tags": document.tags,
+        **({"tags": document.tags} if document.tags else {}),
         "properties": {"desired": _document(document.desired), "reported": _document(document.reported)},
     }
+    if document.configurations:
+        result["configurations"] = {name: {"status": status} for name, status in document.configurations.items()}
     if identity.module_id:
         return result
     result["capabilities"] = {"iotEdge": identity.edge}
@@ -76,9 +78,11 @@ def twin(identity: Identity, document: Twin) -> dict[str, Any]:
     return result
 
 
-def configuration(item: Configuration) -> dict[str, Any]:
-    """An automatic deployment. No metric is ever evaluated."""
-    empty: Mapping[str, Any] = {"results": {}, "queries": {}}
+def configuration(
+    item: Configuration, *, system: Mapping[str, str], count: Callable[[str], int | None]
+) -> dict[str, Any]:
+    """An automatic deployment. `count` tells how many rows a query has now; None for one that is none."""
+    custom = (item.body.get("metrics") or {}).get("queries") or {}
     return {
         "id": item.id,
         "schemaVersion": "1.0",
@@ -88,10 +92,15 @@ def configuration(item: Configuration) -> dict[str, Any]:
         "createdTimeUtc": item.created,
         "lastUpdatedTimeUtc": item.updated,
         "priority": item.body.get("priority") or 0,
-        "systemMetrics": empty,
-        "metrics": {**empty, **(item.body.get("metrics") or {})},
+        "systemMetrics": {"results": _results(system, count), "queries": system},
+        "metrics": {"results": _results(custom, count), "queries": custom},
         "etag": item.etag,
     }
+
+
+def _results(queries: Mapping[str, str], count: Callable[[str], int | None]) -> dict[str, int]:
+    counts = {name: count(text) if text else 0 for name, text in queries.items()}
+    return {name: number for name, number in counts.items() if number is not None}
 
 
 def _authentication(value: Authentication) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from edgeherd_sim.hub.errors import HubError
 from edgeherd_sim.hub.faults import Fault, Faults, Kind
 from edgeherd_sim.hub.index import Index
 from edgeherd_sim.hub.journal import Entry, Journal
+from edgeherd_sim.hub.news import News
 from edgeherd_sim.hub.routes import ROUTES
 from edgeherd_sim.hub.store import Store
 from edgeherd_sim.hub.throttle import Throttle
@@ -40,6 +41,7 @@ class Wire:
     faults: Faults
     throttle: Throttle
     journal: Journal
+    news: News
     save: Callable[[], Awaitable[None]]
     """Called before every answer: what was acknowledged is on disk."""
 

@@ -20,7 +20,7 @@ from edgeherd.hub.port import (
     UnavailableError,
 )
 from edgeherd.model import Credentials, Keys, Thumbprints
-from edgeherd_sim.hub import errors, model
+from edgeherd_sim.hub import errors, model, rules
 from edgeherd_sim.hub.store import Store
 from edgeherd_sim.memory.steps import Steps
 
@@ -55,8 +55,7 @@ class MemoryHub:
             if found is None or not self.twins:
                 return None
             _, twin = self.store.twin((device_id, ""))
-            said = (twin.tags or {}).get("edgeherd")
-            return Twin(etag=twin.etag, device_etag=found.etag, owner=Owner(**said) if said else None)
+            return Twin(etag=twin.etag, device_etag=found.etag, owner=_owner(twin))
 
     async def mark(self, device_id: str, owner: Owner, *, etag: str) -> bool:
         """See `Hub`."""
@@ -109,18 +108,26 @@ class MemoryHub:
     async def edge_devices(self) -> tuple[Listed, ...]:
         """See `Hub`."""
         with self._step("list edge devices"):
-            return tuple(
-                Listed(
-                    device_id=device.device_id,
-                    enabled=device.status == "enabled",
-                    authentication=device.authentication.type,
-                    connected=device.connected,
-                    last_activity=f"{device.last_activity[:19]}Z",
-                    modules=len(self.store.modules(device.device_id)),
-                )
-                for device in self.store.devices()
-                if device.edge
-            )
+            return tuple(self._listed(device) for device in self.store.devices() if device.edge)
+
+    def _listed(self, device: model.Identity) -> Listed:
+        never = device.last_activity == model.NEVER
+        first, second = device.authentication.primary_thumbprint, device.authentication.secondary_thumbprint
+        twin = self.store.twins[device.key]
+        scopes = device.parent_scopes
+        return Listed(
+            device_id=device.device_id,
+            enabled=device.status == "enabled",
+            authentication=device.authentication.type,
+            connected=device.connected,
+            last_activity="" if never else f"{device.last_activity[:19]}Z",
+            modules=len(self.store.modules(device.device_id)),
+            thumbprints=Thumbprints(primary=first, secondary=second) if first else None,
+            owner=_owner(twin),
+            parent=scopes[0].removeprefix(rules.SCOPE_PREFIX).rpartition("-")[0] if scopes else "",
+            tags=tuple(sorted(name for name in twin.tags or {} if name != "edgeherd")),
+            deployments=tuple(sorted(twin.configurations)),
+        )
 
     def _step(self, what: str) -> AbstractContextManager[None]:
         return self.steps.step(what, HubError, UnavailableError("ConnectionError", "The hub could not be reached."))
@@ -154,6 +161,11 @@ def identity_of(store: Store, device_id: str) -> Identity | None:
     """What the registry has, in the operator's terms."""
     found = store.identities.get((device_id, ""))
     return None if found is None else _identity(found)
+
+
+def _owner(twin: model.Twin) -> Owner | None:
+    said = (twin.tags or {}).get("edgeherd")
+    return Owner(**said) if said else None
 
 
 def _identity(found: model.Identity) -> Identity:
