@@ -33,6 +33,7 @@ from edgeherd.config.strays import stray_sections
 from edgeherd.config.values import X509, Problem, Settings, Version
 from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
 
+_URI, _FILE = Url(before_2=True), Url(file=True, before_2=True)
 _SOCKETS = {
     "management_uri": "unix:///var/run/iotedge/mgmt.sock",
     "workload_uri": "unix:///var/run/iotedge/workload.sock",
@@ -192,7 +193,7 @@ def _set(table: dict[str, Item], path: list[str], item: Item) -> None:
 
 def _settings(version: Version) -> Struct:
     """All but the provisioning section."""
-    uris: dict[str, Shape] = {"workload_uri": Url(), "management_uri": Url()}
+    uris: dict[str, Shape] = {"workload_uri": _URI, "management_uri": _URI}
     numbers = version.numbers
     listen = Struct({**uris, **({"min_tls_version": Opt(_Tls())} if numbers >= (1, 0, 10) else {})})
     strings = ("username", "password", "email", "serveraddress")
@@ -216,7 +217,7 @@ def _settings(version: Version) -> Struct:
         "connect": Struct(uris),
         "listen": listen,
         "homedir": Str(),
-        "moby_runtime": Struct({"uri": Url(), "network": _Network(network) if numbers >= (1, 0, 9) else Str()}),
+        "moby_runtime": Struct({"uri": _URI, "network": _Network(network) if numbers >= (1, 0, 9) else Str()}),
         "certificates": Opt(_Certificates(lifetime=numbers >= (1, 0, 9))),
     }
     if numbers >= (1, 0, 8):
@@ -271,7 +272,7 @@ def _provisioning(item: Item, version: Version, problems: Problems) -> Any:
     numbers = version.numbers
     variants: dict[str, Shape] = {"manual": Struct({}), "dps": _dps(version)}
     if numbers >= (1, 0, 9):
-        variants["external"] = Struct({"endpoint": Url()})
+        variants["external"] = Struct({"endpoint": _URI})
     said = Tagged("source", variants).read(item, "provisioning", problems)
     if said is None:
         return None
@@ -293,8 +294,8 @@ def _manual(item: Item, version: Version, problems: Problems) -> Any:
         certificate: dict[str, Shape] = {
             "iothub_hostname": Str(),
             "device_id": Str(),
-            "identity_cert": Url(True),
-            "identity_pk": Url(True),
+            "identity_cert": _FILE,
+            "identity_pk": _FILE,
         }
         either = Tagged("method", {"device_connection_string": flat, "x509": Struct(certificate)})
         fields: dict[str, Shape] = {"device_connection_string": Opt(Str()), "authentication": Opt(either)}
@@ -321,7 +322,7 @@ def _connection_string(text: str, item: Item, problems: Problems) -> None:
 
 
 def _dps(version: Version) -> Shape:
-    fields: dict[str, Shape] = {"global_endpoint": Url(), "scope_id": Str()}
+    fields: dict[str, Shape] = {"global_endpoint": _URI, "scope_id": Str()}
     fields["registration_id"] = Str() if version.numbers < (1, 0, 7) else Opt(Str())
     if version.numbers >= (1, 0, 10):
         fields["always_reprovision_on_startup"] = Opt(Bool())
@@ -331,7 +332,7 @@ def _dps(version: Version) -> Shape:
 def _attestation(item: Item, problems: Problems) -> Any:
     tpm = Struct({"registration_id": Str()})
     symmetric = Struct({"registration_id": Str(), "symmetric_key": Str()})
-    certificate = Struct({"registration_id": Opt(Str()), "identity_cert": Url(True), "identity_pk": Url(True)})
+    certificate = Struct({"registration_id": Opt(Str()), "identity_cert": _FILE, "identity_pk": _FILE})
     methods = Tagged("method", {"tpm": tpm, "symmetric_key": symmetric, "x509": certificate})
     given = item.value.get("attestation", Item(None))
     outside = item.value.get("registration_id", Item(None))

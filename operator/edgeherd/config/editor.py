@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 
-from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, limits, masking, toml_text, yaml_tree
+from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, limits, masking, toml_grammar, yaml_tree
 from edgeherd.config.connection import ConnectionStringError, check_for_device
 from edgeherd.config.repairs import repaired, repaired_toml
 from edgeherd.config.shapes import Problems
+from edgeherd.config.toml_statements import TomlSyntaxError
 from edgeherd.config.values import (
     Dialect,
     Edit,
@@ -22,6 +23,9 @@ from edgeherd.config.values import (
     Wanted,
     refuse,
 )
+
+_NEWEST_TOML = Version((1, 6))
+"""Reads all that the others read, but for dates that are none."""
 
 
 def fingerprint(content: bytes) -> str:
@@ -110,7 +114,9 @@ def check(content: bytes, *, version: Version) -> Verdict:
         for p in hindrances
         if (p.line, p.rule) not in known
     )
-    return Verdict(valid=settings is not None, editable=not hindrances, problems=(*problems, *others))
+    unjudged = any(problem.severity == "unjudged" for problem in problems)
+    valid = None if settings is not None and unjudged else settings is not None
+    return Verdict(valid=valid, editable=not hindrances, problems=(*problems, *others))
 
 
 def load(content: bytes, *, version: Version) -> Settings:
@@ -138,9 +144,9 @@ def repair(content: bytes, *, version: Version) -> tuple[bytes, tuple[str, ...]]
     if version.dialect is Dialect.TOML:
         text, fixed = repaired_toml(_decoded(content))
         try:
-            toml_text.parsed(text)
-        except toml_text.TomlSyntaxError as exc:
-            raise toml_text.unreadable(exc) from None
+            toml_grammar.parsed(text, version)
+        except TomlSyntaxError as exc:
+            raise toml_grammar.unreadable(exc) from None
         return text.encode(), fixed
     text, fixed = repaired(_decoded(content))
     try:
@@ -159,10 +165,12 @@ def masked_diff(before: bytes, after: bytes, *, name: str) -> str:
 
 def _values(text: str) -> list[tuple[str, str]]:
     """Every text value of a file of either dialect, with its path; none of a file that cannot be read."""
-    with contextlib.suppress(toml_text.TomlSyntaxError):
-        return toml_text.values(text)
+    with contextlib.suppress(TomlSyntaxError):
+        said = toml_grammar.parsed(text, _NEWEST_TOML)
+        return [(f".{'.'.join(path)}", value) for path, value in toml_grammar.leaves(said) if isinstance(value, str)]
     with contextlib.suppress(yaml_tree.SyntaxProblemError):
-        return [pair for root in yaml_tree.documents(text) for pair in yaml_tree.values(root)]
+        found = [pair for root in yaml_tree.documents(text) for pair in yaml_tree.scalars(root)]
+        return [(path, node.text) for path, node in found]
     return []
 
 

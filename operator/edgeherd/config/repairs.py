@@ -4,7 +4,7 @@ import itertools
 import re
 from collections.abc import Sequence
 
-from edgeherd.config import toml_text, yaml_tree
+from edgeherd.config import toml_statements, yaml_tree
 from edgeherd.config.comments import commented
 from edgeherd.config.strays import is_stray, section_indent
 from edgeherd.config.yaml_tree import MapNode
@@ -122,7 +122,7 @@ def _bare_mode(text: str) -> tuple[str, list[str]]:
 
 def _second_tables(text: str) -> tuple[str, list[str]]:
     """Of several active [provisioning] sections the last one stays, as in config.yaml; TOML refuses two of them."""
-    statements = toml_text.statements(text)
+    statements = toml_statements.statements(text)
     heads = [n for n, s in enumerate(statements) if s.header and s.path == ("provisioning",)]
     what: list[str] = []
     for first, stop in reversed(list(itertools.pairwise(heads))):

@@ -5,9 +5,9 @@ marks, line ends and blank lines are the owner's.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from edgeherd.config import removal, yaml_tree
+from edgeherd.config import removal, scrubbing, yaml_tree
 from edgeherd.config.daemon_yaml import problem_of_duplicates
 from edgeherd.config.values import UneditableError, refuse
 from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
@@ -90,7 +90,7 @@ class Draft:
                 self._fill(where, inner, nested(path[depth + 1 :], value), inline=node.flow)
                 return
             node = inner
-        self._replace(node, value)
+        self.replace(node, value)
 
     def remove(self, path: Sequence[str]) -> None:
         """Make the file say nothing at `path`. A mapping whose last entry goes stays as `{}`; comments stay."""
@@ -134,7 +134,8 @@ class Draft:
         comments = [comment for text in around for comment in re.findall(r"#[^\r\n]*", text)]
         self.splice(*removal.of_lines(self.text, start, end, comments))
 
-    def _replace(self, node: Node, value: Leaf) -> None:
+    def replace(self, node: Node, value: Leaf) -> None:
+        """Give another value to a node, in its own quotation marks."""
         if not isinstance(node, ScalarNode):
             span = self.text[node.start : node.end]
             if _is_empty(node) and "\n" not in span:
@@ -207,6 +208,14 @@ class Draft:
             return start + len(lead)
         self.splice(newline + 1, newline + 1, "".join(line + self.eol for line in lines))
         return newline + 1
+
+    def sweep(self, keys: Collection[str], *, kept: str) -> None:
+        """Take keys out of all comments. `kept` is a value of the file that may hold one of them."""
+        cores = [core for core in (key.rstrip("=") for key in keys) if core]
+        if all(self.text.count(core) <= kept.count(core) for core in cores):
+            return
+        spans = sorted((node.start, node.end) for node in yaml_tree.all_scalars(self.root))
+        self.splice(0, len(self.text), scrubbing.swept(self.text, keys, spans))
 
     def line_start(self, place: int) -> int:
         """Where the line of a character begins."""

@@ -293,17 +293,31 @@ class _Builder:
         return dataclasses.replace(value, start=place, end=place, line=key.line, column=key.column)
 
 
-def values(node: Node, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text below a node, each with its path; aliases are not followed, what they stand for is there once."""
+def scalars(node: Node, path: str = "") -> Iterator[tuple[str, ScalarNode]]:
+    """Every scalar below a node, each with its path; aliases are not followed, what they stand for is there once."""
     match node:
         case MapNode():
             for key, value in node.entries:
-                yield from values(value, f"{path}.{key.text}" if isinstance(key, ScalarNode) else path)
+                yield from scalars(value, f"{path}.{key.text}" if isinstance(key, ScalarNode) else path)
         case ListNode():
             for item in node.items:
-                yield from values(item, path)
+                yield from scalars(item, path)
         case ScalarNode():
-            yield path, node.text
+            yield path, node
+
+
+def all_scalars(node: Node) -> Iterator[ScalarNode]:
+    """Every scalar below a node, keys included."""
+    match node:
+        case MapNode():
+            for key, value in node.entries:
+                yield from all_scalars(key)
+                yield from all_scalars(value)
+        case ListNode():
+            for item in node.items:
+                yield from all_scalars(item)
+        case ScalarNode():
+            yield node
 
 
 def plain(text: str) -> Any:

@@ -1,0 +1,139 @@
+"""The one door to the parsers of TOML: what a text says, by the version whose daemon reads it.
+
+IoT Edge 1.2 to 1.5 read TOML 1.0 (crate toml 0.5.x up to 1.4.8, 0.7.x up to 1.5), as `tomllib` does; 1.6 reads TOML 1.1
+(crate toml 1.1.2), as tomli does from 2.4 on. Where crate and Python differ, the difference stands here.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import tomli
+
+from edgeherd.config import limits
+from edgeherd.config.toml_statements import Path, TomlSyntaxError, statements
+from edgeherd.config.values import UneditableError, Version, refuse
+
+_TOML_1_1 = (1, 6)
+_DOTTED_TABLES_GROW = (1, 4, 9)
+_I64 = range(-(2**63), 2**63)
+_BAD_DATE = re.compile(r"Invalid date or datetime \(at line (\d+), column (\d+)\)")
+_DAY = re.compile(r"(\d{4}-\d{2}-)\d{2}")
+
+
+def grammar(version: Version) -> str:
+    """The TOML of a version, for people."""
+    return "TOML 1.1" if version.numbers >= _TOML_1_1 else "TOML 1.0"
+
+
+def parsed(text: str, version: Version) -> dict[str, Any]:
+    """What the text says. A byte order mark at its beginning is skipped, as every version does.
+
+    Raises:
+        TomlSyntaxError: it is not TOML to that version.
+    """
+    text = text.removeprefix("\ufeff")
+    said = _loaded(text, version)
+    level: list[Any] = [said]
+    for _ in range(limits.MAX_DEPTH):
+        level = [inner for value in level for inner in _inner(value) if isinstance(inner, dict | list)]
+    if level:
+        raise _too_deep()
+    _refuse_large_numbers(said, text)
+    if version.numbers < _DOTTED_TABLES_GROW:
+        _refuse_grown_tables(text)
+    return said
+
+
+def _loaded(text: str, version: Version) -> dict[str, Any]:
+    try:
+        if version.numbers >= _TOML_1_1:
+            return tomli.loads(text)
+        return _loaded_1_0(text)
+    except RecursionError:
+        raise _too_deep() from None
+    except ValueError as exc:  # no TOML, or a number of more digits than Python reads
+        found = re.search(r"\(at line (\d+), column \d+\)", str(exc))
+        line = int(found[1]) if found else text.rstrip().count("\n") + 1
+        twice = re.match(r"Cannot (?:declare|overwrite)|Cannot mutate", str(exc))
+        why = "something is there for the second time" if twice else f"the line cannot be read as {grammar(version)}"
+        if version.numbers < _TOML_1_1 and not twice and _is_toml_1_1(text):
+            why += "; it is TOML 1.1, which IoT Edge 1.6 is the first to read"
+        raise TomlSyntaxError(line, why) from None
+
+
+def _loaded_1_0(text: str) -> dict[str, Any]:
+    """Up to 1.5 the daemon's parser counts no days: it takes the 31st of February."""
+    while True:
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as exc:
+            found = _BAD_DATE.search(str(exc))
+            if found is None:
+                raise
+            start = _place(text, int(found[1]), int(found[2]))
+            date = _DAY.match(text, start)
+            if date is None or text[start : date.end()] == f"{date[1]}01":
+                raise
+            text = f"{text[:start]}{date[1]}01{text[date.end() :]}"
+
+
+def _place(text: str, line: int, column: int) -> int:
+    start = 0
+    for _ in range(line - 1):
+        start = text.index("\n", start) + 1
+    return start + column - 1
+
+
+def _is_toml_1_1(text: str) -> bool:
+    try:
+        tomli.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _refuse_large_numbers(said: dict[str, Any], text: str) -> None:
+    """To the daemon every integer is an i64."""
+    for path, value in leaves(said):
+        if isinstance(value, int) and value not in _I64:
+            line = next((s.line for s in statements(text) if not s.header and s.path == path[: len(s.path)]), None)
+            raise TomlSyntaxError(line, "a number is beyond 64 bits")
+
+
+def _refuse_grown_tables(text: str) -> None:
+    """To the crate toml 0.5 a table that keys with dots made is closed: no header may add a table to it."""
+    made: set[Path] = set()
+    for statement in statements(text):
+        if not statement.header:
+            made |= {statement.path[:depth] for depth in range(len(statement.table) + 1, len(statement.path))}
+        elif any(statement.path[:depth] in made for depth in range(1, len(statement.path) + 1)):
+            raise TomlSyntaxError(statement.line, "keys with dots have made that table already")
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that is no table, with its path; what a list holds has the path of the list."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list):
+        for inner in value:
+            yield from leaves(inner, path)
+    else:
+        yield path, value
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value
+
+
+def _too_deep() -> TomlSyntaxError:
+    return TomlSyntaxError(None, f"tables and keys with dots are nested more than {limits.MAX_DEPTH} deep")
+
+
+def unreadable(error: TomlSyntaxError) -> UneditableError:
+    """The refusal of a text that is not TOML."""
+    return refuse(
+        error.line, "syntax", f"The file is not TOML: {error.message}. Fix {'the line' if error.line else 'it'}."
+    )
