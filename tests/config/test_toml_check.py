@@ -47,7 +47,7 @@ CASES = (
     Case(sentence="the template's bare word", text="auto_reprovisioning_mode = Dynamic\n" + GOOD, valid=False, editable=False, problems=(("syntax", 1),)),
     Case(sentence="a mode in another case", text='auto_reprovisioning_mode = "dynamic"\n' + GOOD, valid=False, editable=False, problems=(("value", 1),)),
     Case(sentence="a hostname that is a number", text="hostname = 1\n" + GOOD, valid=False, editable=False, problems=(("type", 1),)),
-    Case(sentence="YAML in a TOML file", text="provisioning:\n  source: manual\n", valid=False, editable=False, problems=(("syntax", 1),)),
+    Case(sentence="YAML in a TOML file", text="provisioning:\n  source: manual\n", valid=False, editable=False, problems=(("dialect", None),)),
     Case(sentence="an inline table over two lines, which is TOML 1.1", text=GOOD + "[x]\na = {b = 1,\n c = 2}\n", valid=False, editable=False, problems=(("syntax", 5),)),
     Case(sentence="source in capitals", text=GOOD.replace("manual", "Manual"), valid=False, editable=True, problems=(("value", 2),)),
     Case(sentence="no source", text=GOOD.replace('source = "manual"\n', ""), valid=False, editable=True, problems=(("missing", 1),)),

@@ -53,6 +53,14 @@ def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
     return (None if errors(problems) else _summary(said, version)), problems
 
 
+def tree(text: str, version: Version) -> Item | None:
+    """All that a text says, each value with its line; None for a text that is not TOML."""
+    try:
+        return _item(parsed(text, version), (), _lines(text))
+    except TomlSyntaxError:
+        return None
+
+
 def _refuse_nested_dps(said: Any, root: Item, problems: Problems) -> None:
     """The identity service knows the provisioning service only of devices that reach it by themselves."""
     section = said["provisioning"]

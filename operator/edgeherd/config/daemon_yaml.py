@@ -8,6 +8,7 @@ start. Sources: edgelet-core/src/settings.rs, edgelet-docker/src/settings.rs, ed
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from edgeherd.config import yaml_tree
@@ -74,7 +75,7 @@ def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
     if root is None or problems:
         return None, problems
     try:
-        item = _item(root, [_MOST_VALUES])
+        item = _Reader(problems).item(root)
     except _TooManyError:
         message = "The file's aliases multiply to more values than the daemon could read. Write the values out."
         complain(problems, None, "reference", message)
@@ -92,12 +93,6 @@ def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
 
 
 def _document(text: str, problems: Problems) -> Node | None:
-    if text.startswith("\ufeff"):
-        message = (
-            "The file begins with a byte order mark (BOM), which the daemon refuses. Save it as UTF-8 without BOM."
-        )
-        complain(problems, 1, "bom", message)
-        return None
     try:
         documents = yaml_tree.documents(text)
     except yaml_tree.SyntaxProblemError as exc:
@@ -111,6 +106,11 @@ def _document(text: str, problems: Problems) -> Node | None:
 
 def _blame(text: str, error: yaml_tree.SyntaxProblemError) -> tuple[int | None, str, str]:
     """The line that a person has to fix, which often is not the one that the parser stopped at."""
+    if text.startswith("\ufeff"):
+        message = (
+            "The file begins with a byte order mark (BOM), which joins what follows. Save it as UTF-8 without BOM."
+        )
+        return 1, "bom", message
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r" *\t+ *[^#\s]", line):
             return number, "tab", "The line is indented with a tab. Indent with two spaces."
@@ -128,26 +128,56 @@ class _TooManyError(Exception):
     """Aliases of aliases."""
 
 
-def _item(node: Node, left: list[int]) -> Item:
-    """The node's value as yaml-rust gives it: aliases replaced, the last of duplicate keys, text keys only."""
-    left[0] -= 1
-    if left[0] < 0:
-        raise _TooManyError
-    match node:
-        case AliasNode():
-            return Item(_item(node.target, left).value, node.line)
-        case ScalarNode():
-            return Item(node.value, node.line)
-        case ListNode():
-            return Item([_item(inner, left) for inner in node.items], node.line)
-        case MapNode():
-            found = {}
-            for key, value in node.entries:
-                if isinstance(key, ScalarNode) and isinstance(key.value, str):
-                    inner = _item(value, left)
-                    found[key.value] = Item(inner.value, key.line)
-            return Item(found, node.line)
-    raise AssertionError(type(node))
+class _Reader:
+    """Reads a node's value as yaml-rust gives it: aliases replaced, the last of duplicate keys, text keys only."""
+
+    def __init__(self, problems: Problems) -> None:
+        self._problems = problems
+        self._left = _MOST_VALUES
+
+    def item(self, node: Node) -> Item:
+        """The value.
+
+        Raises:
+            _TooManyError: aliases multiply to more values than any file has.
+        """
+        self._left -= 1
+        if self._left < 0:
+            raise _TooManyError
+        match node:
+            case AliasNode():
+                return Item(self.item(node.target).value, node.line)
+            case ScalarNode():
+                if node.unreadable:
+                    message = "The line has an infinity or not-a-number with a dot, which the daemon cannot read. Put it in quotation marks."
+                    complain(self._problems, node.line, "number", message)
+                return Item(node.value, node.line)
+            case ListNode():
+                return Item([self.item(inner) for inner in node.items], node.line)
+            case MapNode():
+                return Item(self._mapping(node), node.line)
+        raise AssertionError(type(node))
+
+    def _mapping(self, node: MapNode) -> dict[str, Item]:
+        found: dict[str, Item] = {}
+        for key, value in _counted(node):
+            if isinstance(key, ScalarNode) and isinstance(key.value, str):
+                found[key.value] = Item(self.item(value).value, key.line)
+        return found
+
+
+def _counted(node: MapNode) -> Iterator[tuple[Node, Node]]:
+    """Keys and values as the daemon pairs them: a key whose tag does not fit is passed over, and its value is the next key."""
+    if not any(isinstance(key, ScalarNode) and key.bad for key, _ in node.entries):
+        yield from node.entries
+        return
+    waiting: Node | None = None
+    for inner in (each for entry in node.entries for each in entry):
+        if waiting is not None:
+            yield waiting, inner
+            waiting = None
+        elif not (isinstance(inner, ScalarNode) and inner.bad):
+            waiting = inner
 
 
 def _find_nulls(item: Item, version: Version, problems: Problems, path: str = "") -> None:

@@ -5,11 +5,24 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 
-from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, limits, masking, toml_grammar, yaml_tree
+from edgeherd.config import (
+    daemon_toml,
+    daemon_yaml,
+    dialects,
+    edit_toml,
+    edit_yaml,
+    invisible,
+    limits,
+    masking,
+    misplaced,
+    toml_grammar,
+    yaml_tree,
+)
 from edgeherd.config.connection import ConnectionStringError, check_for_device
 from edgeherd.config.repairs import repaired, repaired_toml
-from edgeherd.config.shapes import Problems
+from edgeherd.config.shapes import Problems, errors
 from edgeherd.config.toml_statements import TomlSyntaxError
 from edgeherd.config.values import (
     Dialect,
@@ -101,22 +114,39 @@ def check(content: bytes, *, version: Version) -> Verdict:
     except UneditableError as exc:
         return Verdict(valid=False, editable=False, problems=exc.problems)
     settings, problems = _understand(text, version)
-    dialect = edit_toml if version.dialect is Dialect.TOML else edit_yaml
-    try:
-        hindrances = dialect.editable_problems(_text(content, version), version)
-    except UneditableError as exc:
-        hindrances = exc.problems
-    except yaml_tree.SyntaxProblemError:
-        hindrances = tuple(problems)
+    hindrances = _hindrances(content, problems, version)
+    causes = [p for p in hindrances if p.rule in _CAUSES]
+    if causes and errors(problems):
+        problems = causes  # what the daemon stumbles over further down follows from them
     known = {(problem.line, problem.rule) for problem in problems}
-    others = tuple(
-        Problem(line=p.line, severity="warning", rule=p.rule, message=p.message)
-        for p in hindrances
-        if (p.line, p.rule) not in known
-    )
+    others = [
+        dataclasses.replace(p, severity="warning") for p in hindrances if (p.line, p.rule) not in known
+    ] + _misplaced(text, version)
     unjudged = any(problem.severity == "unjudged" for problem in problems)
     valid = None if settings is not None and unjudged else settings is not None
     return Verdict(valid=valid, editable=not hindrances, problems=(*problems, *others))
+
+
+_CAUSES = ("bom", "invisible", "dialect")
+"""What is wrong with a file as a whole: other errors are told only where there is none of these."""
+
+
+def _hindrances(content: bytes, problems: Problems, version: Version) -> tuple[Problem, ...]:
+    try:
+        text = _text(content, version)
+        if version.dialect is Dialect.TOML:
+            return edit_toml.editable_problems(text, version)
+        return edit_yaml.editable_problems(text, version)
+    except UneditableError as exc:
+        return exc.problems
+    except yaml_tree.SyntaxProblemError:
+        return tuple(problems)
+
+
+def _misplaced(text: str, version: Version) -> list[Problem]:
+    """Of config.toml alone: its tables end where the next begins, which is easy to miss."""
+    tree = daemon_toml.tree(text, version) if version.dialect is Dialect.TOML else None
+    return list(misplaced.warnings(tree)) if tree is not None else []
 
 
 def load(content: bytes, *, version: Version) -> Settings:
@@ -188,8 +218,24 @@ def _decoded(content: bytes) -> str:
 def _text(content: bytes, version: Version) -> str:
     """The text, if it may be edited at all."""
     text = _decoded(content)
+    if not dialects.belongs_to(text, version.dialect):
+        is_toml = version.dialect is Dialect.TOML
+        found, read = ("config.yaml", "config.toml") if is_toml else ("config.toml", "config.yaml")
+        message = (
+            f"The file is a {found} by its content, and IoT Edge {version} reads a {read}. Name the file of that version, or the "
+            "version that reads this one."
+        )
+        raise refuse(None, "dialect", message)
     if text.startswith("\ufeff"):
-        raise refuse(1, "bom", "The file begins with a byte order mark (BOM). Save it as UTF-8 without BOM.")
+        message = (
+            "The file begins with a byte order mark (BOM), which hides its first word from the daemon. Save it as UTF-8 without BOM."
+            if version.dialect is Dialect.YAML
+            else "The file begins with a byte order mark (BOM). The daemon skips it, other programs do not. Save it without."
+        )
+        raise refuse(1, "bom", message)
+    unseen = invisible.places(text, version.dialect)
+    if unseen:
+        raise UneditableError(tuple(_invisible(text, unseen)))
     if version.dialect is Dialect.TOML:
         return text
     tab = re.search(r"^ *\t", text, re.MULTILINE)
@@ -201,3 +247,14 @@ def _text(content: bytes, version: Version) -> str:
         message = "The line has a control character. Remove it."
         raise refuse(text.count("\n", 0, odd.start()) + 1, "control-character", message)
     return text
+
+
+def _invisible(text: str, places: list[int]) -> Iterator[Problem]:
+    """One problem for each line that has characters that nobody sees."""
+    lines = {text.count("\n", 0, place) + 1: text[place] for place in reversed(places)}
+    for line, character in sorted(lines.items()):
+        message = (
+            f"The line has a {invisible.name(character)}, which nobody sees and which is no space to the daemon. "
+            "Write the line anew, or let 'edgeherd config repair' do it."
+        )
+        yield Problem(line=line, severity="error", rule="invisible", message=message)

@@ -57,7 +57,10 @@ class _Manual:
 
     def __init__(self, version: Version) -> None:
         self._version = version
-        methods = {"sas": Struct({"device_id_pk": _symmetric_key(version)}), "x509": _X509(version, {})}
+        methods: dict[str, Shape] = {
+            "sas": Struct({"device_id_pk": _symmetric_key(version)}),
+            "x509": _X509(version, {}),
+        }
         authentication = Tagged("method", methods)
         self._parts = Struct({"iothub_hostname": Str(), "device_id": Str(), "authentication": authentication})
 

@@ -280,6 +280,9 @@ def _editable_root(text: str) -> MapNode:
         raise refuse(root.line, "layout", "The file must be a mapping, one key a line. Fix it by hand.")
     if root.column != 0:
         raise refuse(root.line, "leading-space", "The sections must begin in the first column. Remove the spaces.")
+    bad = next((node for node in yaml_tree.all_scalars(root) if node.bad), None)
+    if bad is not None:
+        raise refuse(bad.line, "reference", "The line has a tag that does not fit its value. Remove the tag.")
     if duplicates := problem_of_duplicates(root):
         raise UneditableError(tuple(duplicates))
     return root

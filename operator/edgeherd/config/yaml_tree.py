@@ -49,16 +49,18 @@ class Node:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ScalarNode(Node):
-    """A scalar; `style` is '' (plain), a quotation mark, '|' or '>'."""
+    """A scalar; `style` is '' (plain), a quotation mark, '|' or '>'. `value` is what the daemon reads.
+
+    `bad` says that its tag does not fit, which as a key makes the daemon lose count of keys and values; `unreadable` that it is a
+    number to the parser and none to the daemon, which then refuses the file.
+    """
 
     text: str = dataclasses.field(repr=False)
     style: str
     tag: str
-
-    @property
-    def value(self) -> Scalar:
-        """What the daemon reads."""
-        return resolve(self.text, plain=not self.style, tag=self.tag)
+    value: Scalar = dataclasses.field(repr=False)
+    bad: bool
+    unreadable: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,26 +106,27 @@ class SyntaxProblemError(Exception):
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _FLOAT = re.compile(
-    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity|nan)|[+-]?\.inf|\.nan",
-    re.IGNORECASE,
+    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity|nan)", re.IGNORECASE
 )
+_UNREADABLE = re.compile(r"[+-]?\.(?:inf|Inf|INF)|\.(?:nan|NAN)")
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 _YAML_TAG = "tag:yaml.org,2002:"
 
 
 def resolve(text: str, *, plain: bool, tag: str = "") -> Scalar:
-    """A scalar as yaml-rust 0.4.0 resolves it (src/yaml.rs, `on_event` and `from_str`)."""
+    """A scalar as yaml-rust 0.4.0 resolves it (src/yaml.rs, `on_event` and `from_str`). An empty plain one is null."""
     if not plain:
         return text
     if tag:
         return _tagged(text, tag)
-    if text in {"", "~", "null"}:
-        return None
-    if text in {"true", "false"}:
-        return text == "true"
+    if text in _WORDS:
+        return _WORDS[text]
+    if text[0] not in "+-.0123456789iInN":
+        return text  # most are, and expressions take time
     number = _integer(text)
     if number is not None:
         return number
-    return _float(text) if _FLOAT.fullmatch(text) else text
+    return _float(text) if _FLOAT.fullmatch(text) or _UNREADABLE.fullmatch(text) else text
 
 
 def _tagged(text: str, tag: str) -> Scalar:
@@ -132,29 +135,39 @@ def _tagged(text: str, tag: str) -> Scalar:
         case "bool":
             return text == "true" if text in {"true", "false"} else None
         case "int":
-            return _number(text, 10) if _INTEGER.fullmatch(text) else None
+            return _i64(text) if _INTEGER.fullmatch(text) else None
         case "float":
-            return _float(text) if _FLOAT.fullmatch(text) else None
+            return _float(text) if _FLOAT.fullmatch(text) or _UNREADABLE.fullmatch(text) else None
         case "null":
             return None
         case _:
             return text
 
 
+def _is_bad(text: str, tag: str, value: Scalar) -> bool:
+    """Whether a tag does not fit."""
+    name = tag.removeprefix(_YAML_TAG)
+    fits = (
+        name not in {"bool", "int", "float", "null"} or value is not None or (name == "null" and text in {"~", "null"})
+    )
+    return tag.startswith(_YAML_TAG) and not fits
+
+
 def _integer(text: str) -> int | None:
-    for prefix, base, digits in (("0x", 16, "[0-9a-fA-F]+"), ("0o", 8, "[0-7]+"), ("", 10, "[0-9]+")):
-        if re.fullmatch(f"{'' if prefix else '[+-]?'}{prefix}{digits}", text):
-            number = _number(text.removeprefix(prefix), base)
-            return number if number is not None and -(2**63) <= number < 2**63 else None  # an i64
-    return None
+    for prefix, base, digits in (("0x", 16, "[+-]?[0-9a-fA-F]+"), ("0o", 8, "[+-]?[0-7]+")):
+        if text.startswith(prefix) and re.fullmatch(digits, text[2:]):
+            return _i64(text[2:], base)
+    bare = text.removeprefix("+")
+    return _i64(bare) if _INTEGER.fullmatch(bare) else None
 
 
-def _number(text: str, base: int) -> int | None:
+def _i64(text: str, base: int = 10) -> int | None:
     """Python reads no more than 4,300 digits; a number that has more fits nowhere."""
     try:
-        return int(text, base)
+        number = int(text, base)
     except ValueError:
         return None
+    return number if -(2**63) <= number < 2**63 else None
 
 
 def _float(text: str) -> float:
@@ -213,6 +226,9 @@ def _without_values(problem: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"['\"].*['\"]", "'...'", problem, flags=re.DOTALL)).strip()[:200]
 
 
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
+
+
 class _Builder:
     """Builds nodes from the parser's events."""
 
@@ -253,15 +269,32 @@ class _Builder:
         return node
 
     def _scalar(self, event: Any, where: dict[str, int], tag: str) -> ScalarNode:
-        style = event.style or ""
+        style, text = event.style or "", event.value
+        if style == '"':
+            self._refuse_escapes(where, event.end_mark.index)
+        value = resolve(text, plain=not style, tag=tag)
+        if not style and not text and event.anchor and not tag:
+            value = ""  # an anchor alone stands for an empty text, nothing at all for null
         return ScalarNode(
             **where,
             end=event.end_mark.index,
             anchored=bool(event.anchor or tag),
-            text=event.value,
+            text=text,
             style=style,
             tag=tag,
+            value=value,
+            bad=not style and bool(tag) and _is_bad(text, tag, value),
+            unreadable=not style and tag in {"", f"{_YAML_TAG}float"} and bool(_UNREADABLE.fullmatch(text)),
         )
+
+    def _refuse_escapes(self, where: dict[str, int], end: int) -> None:
+        """Ruamel knows an escape more than yaml-rust, and takes halves of surrogate pairs for characters."""
+        for escape in _ESCAPE.finditer(self._text, where["start"], end):
+            code = escape[1]
+            number = int(code[1:], 16) if code[1:] else 0
+            if code == "/" or 0xD800 <= number < 0xE000 or number > 0x10FFFF:
+                line = where["line"] + self._text.count("\n", where["start"], escape.start())
+                raise SyntaxProblemError(line, "an escape in quotation marks stands for no character")
 
     def _sequence(self, event: SequenceStartEvent, where: dict[str, int], tag: str) -> ListNode:
         items = []
