@@ -43,9 +43,7 @@ def fixed(text: str) -> tuple[str, tuple[str, ...]]:
             ("line 16: 1 leading space removed",),
             id="a whole section is one space too far to the right",
         ),
-        pytest.param(
-            FIRST + PLAIN, COMMENTED + PLAIN, (f"line 1: {SECOND}",), id="two sections"
-        ),
+        pytest.param(FIRST + PLAIN, COMMENTED + PLAIN, (f"line 1: {SECOND}",), id="two sections"),
         pytest.param(
             FIRST * 2 + PLAIN,
             COMMENTED * 2 + PLAIN,

@@ -54,6 +54,15 @@ class ConfigEditor:
             raise config.UneditableError(verdict.problems)
         return verdict if verdict.content else dataclasses.replace(verdict, content=content)
 
+    async def check(self, content: bytes, *, version: config.Version) -> config.Verdict:
+        """See `config.check`.
+
+        Raises:
+            WorkerError: it could not be judged.
+        """
+        verdict: config.Verdict = await self._run(_checked, content[: config.MAX_BYTES + 1], version)
+        return verdict
+
     async def retire(self, content: bytes, device_id: str, *, version: config.Version) -> config.Edit | None:
         """The file without what `edit` put in; None for one that is provisioned as another device, or not at all.
 
@@ -80,6 +89,11 @@ def _judged(content: bytes, wanted: config.Wanted, version: config.Version) -> _
         return config.edit(content, wanted, version=version)
     except config.UneditableError as exc:
         return exc
+
+
+def _checked(content: bytes, version: config.Version) -> config.Verdict:
+    """Runs in the worker."""
+    return config.check(content, version=version)
 
 
 def _retired(content: bytes, device_id: str, version: config.Version) -> config.Edit | None:
