@@ -222,7 +222,7 @@ WISHES = st.builds(
 IDENTITY = st.sampled_from([{}, {"connection_string": STRING}, {"connection_string": STRING}, {"x509": X509}])
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(text=files(), wishes=WISHES, identity=IDENTITY, version=st.sampled_from([V14, V15, V16]))
 def test_any_file_says_afterwards_what_it_said_and_what_is_wanted(
     text: str, wishes: Wanted, identity: dict[str, Any], version: config.Version
@@ -254,7 +254,7 @@ def test_any_file_says_afterwards_what_it_said_and_what_is_wanted(
         assert "b2xkLXNlY3JldC1vZi1wcmVzcw" not in edit.content.decode()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(text=files(), version=st.sampled_from([V15, V16]))
 def test_an_undo_of_any_file_takes_the_section_alone(text: str, version: config.Version) -> None:
     """And no comment holds the key that was in it."""

@@ -174,7 +174,7 @@ def _edited(file: pathlib.Path, connection_string_file: pathlib.Path, runtime: V
     except UnicodeDecodeError:
         raise click.ClickException(f"{connection_string_file} is not UTF-8 text. Save it as UTF-8.") from None
     except SeveralStringsError as exc:
-        raise click.ClickException(f"{connection_string_file}: {exc}") from None
+        raise click.ClickException(str(exc)) from None
     with _said():
         return editor.edit(file.read_bytes(), Wanted(connection_string=text, hostname=hostname), version=runtime)
 

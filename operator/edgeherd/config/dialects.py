@@ -4,7 +4,6 @@ import pathlib
 import re
 
 from edgeherd.config import yaml_tree
-from edgeherd.config.toml_statements import statements
 from edgeherd.config.values import Dialect
 from edgeherd.config.yaml_tree import MapNode, SyntaxProblemError
 
@@ -28,6 +27,9 @@ _TOML_TABLE = re.compile(
 _YAML_SECTION = re.compile(
     r"^#+ ?(?:provisioning|agent|certificates|moby_runtime|connect|listen|watchdog):[ \t]*\r?$", re.MULTILINE
 )
+_NAME = r"""(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')"""
+_TOML_LINE = re.compile(rf"[ \t]*(?:\[{{1,2}}[^\]\n]+\]|{_NAME}(?:[ \t]*\.[ \t]*{_NAME})*[ \t]*=)")
+_YAML_LINE = re.compile(r"^[ \t]*([a-z_]+):(?:[ \t\r]|$)", re.MULTILINE)
 _LIVE = re.compile(r"^[ \t]*[^\s#]", re.MULTILINE)
 
 
@@ -44,15 +46,14 @@ def of_name(path: pathlib.Path) -> Dialect | None:
 def of_content(text: str) -> Dialect | None:
     """What a file's content says; None for one that could be either, or is neither."""
     text = text.removeprefix("\ufeff")
-    if not _LIVE.search(text):
+    first = _LIVE.search(text)
+    if first is None:
         marks = bool(_TOML_TABLE.search(text)), bool(_YAML_SECTION.search(text))
         return {(True, False): Dialect.TOML, (False, True): Dialect.YAML}.get(marks)
-    if _is_yaml(text):
-        return Dialect.YAML
-    # The first statement decides: a hand edit may have broken any of the others.
-    first = _LIVE.search(text)
-    begins = statements(text[first.start() : text.find("\n", first.end()) + 1 or len(text)]) if first else []
-    return Dialect.TOML if begins else None
+    # The first line decides: a hand edit may have broken any of the others.
+    if _TOML_LINE.match(text, first.start()):
+        return Dialect.TOML
+    return Dialect.YAML if _is_yaml(text) else None
 
 
 def _is_yaml(text: str) -> bool:
@@ -60,8 +61,8 @@ def _is_yaml(text: str) -> bool:
     try:
         roots = yaml_tree.documents(text)
     except SyntaxProblemError:
-        first = re.search(r"^[ \t]*([a-z_]+):(?:[ \t\r]|$)", text, re.MULTILINE)
-        return first is not None and first[1] in _YAML_KEYS and not statements(text)
+        found = _YAML_LINE.search(text)
+        return found is not None and found[1] in _YAML_KEYS
     root = roots[0] if roots else None
     return isinstance(root, MapNode) and not root.flow and any(root.get(key) is not None for key in _YAML_KEYS)
 

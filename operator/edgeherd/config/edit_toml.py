@@ -11,7 +11,7 @@ from typing import Any
 from edgeherd.config import daemon_toml, meaning, toml_provisioning
 from edgeherd.config.differences import changes, refuse_faults, refuse_overruled
 from edgeherd.config.toml_draft import Leaf, TomlDraft, pair_text
-from edgeherd.config.toml_grammar import unreadable
+from edgeherd.config.toml_grammar import parsed, unreadable
 from edgeherd.config.toml_statements import Path, TomlSyntaxError
 from edgeherd.config.toml_template import commented_pair, commented_table
 from edgeherd.config.values import Edit, Problem, UneditableError, Version, Wanted, refuse
@@ -94,12 +94,11 @@ def editable_problems(text: str, version: Version) -> tuple[Problem, ...]:
 
 
 def _draft(text: str, version: Version) -> TomlDraft:
-    draft = TomlDraft(text, version)
     try:
-        draft.data  # noqa: B018 - whether it is TOML at all
+        parsed(text, version)
     except TomlSyntaxError as exc:
         raise unreadable(exc) from None
-    return draft
+    return TomlDraft(text, version)
 
 
 def _put_top(draft: TomlDraft, name: str, value: Leaf) -> None:
@@ -108,7 +107,8 @@ def _put_top(draft: TomlDraft, name: str, value: Leaf) -> None:
         lines = draft.text.split("\n")
         first = next((s.line for s in draft.statements if s.header), len(lines) + 1)
         is_it, taken = commented_pair(name), draft.taken()
-        number = next((n for n, line in enumerate(lines[: first - 1]) if n not in taken and is_it(line)), None)
+        above = enumerate(lines[: first - 1])
+        number = next((n for n, line in above if name in line and n not in taken and is_it(line)), None)
         if number is not None:
             ending = "\r" if lines[number].endswith("\r") else ""
             lines[number] = f"{pair_text([name], value)}{ending}"
@@ -126,12 +126,11 @@ def _put_agent(draft: TomlDraft, wanted: Wanted, env: Mapping[str, str], version
         if draft.said(("agent", "config", "auth")) is None:
             lines = [commented_table("agent.config.auth"), *(commented_pair(name) for name in _AUTH)]
             _uncomment_table(draft, ("agent", "config", "auth"), lines)
-        for name, value in zip(_AUTH, (auth.server_address, auth.username, auth.password), strict=True):
-            draft.put(("agent", "config", "auth", name), value)
+        login = zip(_AUTH, (auth.server_address, auth.username, auth.password), strict=True)
+        draft.put_all({("agent", "config", "auth", name): value for name, value in login})
     if env and draft.said(("agent", "env")) is None:
         _uncomment_table(draft, ("agent", "env"), [commented_table("agent.env")])
-    for name, value in env.items():
-        draft.put(("agent", "env", name), value)
+    draft.put_all({("agent", "env", name): value for name, value in env.items()})
 
 
 def _begin_agent(draft: TomlDraft) -> None:
@@ -185,7 +184,7 @@ def _verified(before: str, draft: TomlDraft, version: Version, wanted: Wanted | 
         UneditableError: it does not hold; nothing leaves this module then.
     """
     then, faults = daemon_toml.understand(before, version)
-    old = TomlDraft(before, version).data
+    old = parsed(before, version)
     if draft.text != before:
         draft.sweep(toml_provisioning.own_keys(wanted, old))
     after = draft.text
@@ -193,13 +192,14 @@ def _verified(before: str, draft: TomlDraft, version: Version, wanted: Wanted | 
     if wanted is not None:
         refuse_faults(problems, faults)
     owned = _owned(wanted, old)
-    others = meaning.without(old, owned)
-    if not draft.is_unharmed(others, *owned) or (wanted is None and "provisioning" in draft.data):
+    new = parsed(after, version)
+    is_same = meaning.same(meaning.without(old, owned), meaning.without(new, owned))
+    if not is_same or (wanted is None and "provisioning" in new):
         raise refuse(None, "self-check", "The edit would change more than it should. Nothing was written; report this.")
     if wanted is not None and settings is not None:
         refuse_overruled(wanted, settings)
     restarts = after != before and (settings is None or then is None or settings.meaning != then.meaning)
-    return Edit(content=after.encode(), changes=changes(_told(old), _told(draft.data)), restarts=restarts)
+    return Edit(content=after.encode(), changes=changes(_told(old), _told(new)), restarts=restarts)
 
 
 def _owned(wanted: Wanted | None, old: Mapping[str, Any]) -> list[Path]:

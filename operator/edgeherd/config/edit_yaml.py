@@ -6,7 +6,6 @@ back and compared before anybody gets it.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from edgeherd.config import daemon_yaml, meaning, scrubbing, yaml_tree
@@ -44,16 +43,17 @@ def edit(text: str, wanted: Wanted, version: Version) -> Edit:
         UneditableError: it cannot be done safely.
     """
     draft = Draft(text)
+    tree = _other_values(wanted)
     if wanted.connection_string is not None:
-        _provision(draft, _connection_string(wanted.connection_string), wanted.dynamic_reprovisioning, version)
+        section = _connection_string(wanted.connection_string)
+        tree["provisioning"] = _provision(draft, section, wanted.dynamic_reprovisioning, version)
     elif wanted.x509 is not None:
         if version.numbers < _NESTED_SINCE:
             raise refuse(None, "version", f"IoT Edge {version} knows no manual provisioning with X.509. Update it.")
-        _provision(draft, _x509(wanted.x509), wanted.dynamic_reprovisioning, version)
+        tree["provisioning"] = _provision(draft, _x509(wanted.x509), wanted.dynamic_reprovisioning, version)
     elif wanted.dynamic_reprovisioning is not None and draft.root.get("provisioning") is not None:
-        draft.put(("provisioning", "dynamic_reprovisioning"), wanted.dynamic_reprovisioning)
-    for path, value in _other_values(wanted):
-        draft.put(path, value)
+        tree["provisioning"] = {"dynamic_reprovisioning": wanted.dynamic_reprovisioning}
+    draft.put_all(tree)
     for name in [name for name, value in wanted.agent_env.items() if value is None]:
         draft.remove(("agent", "env", name))
     return _verified(text, draft, version, wanted)
@@ -69,7 +69,7 @@ def deprovision(text: str, version: Version) -> Edit:
     active = draft.root.get("provisioning")
     if active is None or _kind(active, version) == "other":
         return Edit(content=text.encode(), changes=(), restarts=False)
-    _provision(draft, _connection_string(PLACEHOLDER), None, version)
+    draft.put_all({"provisioning": _provision(draft, _connection_string(PLACEHOLDER), None, version)})
     return _verified(text, draft, version, None)
 
 
@@ -90,17 +90,16 @@ def _x509(x509: X509) -> Tree:
     }
 
 
-def _other_values(wanted: Wanted) -> list[tuple[tuple[str, ...], Leaf]]:
-    values: list[tuple[tuple[str, ...], Leaf]] = []
-    if wanted.hostname is not None:
-        values.append((("hostname",), wanted.hostname))
-    if wanted.agent_image is not None:
-        values.append((("agent", "config", "image"), wanted.agent_image))
+def _other_values(wanted: Wanted) -> dict[str, Leaf | Tree]:
+    """All that is wanted but for the provisioning section."""
+    tree: dict[str, Leaf | Tree] = {} if wanted.hostname is None else {"hostname": wanted.hostname}
+    config: dict[str, Leaf | Tree] = {} if wanted.agent_image is None else {"image": wanted.agent_image}
     if wanted.agent_auth is not None:
         auth = wanted.agent_auth
-        pairs = (("username", auth.username), ("password", auth.password), ("serveraddress", auth.server_address))
-        values += [(("agent", "config", "auth", name), value) for name, value in pairs]
-    return values + [(("agent", "env", name), value) for name, value in wanted.agent_env.items() if value is not None]
+        config["auth"] = {"username": auth.username, "password": auth.password, "serveraddress": auth.server_address}
+    env: Tree = {name: value for name, value in wanted.agent_env.items() if value is not None}
+    agent = {name: value for name, value in (("config", config), ("env", env)) if value}
+    return tree | {"agent": agent} if agent else tree
 
 
 def _kind(section: Node, version: Version) -> str:
@@ -121,8 +120,8 @@ def _kind(section: Node, version: Version) -> str:
     return {"device_connection_string": "connection string", "x509": "x509"}.get(str(said), "")
 
 
-def _provision(draft: Draft, section: Tree, dynamic: bool | None, version: Version) -> None:
-    """Make the one active section be `section`."""
+def _provision(draft: Draft, section: Tree, dynamic: bool | None, version: Version) -> Tree:
+    """Make the one active section be one of that kind. Returns what is to be put into it."""
     kind = "x509" if "authentication" in section else "connection string"
     active = draft.root.get("provisioning")
     if active is not None:
@@ -131,11 +130,9 @@ def _provision(draft: Draft, section: Tree, dynamic: bool | None, version: Versi
         below = _comment_out(draft) if active is not None else None
         if not _uncomment(draft, kind, version):
             _write_new(draft, section, kind, version, below)
-    _fit(draft, section, version)
     if dynamic is None and not _is_bool(draft.root, "dynamic_reprovisioning"):
         dynamic = False
-    if dynamic is not None:
-        draft.put(("provisioning", "dynamic_reprovisioning"), dynamic)
+    return {**_fitting(draft, section, version), **({} if dynamic is None else {"dynamic_reprovisioning": dynamic})}
 
 
 def _is_bool(root: MapNode, name: str) -> bool:
@@ -145,23 +142,17 @@ def _is_bool(root: MapNode, name: str) -> bool:
     return value is None or (isinstance(value, ScalarNode) and isinstance(value.value, bool))
 
 
-def _fit(draft: Draft, section: Tree, version: Version) -> None:
-    """The values of an active section of the right kind."""
+def _fitting(draft: Draft, section: Tree, version: Version) -> Tree:
+    """The values of an active section of the right kind, in the form that it has."""
     active = draft.root.get("provisioning")
     assert isinstance(active, MapNode)  # noqa: S101 - `_provision` saw to it
-    nested = isinstance(active.get("authentication"), MapNode) and "device_connection_string" in section
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            for name, inner in value.items():
-                assert not isinstance(inner, Mapping)  # noqa: S101 - sections are two levels deep
-                draft.put(("provisioning", key, name), inner)
-        elif nested and key == "device_connection_string":
-            draft.put(("provisioning", "authentication", key), value)
-        elif key != "source" or active.get("source") is not None:
-            draft.put(("provisioning", key), value)
     null = active.get("authentication")
     if isinstance(null, ScalarNode) and null.value is None and daemon_nulls_refused(version):
         raise refuse(null.line, "null", "provisioning.authentication has no value. Remove the line.")
+    fitting = {key: value for key, value in section.items() if key != "source" or active.get("source") is not None}
+    if isinstance(null, MapNode) and "device_connection_string" in fitting:
+        fitting["authentication"] = {"device_connection_string": fitting.pop("device_connection_string")}
+    return fitting
 
 
 def daemon_nulls_refused(version: Version) -> bool:

@@ -238,7 +238,7 @@ def _text(content: bytes, version: Version) -> str:
         raise UneditableError(tuple(_invisible(text, unseen)))
     if version.dialect is Dialect.TOML:
         return text
-    tab = re.search(r"^ *\t", text, re.MULTILINE)
+    tab = re.search(r"^ *\t", text, re.MULTILINE) if "\t" in text else None
     odd = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)", text)
     if tab and text[tab.end() : tab.end() + 1] not in {"", "\n", "\r"}:
         message = "The line is indented with a tab, which hides it from the daemon. Indent with two spaces."

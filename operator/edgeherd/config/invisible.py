@@ -26,7 +26,7 @@ _YAML_TOKEN = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|(?:(?<=[ \t])|^)#.*|
 
 def places(text: str, dialect: Dialect) -> list[int]:
     """Where they stand outside of comments and quotation marks; not the byte order mark at the beginning."""
-    if not _CHARACTER.search(text, 1):
+    if text.isascii() or not _CHARACTER.search(text, 1):
         return []
     found = _in_toml(text) if dialect is Dialect.TOML else _in_yaml(text)
     return [place for place in found if place]

@@ -5,14 +5,14 @@ header come to stand above keys that are not its own.
 """
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from edgeherd.config import meaning, removal, scrubbing
 from edgeherd.config.comments import commented
 from edgeherd.config.scrubbing import Placeholders
 from edgeherd.config.toml_grammar import leaves, parsed
-from edgeherd.config.toml_statements import Path, Statement, TomlSyntaxError, all_inline_pairs, inline_pairs, statements
+from edgeherd.config.toml_statements import Path, Statement, TomlSyntaxError, all_inline_pairs, inline_pairs, scanned
 from edgeherd.config.toml_template import Commented, uncommented
 from edgeherd.config.values import Version, refuse
 
@@ -56,13 +56,14 @@ class TomlDraft:
         self.version = version
         self.eol = "\r\n" if "\r\n" in text else "\n"
         self._statements: list[Statement] | None = None
+        self._is_whole = False
         self._data: dict[str, Any] | None = None
 
     @property
     def statements(self) -> list[Statement]:
         """Headers and pairs, in their order."""
         if self._statements is None:
-            self._statements = statements(self.text)
+            self._statements, self._is_whole = scanned(self.text)
         return self._statements
 
     @property
@@ -73,7 +74,9 @@ class TomlDraft:
             TomlSyntaxError: it is not TOML.
         """
         if self._data is None:
-            self._data = parsed(self.text, self.version)
+            # Most of a template is comments: what the file says, its statements say alone. Who reads the edit back reads all.
+            alone = [self.text[s.start : s.end] for s in self.statements]
+            self._data = parsed("\n".join(alone) if self._is_whole else self.text, self.version)
         return self._data
 
     def splice(self, start: int, end: int, new: str) -> None:
@@ -128,6 +131,25 @@ class TomlDraft:
                 self._replace(pair, path, value)
                 return
         self._add(path, value)
+
+    def put_all(self, values: Mapping[Path, Leaf]) -> None:
+        """Make the file say all of this. What only has to be replaced is replaced in one go."""
+        pairs = {s.path: s for s in self.statements if not s.header}
+        replaced = []
+        for path, value in values.items():
+            pair, before = pairs.get(path), self.said(path)
+            if (
+                pair is not None
+                and type(before) in {str, bool}
+                and (before != value or type(before) is not type(value))
+            ):
+                replaced.append((pair.value_start, pair.value_end, rendered(value)))
+        text = self.text
+        for start, end, new in sorted(replaced, reverse=True):
+            text = text[:start] + new + text[end:]
+        self.become(text)
+        for path, value in values.items():
+            self.put(path, value)
 
     def remove(self, path: Path) -> None:
         """Make the file say nothing at `path`. The table that it is in stays, if it has a header; so do comments."""

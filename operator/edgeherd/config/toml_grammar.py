@@ -4,6 +4,7 @@ IoT Edge 1.2 to 1.5 read TOML 1.0 (crate toml 0.5.x up to 1.4.8, 0.7.x up to 1.5
 (crate toml 1.1.2), as tomli does from 2.4 on. Where crate and Python differ, the difference stands here.
 """
 
+import functools
 import re
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,8 @@ from edgeherd.config.values import UneditableError, Version, refuse
 _TOML_1_1 = (1, 6)
 _DOTTED_TABLES_GROW = (1, 4, 9)
 _I64 = range(-(2**63), 2**63)
+_COMMENT_LINES = re.compile(r"^[ \t]*(?:#[^\x00-\x08\x0a-\x1f\x7f]*)?\r?\n", re.MULTILINE)
+"""Lines that say nothing, if they have nothing in them that a comment may not have."""
 _BAD_DATE = re.compile(r"Invalid date or datetime \(at line (\d+), column (\d+)\)")
 _DAY = re.compile(r"(\d{4}-\d{2}-)\d{2}")
 
@@ -27,8 +30,11 @@ def grammar(version: Version) -> str:
     return "TOML 1.1" if version.numbers >= _TOML_1_1 else "TOML 1.0"
 
 
+@functools.lru_cache(maxsize=8)
 def parsed(text: str, version: Version) -> dict[str, Any]:
     """What the text says. A byte order mark at its beginning is skipped, as every version does.
+
+    An edit asks for the same few texts again and again, so they are remembered: what it returns is not to be changed.
 
     Raises:
         TomlSyntaxError: it is not TOML to that version.
@@ -47,6 +53,15 @@ def parsed(text: str, version: Version) -> dict[str, Any]:
 
 
 def _loaded(text: str, version: Version) -> dict[str, Any]:
+    """Without its comments first: they are most of a template. Where that is no TOML the whole text tells the line."""
+    live = text if '"""' in text or "'''" in text else _COMMENT_LINES.sub("", text)
+    try:
+        return tomli.loads(live) if version.numbers >= _TOML_1_1 else tomllib.loads(live)
+    except (ValueError, RecursionError):
+        return _loaded_whole(text, version)
+
+
+def _loaded_whole(text: str, version: Version) -> dict[str, Any]:
     try:
         if version.numbers >= _TOML_1_1:
             return tomli.loads(text)

@@ -106,8 +106,7 @@ def _provision(draft: TomlDraft, section: dict[Path, Leaf], kind: str) -> None:
             place = draft.comment_out(("provisioning",), _PLACEHOLDERS)
         if not _uncomment(draft, kind):
             _write_new(draft, section, kind, place)
-    for path, value in section.items():
-        draft.put(("provisioning", *path), value)
+    draft.put_all({("provisioning", *path): value for path, value in section.items()})
 
 
 def _is_right(active: Any, section: Mapping[Path, Leaf], version: Version) -> bool:

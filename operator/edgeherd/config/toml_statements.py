@@ -12,6 +12,7 @@ from collections.abc import Iterator
 Path = tuple[str, ...]
 
 _KEY = re.compile(r"""[ \t]*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([A-Za-z0-9_-]+))[ \t]*""")
+_BLANKS = re.compile(r"(?:[ \t]*(?:#[^\n]*)?\r?\n)+")
 _BLANK = re.compile(r"[ \t]*(?:#[^\n]*)?\r?(?:\n|\Z)")
 _HEADER = re.compile(r"[ \t]*(\[\[?)")
 _LINE_END = re.compile(r"\r?\n|\Z")
@@ -51,12 +52,17 @@ class Statement:
 
 def statements(text: str) -> list[Statement]:
     """The statements of a text that is TOML; of another text, those before the first that cannot be read."""
+    return scanned(text)[0]
+
+
+def scanned(text: str) -> tuple[list[Statement], bool]:
+    """The statements of a text, and whether there is nothing behind the last one but comments."""
     found: list[Statement] = []
     table: Path = ()
     place = 1 if text.startswith("\ufeff") else 0
     counted, line = 0, 1
     while place < len(text):
-        if blank := _BLANK.match(text, place):
+        if blank := _BLANKS.match(text, place) or _BLANK.match(text, place):
             place = max(blank.end(), place + 1)
             continue
         # Counted on from the last one: from the beginning each time, a long file takes for ever.
@@ -64,13 +70,13 @@ def statements(text: str) -> list[Statement]:
         counted = place
         statement = _header(text, place, line) or _pair(text, place, table, line)
         if statement is None:
-            break
+            return found, False
         if statement.header:
             table = statement.path
         found.append(statement)
         line_break = text.find("\n", statement.end)
         place = len(text) if line_break < 0 else line_break + 1
-    return found
+    return found, True
 
 
 def _header(text: str, place: int, line: int) -> Statement | None:

@@ -25,7 +25,7 @@ def uncommented(text: str, header: str, wanted: Sequence[Commented], taken: Coll
     lines = text.split("\n")
     is_header = commented_table(header)
     for first, line in enumerate(lines):
-        if first in taken or not is_header(line):
+        if header not in line or first in taken or not is_header(line):
             continue
         region = range(first, _region_end(lines, first, is_header))
         chosen = _chosen(lines, region, wanted)

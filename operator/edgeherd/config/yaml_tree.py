@@ -31,6 +31,7 @@ Scalar = str | int | float | bool | None
 ODD = "\ue000"
 """Stands in a node's text for a character that no person means to be there: a leading tab, a control character."""
 
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
@@ -183,12 +184,14 @@ def documents(text: str) -> tuple[Node, ...]:
     """
     _refuse_what_ruamel_takes(text)
     palatable = _palatable(text)
+    live, lines = _live(palatable)
     try:
-        return _Builder(palatable, YAML(typ="safe", pure=True).parse(palatable)).documents()
+        return _Builder(palatable, lines, YAML(typ="safe", pure=True).parse(live)).documents()
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         problem = exc.problem or exc.context or "not YAML"
-        line = min(mark.line, text.rstrip("\r\n").count("\n")) + 1 if mark else None
+        last = text.rstrip("\r\n").count("\n")
+        line = min(lines[min(mark.line, len(lines) - 1)][0], last) + 1 if mark else None
         raise SyntaxProblemError(line, _without_values(problem)) from None
     except (YAMLStreamError, ValueError, RecursionError, AssertionError) as exc:
         raise SyntaxProblemError(None, _without_values(str(exc)) or "not YAML") from None
@@ -203,7 +206,7 @@ _VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*)%(YAML[^\n]*\n(?:[ \t]*(?:#
 
 def _refuse_what_ruamel_takes(text: str) -> None:
     """To yaml-rust a tab before a '#' is a scalar of its own, and a lone carriage return does not begin a line."""
-    found = _REFUSED.search(text)
+    found = _REFUSED.search(text) if "\t" in text or "\r" in text else None
     if found:
         what = "a carriage return in the middle of a line" if found[0].startswith("\r") else "a tab before a comment"
         raise SyntaxProblemError(text.count("\n", 0, found.start()) + 1, what)
@@ -215,10 +218,53 @@ def _palatable(text: str) -> str:
     To yaml-rust a tab at the beginning of a line is the first letter of a scalar (so that the key is not the one that
     it looks like), and any other tab is white space; a NUL is the end.
     """
-    text = _VERSION.sub(lambda match: f"{match[1]}#{match[2]}", _UNPRINTABLE.sub(ODD, text.partition("\0")[0]))
-    text = re.sub(r"^( *)\t", rf"\1{ODD}", text, flags=re.MULTILINE)
-    text = re.sub(r"\r(?!\n)", " ", text)
+    text = text.partition("\0")[0]
+    if not text.isascii() or _CONTROL.search(text):
+        text = _UNPRINTABLE.sub(ODD, text)
+    if "%" in text:
+        text = _VERSION.sub(lambda match: f"{match[1]}#{match[2]}", text)
+    if "\t" in text:
+        text = re.sub(r"^( *)\t", rf"\1{ODD}", text, flags=re.MULTILINE)
+    if "\r" in text:
+        text = re.sub(r"\r(?!\n)", " ", text)
     return text.replace("\t", " ")
+
+
+_PLAIN_LINE = re.compile(
+    r"""[ ]*(?:-[ ]+)*(?:"[^"\\]*"|'[^']*'|[A-Za-z_][\w.\-]*)[ ]*:(?:[ ]+(?P<value>[^\n]*))?\r?\Z"""
+)
+_PLAIN_VALUE = re.compile(
+    r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|\{\}|\[\]|[A-Za-z0-9_./][^\s#]*)?[ \r]*(?:(?<=[ ])\#.*)?\Z"""
+)
+
+
+def _live(text: str) -> tuple[str, list[tuple[int, int]]]:
+    """The text without comments and blank lines, and of each line of it its number (from 0) and beginning in the whole.
+
+    Most of a template is comments, and ruamel reads every character of them. Only where each line that is left is a key with a
+    value of its own they can be left out: elsewhere they may be a part of a value, or end one.
+    """
+    lines, start = [], 0
+    kept: list[str] = []
+    for number, line in enumerate(text.split("\n")):
+        bare = line.lstrip(" ")
+        if bare and bare[0] not in "#\r":
+            pair = _PLAIN_LINE.match(line)
+            if pair is None or not _PLAIN_VALUE.match(pair["value"] or ""):
+                return text, _all_lines(text)
+            kept.append(line)
+            lines.append((number, start))
+        start += len(line) + 1
+    lines.append((text.count("\n"), len(text)))
+    return "\n".join([*kept, ""]), lines
+
+
+def _all_lines(text: str) -> list[tuple[int, int]]:
+    lines, start = [], 0
+    for number, line in enumerate(text.split("\n")):
+        lines.append((number, start))
+        start += len(line) + 1
+    return lines
 
 
 def _without_values(problem: str) -> str:
@@ -232,8 +278,10 @@ _ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
 class _Builder:
     """Builds nodes from the parser's events."""
 
-    def __init__(self, text: str, events: Iterator[Any]) -> None:
+    def __init__(self, text: str, lines: list[tuple[int, int]], events: Iterator[Any]) -> None:
+        """`lines` are the number and the beginning of each line that the events speak of."""
         self._text = text
+        self._lines = lines
         self._events = events
         self._anchors: dict[str, Node] = {}
         self._depth = 0
@@ -247,12 +295,13 @@ class _Builder:
         return tuple(found)
 
     def _node(self, event: Any) -> Node:
-        where = {"start": event.start_mark.index, "line": event.start_mark.line + 1, "column": event.start_mark.column}
+        mark = event.start_mark
+        where = {"start": self._place(mark), "line": self._lines[mark.line][0] + 1, "column": mark.column}
         if isinstance(event, AliasEvent):
             target = self._anchors.get(event.anchor)
             if target is None:
                 raise SyntaxProblemError(where["line"], "an alias refers to an anchor that is not there")
-            return AliasNode(**where, end=event.end_mark.index, target=target)
+            return AliasNode(**where, end=self._place(event.end_mark), target=target)
         tag = event.tag or ""
         node: Node
         if isinstance(event, ScalarEvent):
@@ -268,16 +317,21 @@ class _Builder:
             self._anchors[event.anchor] = node
         return node
 
+    def _place(self, mark: Any) -> int:
+        """Where a mark of the parser's is in the whole text."""
+        place: int = self._lines[mark.line][1] + mark.column
+        return min(place, len(self._text))
+
     def _scalar(self, event: Any, where: dict[str, int], tag: str) -> ScalarNode:
         style, text = event.style or "", event.value
         if style == '"':
-            self._refuse_escapes(where, event.end_mark.index)
+            self._refuse_escapes(where, self._place(event.end_mark))
         value = resolve(text, plain=not style, tag=tag)
         if not style and not text and event.anchor and not tag:
             value = ""  # an anchor alone stands for an empty text, nothing at all for null
         return ScalarNode(
             **where,
-            end=event.end_mark.index,
+            end=self._place(event.end_mark),
             anchored=bool(event.anchor or tag),
             text=text,
             style=style,
@@ -300,7 +354,7 @@ class _Builder:
         items = []
         while not isinstance(inner := next(self._events), SequenceEndEvent):
             items.append(self._node(inner))
-        end = inner.end_mark.index if event.flow_style else max([where["start"], *(item.end for item in items)])
+        end = self._place(inner.end_mark) if event.flow_style else max([where["start"], *(item.end for item in items)])
         return ListNode(
             **where, end=end, anchored=bool(event.anchor or tag), items=tuple(items), flow=bool(event.flow_style)
         )
@@ -312,7 +366,7 @@ class _Builder:
             entries.append((key, self._beside(key, self._node(next(self._events)))))
         # The parser ends a block mapping where the next token begins; ours ends where its last value does.
         ends = [where["start"], *(value.end for _, value in entries), *(key.end for key, _ in entries)]
-        end = inner.end_mark.index if event.flow_style else max(ends)
+        end = self._place(inner.end_mark) if event.flow_style else max(ends)
         return MapNode(
             **where, end=end, anchored=bool(event.anchor or tag), entries=tuple(entries), flow=bool(event.flow_style)
         )
