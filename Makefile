@@ -68,7 +68,8 @@ test-device: $(READY) ## Run the device tests on a Debian machine that is built 
 	@EDGEHERD_TEST_MACHINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/machine tests/device_suite $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure what one namespace can cost another (minutes); BENCH_JSON=file for the figures
+bench: $(READY) ## Measure what an edit costs, and what one namespace can cost another (minutes); BENCH_JSON=file for the figures
+	@$(BIN)/python tests/bench/editing.py
 	@$(BIN)/python tests/bench/isolation.py
 
 .PHONY: fmt

@@ -101,7 +101,7 @@ def _first(exc: config.InvalidConfigError, content: bytes) -> str:
     line = content.decode("utf-8", "replace").splitlines()[problem.line - 1]
     number = str(problem.line)
     margin = " " * len(number)
-    return f"TOML parse error at line {number}, column 1\n{margin} |\n{number} | {line}\n{margin} | ^\n{said}\n"
+    return f"TOML parse error at line {number}, column 1\n{margin} |\n{number} | {line}\n{margin} | ^\n{said}"
 
 
 def _key(settings: config.Settings, provisioning: Mapping[str, Any]) -> bytes | None:
