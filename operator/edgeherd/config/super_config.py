@@ -61,7 +61,7 @@ def super_config(version: Version) -> Shape:
         "aziot_keys": Opt(MapOf(Str())),
         "preloaded_keys": Opt(MapOf(KeyPlace())),
         "preloaded_certs": Opt(MapOf(_PreloadedCert())),
-        "cert_issuance": Opt(Struct({"est": Opt(_est(version)), "local_ca": Opt(_local_ca(version))})),
+        "cert_issuance": Opt(Struct({"est": Opt(_est(version)), "local_ca": Opt(_LocalCa(version))})),
         "agent": Opt(_agent(version)),
         "connect": Opt(Struct(_uris())),
         "listen": Opt(Struct({**_uris(), **({"min_tls_version": Opt(_Tls())} if numbers < (1, 5) else {})})),
@@ -282,9 +282,17 @@ def _est(version: Version) -> Shape:
     )
 
 
-def _local_ca(version: Version) -> Shape:
-    loaded = Struct({"cert": Url(), "pk": KeyPlace()})
-    return AnyOf((("pk", loaded), ("cert", Struct({"cert": issued(version)}))))
+class _LocalCa:
+    """An authority whose certificate is issued, or whose certificate and key are there."""
+
+    def __init__(self, version: Version) -> None:
+        self._issued = Struct({"cert": issued(version)})
+
+    def read(self, item: Item, path: str, problems: Problems) -> Any:
+        certificate = item.value.get("cert") if isinstance(item.value, dict) else None
+        is_issued = certificate is not None and isinstance(certificate.value, dict)
+        shape: Shape = self._issued if is_issued else Struct({"cert": Url(), "pk": KeyPlace()})
+        return shape.read(item, path, problems)
 
 
 def _edge_ca(version: Version) -> Shape:
