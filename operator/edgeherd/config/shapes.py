@@ -189,6 +189,8 @@ class Struct:
     fields: Mapping[str, Shape]
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     others: Shape | None = None
+    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What to do about a field that is missing."""
 
     def read(self, item: Item, path: str, problems: Problems) -> Value:
         """See `Shape`."""
@@ -203,7 +205,7 @@ class Struct:
             elif name in self.defaults or isinstance(shape, Opt):
                 said[name] = self.defaults.get(name)
             else:
-                complain(problems, item.line, "missing", f"{where} is missing.")
+                complain(problems, item.line, "missing", f"{where} is missing. {self.hints.get(name, 'Add it.')}")
         if self.others is not None:
             for name in item.value.keys() - self.fields.keys():
                 said[name] = self.others.read(item.value[name], f"{path}.{shown_key(name)}", problems)
@@ -224,7 +226,8 @@ class Tagged:
         tag = item.value.get(self.tag)
         where = f"{path}.{self.tag}"
         if tag is None:
-            return complain(problems, item.line, "missing", f"{where} is missing.")
+            message = f"{where} is missing. Add it: {' or '.join(self.variants)}."
+            return complain(problems, item.line, "missing", message)
         name = Str(tuple(self.variants)).read(tag, where, problems)
         if name is None:
             return None

@@ -220,6 +220,11 @@ def _agent(version: Version) -> Shape:
             "env": MapOf(Str()),
         },
         defaults={"imagePullPolicy": "on-create", "env": {}},
+        hints={
+            "name": 'Add name = "edgeAgent" below a line [agent].',
+            "type": 'Add type = "docker" below a line [agent].',
+            "config": "Add [agent.config] with the agent's image.",
+        },
     )
 
 
