@@ -21,8 +21,9 @@ _DOTTED_TABLES_GROW = (1, 4, 9)
 _I64 = range(-(2**63), 2**63)
 _COMMENT_LINES = re.compile(r"^[ \t]*(?:#[^\x00-\x08\x0a-\x1f\x7f]*)?\r?\n", re.MULTILINE)
 """Lines that say nothing, if they have nothing in them that a comment may not have."""
-_BAD_DATE = re.compile(r"Invalid date or datetime \(at line (\d+), column (\d+)\)")
-_DAY = re.compile(r"(\d{4}-\d{2}-)\d{2}")
+_AT = re.compile(r"\(at line (\d+), column (\d+)\)")
+_DATE = re.compile(r"(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+_LEAP_SECOND = re.compile(r"\d\d:\d\d:60")
 
 
 def grammar(version: Version) -> str:
@@ -63,9 +64,14 @@ def _loaded(text: str, version: Version) -> dict[str, Any]:
 
 def _loaded_whole(text: str, version: Version) -> dict[str, Any]:
     try:
-        if version.numbers >= _TOML_1_1:
-            return tomli.loads(text)
-        return _loaded_1_0(text)
+        while True:
+            try:
+                return tomli.loads(text) if version.numbers >= _TOML_1_1 else tomllib.loads(text)
+            except ValueError as exc:
+                relaxed = _relaxed(text, str(exc), version)
+                if relaxed is None:
+                    raise
+                text = relaxed
     except RecursionError:
         raise _too_deep() from None
     except ValueError as exc:  # no TOML, or a number of more digits than Python reads
@@ -78,20 +84,25 @@ def _loaded_whole(text: str, version: Version) -> dict[str, Any]:
         raise TomlSyntaxError(line, why) from None
 
 
-def _loaded_1_0(text: str) -> dict[str, Any]:
-    """Up to 1.5 the daemon's parser counts no days: it takes the 31st of February."""
-    while True:
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as exc:
-            found = _BAD_DATE.search(str(exc))
-            if found is None:
-                raise
-            start = _place(text, int(found[1]), int(found[2]))
-            date = _DAY.match(text, start)
-            if date is None or text[start : date.end()] == f"{date[1]}01":
-                raise
-            text = f"{text[:start]}{date[1]}01{text[date.end() :]}"
+def _relaxed(text: str, error: str, version: Version) -> str | None:
+    """The text with a date or time that Python has none of and the daemon takes; None where that is not what is wrong.
+
+    The daemon's parser knows a year 0 and leap seconds; up to 1.5 it counts no days, and takes the 31st of February.
+    """
+    found = _AT.search(error)
+    if found is None:
+        return None
+    place = _place(text, int(found[1]), int(found[2]))
+    leap = _LEAP_SECOND.search(text, max(0, place - 5), place + 9)
+    if leap is not None:
+        return f"{text[: leap.end() - 2]}59{text[leap.end() :]}"
+    date = _DATE.match(text, place)
+    if date is None or not error.startswith("Invalid date"):
+        return None
+    year = "2000" if date[1] == "0000" else date[1]
+    day = "01" if version.numbers < _TOML_1_1 else date[3]
+    new = f"{year}-{date[2]}-{day}"
+    return f"{text[:place]}{new}{text[date.end() :]}" if new != date[0] else None
 
 
 def _place(text: str, line: int, column: int) -> int:
