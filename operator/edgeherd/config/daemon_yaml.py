@@ -8,7 +8,6 @@ start. Sources: edgelet-core/src/settings.rs, edgelet-docker/src/settings.rs, ed
 import hashlib
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from edgeherd.config import yaml_tree
@@ -32,7 +31,8 @@ from edgeherd.config.shapes import (
 )
 from edgeherd.config.strays import stray_sections
 from edgeherd.config.values import X509, Problem, Settings, Version
-from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
+from edgeherd.config.yaml_reader import Reader, TooManyError
+from edgeherd.config.yaml_tree import ListNode, MapNode, Node, ScalarNode
 
 _URI, _FILE = Url(before_2=True), Url(file=True, before_2=True)
 _SOCKETS = {
@@ -75,8 +75,8 @@ def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
     if root is None or problems:
         return None, problems
     try:
-        item = _Reader(problems).item(root)
-    except _TooManyError:
+        item = Reader(problems).item(root)
+    except TooManyError:
         message = "The file's aliases multiply to more values than the daemon could read. Write the values out."
         complain(problems, None, "reference", message)
         return None, problems
@@ -118,66 +118,6 @@ def _blame(text: str, error: yaml_tree.SyntaxProblemError) -> tuple[int | None, 
     if stray is not None:
         return stray, "leading-space", "The line must begin in the first column. Remove the spaces before it."
     return error.line, "syntax", f"The file is not YAML: {error.message}."
-
-
-_MOST_VALUES = 50_000
-"""The largest file that is looked at has far fewer lines."""
-
-
-class _TooManyError(Exception):
-    """Aliases of aliases."""
-
-
-class _Reader:
-    """Reads a node's value as yaml-rust gives it: aliases replaced, the last of duplicate keys, text keys only."""
-
-    def __init__(self, problems: Problems) -> None:
-        self._problems = problems
-        self._left = _MOST_VALUES
-
-    def item(self, node: Node) -> Item:
-        """The value.
-
-        Raises:
-            _TooManyError: aliases multiply to more values than any file has.
-        """
-        self._left -= 1
-        if self._left < 0:
-            raise _TooManyError
-        match node:
-            case AliasNode():
-                return Item(self.item(node.target).value, node.line)
-            case ScalarNode():
-                if node.unreadable:
-                    message = "The line has an infinity or not-a-number with a dot, which the daemon cannot read. Put it in quotation marks."
-                    complain(self._problems, node.line, "number", message)
-                return Item(node.value, node.line)
-            case ListNode():
-                return Item([self.item(inner) for inner in node.items], node.line)
-            case MapNode():
-                return Item(self._mapping(node), node.line)
-        raise AssertionError(type(node))
-
-    def _mapping(self, node: MapNode) -> dict[str, Item]:
-        found: dict[str, Item] = {}
-        for key, value in _counted(node):
-            if isinstance(key, ScalarNode) and isinstance(key.value, str):
-                found[key.value] = Item(self.item(value).value, key.line)
-        return found
-
-
-def _counted(node: MapNode) -> Iterator[tuple[Node, Node]]:
-    """Keys and values as the daemon pairs them: a key whose tag does not fit is passed over, and its value is the next key."""
-    if not any(isinstance(key, ScalarNode) and key.bad for key, _ in node.entries):
-        yield from node.entries
-        return
-    waiting: Node | None = None
-    for inner in (each for entry in node.entries for each in entry):
-        if waiting is not None:
-            yield waiting, inner
-            waiting = None
-        elif not (isinstance(inner, ScalarNode) and inner.bad):
-            waiting = inner
 
 
 def _find_nulls(item: Item, version: Version, problems: Problems, path: str = "") -> None:

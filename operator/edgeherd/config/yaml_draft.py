@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from edgeherd.config import removal, scrubbing, yaml_tree
 from edgeherd.config.daemon_yaml import problem_of_duplicates
 from edgeherd.config.values import UneditableError, refuse
+from edgeherd.config.yaml_scalars import resolve
 from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
 
 Leaf = str | bool
@@ -41,7 +42,7 @@ def block(tree: Tree, indent: int = 0) -> list[str]:
     """The lines of a block mapping."""
     lines = []
     for key, value in tree.items():
-        name = key if _PLAIN_KEY.fullmatch(key) and yaml_tree.resolve(key, plain=True) == key else quoted(key)
+        name = key if _PLAIN_KEY.fullmatch(key) and resolve(key, plain=True) == key else quoted(key)
         if isinstance(value, Mapping):
             lines += [f"{' ' * indent}{name}:", *block(value, indent + _INDENT)]
         else:

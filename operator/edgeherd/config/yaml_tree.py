@@ -24,15 +24,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from edgeherd.config import limits
-
-Scalar = str | int | float | bool | None
-
-ODD = "\ue000"
-"""Stands in a node's text for a character that no person means to be there: a leading tab, a control character."""
-
-_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+from edgeherd.config import limits, yaml_text
+from edgeherd.config.yaml_scalars import Scalar, is_bad, is_unreadable, resolve
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,76 +98,6 @@ class SyntaxProblemError(Exception):
         self.message = message
 
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(
-    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity|nan)", re.IGNORECASE
-)
-_UNREADABLE = re.compile(r"[+-]?\.(?:inf|Inf|INF)|\.(?:nan|NAN)")
-_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
-_YAML_TAG = "tag:yaml.org,2002:"
-
-
-def resolve(text: str, *, plain: bool, tag: str = "") -> Scalar:
-    """A scalar as yaml-rust 0.4.0 resolves it (src/yaml.rs, `on_event` and `from_str`). An empty plain one is null."""
-    if not plain:
-        return text
-    if tag:
-        return _tagged(text, tag)
-    if text in _WORDS:
-        return _WORDS[text]
-    if text[0] not in "+-.0123456789iInN":
-        return text  # most are, and expressions take time
-    number = _integer(text)
-    if number is not None:
-        return number
-    return _float(text) if _FLOAT.fullmatch(text) or _UNREADABLE.fullmatch(text) else text
-
-
-def _tagged(text: str, tag: str) -> Scalar:
-    """What a tag makes of a plain scalar; null where it does not fit."""
-    match tag.removeprefix(_YAML_TAG):
-        case "bool":
-            return text == "true" if text in {"true", "false"} else None
-        case "int":
-            return _i64(text) if _INTEGER.fullmatch(text) else None
-        case "float":
-            return _float(text) if _FLOAT.fullmatch(text) or _UNREADABLE.fullmatch(text) else None
-        case "null":
-            return None
-        case _:
-            return text
-
-
-def _is_bad(text: str, tag: str, value: Scalar) -> bool:
-    """Whether a tag does not fit."""
-    name = tag.removeprefix(_YAML_TAG)
-    fits = (
-        name not in {"bool", "int", "float", "null"} or value is not None or (name == "null" and text in {"~", "null"})
-    )
-    return tag.startswith(_YAML_TAG) and not fits
-
-
-def _integer(text: str) -> int | None:
-    for prefix, base, digits in (("0x", 16, "[+-]?[0-9a-fA-F]+"), ("0o", 8, "[+-]?[0-7]+")):
-        if text.startswith(prefix) and re.fullmatch(digits, text[2:]):
-            return _i64(text[2:], base)
-    bare = text.removeprefix("+")
-    return _i64(bare) if _INTEGER.fullmatch(bare) else None
-
-
-def _i64(text: str, base: int = 10) -> int | None:
-    """Python reads no more than 4,300 digits; a number that has more fits nowhere."""
-    try:
-        number = int(text, base)
-    except ValueError:
-        return None
-    return number if -(2**63) <= number < 2**63 else None
-
-
-def _float(text: str) -> float:
-    return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
-
-
 @functools.lru_cache(maxsize=8)
 def documents(text: str) -> tuple[Node, ...]:
     """The documents of a text. An edit looks at the same few texts again and again, so they are remembered.
@@ -182,9 +105,11 @@ def documents(text: str) -> tuple[Node, ...]:
     Raises:
         SyntaxProblemError: the text is not YAML.
     """
-    _refuse_what_ruamel_takes(text)
-    palatable = _palatable(text)
-    live, lines = _live(palatable)
+    refused = yaml_text.refused(text)
+    if refused is not None:
+        raise SyntaxProblemError(*refused)
+    palatable = yaml_text.palatable(text)
+    live, lines = yaml_text.live(palatable)
     try:
         return _Builder(palatable, lines, YAML(typ="safe", pure=True).parse(live)).documents()
     except MarkedYAMLError as exc:
@@ -195,76 +120,6 @@ def documents(text: str) -> tuple[Node, ...]:
         raise SyntaxProblemError(line, _without_values(problem)) from None
     except (YAMLStreamError, ValueError, RecursionError, AssertionError) as exc:
         raise SyntaxProblemError(None, _without_values(str(exc)) or "not YAML") from None
-
-
-_REFUSED = re.compile(r"^ *\t[ \t]*#|(?<!\r)\r++(?!\n|\Z)", re.MULTILINE)
-
-
-_VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*)%(YAML[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\n)*---)")
-"""A version directive, which the daemon's parser ignores and ruamel judges."""
-
-
-def _refuse_what_ruamel_takes(text: str) -> None:
-    """To yaml-rust a tab before a '#' is a scalar of its own, and a lone carriage return does not begin a line."""
-    found = _REFUSED.search(text) if "\t" in text or "\r" in text else None
-    if found:
-        what = "a carriage return in the middle of a line" if found[0].startswith("\r") else "a tab before a comment"
-        raise SyntaxProblemError(text.count("\n", 0, found.start()) + 1, what)
-
-
-def _palatable(text: str) -> str:
-    """The text without what ruamel stops at and the daemon's parser does not; all places stay the same.
-
-    To yaml-rust a tab at the beginning of a line is the first letter of a scalar (so that the key is not the one that
-    it looks like), and any other tab is white space; a NUL is the end.
-    """
-    text = text.partition("\0")[0]
-    if not text.isascii() or _CONTROL.search(text):
-        text = _UNPRINTABLE.sub(ODD, text)
-    if "%" in text:
-        text = _VERSION.sub(lambda match: f"{match[1]}#{match[2]}", text)
-    if "\t" in text:
-        text = re.sub(r"^( *)\t", rf"\1{ODD}", text, flags=re.MULTILINE)
-    if "\r" in text:
-        text = re.sub(r"\r(?!\n)", " ", text)
-    return text.replace("\t", " ")
-
-
-_PLAIN_LINE = re.compile(
-    r"""[ ]*(?:-[ ]+)*(?:"[^"\\]*"|'[^']*'|[A-Za-z_][\w.\-]*)[ ]*:(?:[ ]+(?P<value>[^\n]*))?\r?\Z"""
-)
-_PLAIN_VALUE = re.compile(
-    r"""(?:"(?:[^"\\]|\\.)*"|'[^']*'|\{\}|\[\]|[A-Za-z0-9_./][^\s#]*)?[ \r]*(?:(?<=[ ])\#.*)?\Z"""
-)
-
-
-def _live(text: str) -> tuple[str, list[tuple[int, int]]]:
-    """The text without comments and blank lines, and of each line of it its number (from 0) and beginning in the whole.
-
-    Most of a template is comments, and ruamel reads every character of them. Only where each line that is left is a key with a
-    value of its own they can be left out: elsewhere they may be a part of a value, or end one.
-    """
-    lines, start = [], 0
-    kept: list[str] = []
-    for number, line in enumerate(text.split("\n")):
-        bare = line.lstrip(" ")
-        if bare and bare[0] not in "#\r":
-            pair = _PLAIN_LINE.match(line)
-            if pair is None or not _PLAIN_VALUE.match(pair["value"] or ""):
-                return text, _all_lines(text)
-            kept.append(line)
-            lines.append((number, start))
-        start += len(line) + 1
-    lines.append((text.count("\n"), len(text)))
-    return "\n".join([*kept, ""]), lines
-
-
-def _all_lines(text: str) -> list[tuple[int, int]]:
-    lines, start = [], 0
-    for number, line in enumerate(text.split("\n")):
-        lines.append((number, start))
-        start += len(line) + 1
-    return lines
 
 
 def _without_values(problem: str) -> str:
@@ -337,8 +192,8 @@ class _Builder:
             style=style,
             tag=tag,
             value=value,
-            bad=not style and bool(tag) and _is_bad(text, tag, value),
-            unreadable=not style and tag in {"", f"{_YAML_TAG}float"} and bool(_UNREADABLE.fullmatch(text)),
+            bad=not style and bool(tag) and is_bad(text, tag, value),
+            unreadable=not style and is_unreadable(text, tag),
         )
 
     def _refuse_escapes(self, where: dict[str, int], end: int) -> None:
