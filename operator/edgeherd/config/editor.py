@@ -127,6 +127,9 @@ def check(content: bytes, *, version: Version) -> Verdict:
     return Verdict(valid=valid, editable=not hindrances, problems=(*problems, *others))
 
 
+_UNSEEN_TOLD = 20
+"""So many characters that nobody sees are told one by one; `repair` mends all of them."""
+
 _CAUSES = ("bom", "invisible", "dialect")
 """What is wrong with a file as a whole: other errors are told only where there is none of these."""
 
@@ -250,8 +253,8 @@ def _text(content: bytes, version: Version) -> str:
 
 
 def _invisible(text: str, places: list[int]) -> Iterator[Problem]:
-    """One problem for each line that has characters that nobody sees."""
-    lines = {text.count("\n", 0, place) + 1: text[place] for place in reversed(places)}
+    """One problem for each of the first lines that have characters that nobody sees."""
+    lines = {text.count("\n", 0, place) + 1: text[place] for place in reversed(places[:_UNSEEN_TOLD])}
     for line, character in sorted(lines.items()):
         message = (
             f"The line has a {invisible.name(character)}, which nobody sees and which is no space to the daemon. "

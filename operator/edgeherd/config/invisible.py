@@ -3,7 +3,9 @@
 In front of a key they hide the key from the daemon, which says nothing about it.
 """
 
+import bisect
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 
@@ -43,10 +45,14 @@ def _in_yaml(text: str) -> Iterator[int]:
         bare = re.sub(rf"^(?:[ \t]|{_CHARACTER.pattern})+", "", line)
         if not bare.startswith("#"):
             for match in _YAML_TOKEN.finditer(line):
-                place = start + match.start()
-                if match["odd"] and not any(first <= place < last for first, last in spans):
-                    yield place
+                if match["odd"] and not _is_within(start + match.start(), spans):
+                    yield start + match.start()
         start += len(line) + 1
+
+
+def _is_within(place: int, spans: list[tuple[int, int]]) -> bool:
+    before = bisect.bisect_right(spans, (place, sys.maxsize))
+    return before > 0 and place < spans[before - 1][1]
 
 
 def _values(text: str) -> list[tuple[int, int]]:
@@ -55,7 +61,7 @@ def _values(text: str) -> list[tuple[int, int]]:
         roots = yaml_tree.documents(text)
     except SyntaxProblemError:
         return []
-    return [(node.start, node.end) for root in roots for node in yaml_tree.all_scalars(root) if node.style]
+    return sorted((node.start, node.end) for root in roots for node in yaml_tree.all_scalars(root) if node.style)
 
 
 def name(character: str) -> str:

@@ -21,6 +21,8 @@ _DOTTED_TABLES_GROW = (1, 4, 9)
 _I64 = range(-(2**63), 2**63)
 _COMMENT_LINES = re.compile(r"^[ \t]*(?:#[^\x00-\x08\x0a-\x1f\x7f]*)?\r?\n", re.MULTILINE)
 """Lines that say nothing, if they have nothing in them that a comment may not have."""
+_ODD_DATES = 8
+"""So many dates that are none a file may have: each costs a look at the whole of it."""
 _AT = re.compile(r"\(at line (\d+), column (\d+)\)")
 _DATE = re.compile(r"(\d{4})-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
 _LEAP_SECOND = re.compile(r"\d\d:\d\d:60")
@@ -64,14 +66,15 @@ def _loaded(text: str, version: Version) -> dict[str, Any]:
 
 def _loaded_whole(text: str, version: Version) -> dict[str, Any]:
     try:
-        while True:
+        for left in reversed(range(_ODD_DATES + 1)):
             try:
                 return tomli.loads(text) if version.numbers >= _TOML_1_1 else tomllib.loads(text)
             except ValueError as exc:
                 relaxed = _relaxed(text, str(exc), version)
-                if relaxed is None:
+                if relaxed is None or not left:
                     raise
                 text = relaxed
+        raise AssertionError  # the last try returns or raises
     except RecursionError:
         raise _too_deep() from None
     except ValueError as exc:  # no TOML, or a number of more digits than Python reads
