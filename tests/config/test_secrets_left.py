@@ -97,3 +97,17 @@ def test_an_undo_sweeps_the_comments(section: str, version: config.Version, rema
     text = f"# {ANOTHER}\n{remark}{section}{remark}"
     after = config.deprovision(text.encode(), version=version).content.decode()
     assert (after.count(OURS.rstrip("=")), after.count(ANOTHER)) == (0, 1)
+
+
+@pytest.mark.parametrize("remark", REMARKS[:1])
+@pytest.mark.parametrize(("section", "version"), [(SECTION, V15), (YAML_SECTION, V11)], ids=["TOML", "YAML"])
+def test_a_file_that_is_somebody_elses_by_now_loses_our_key_alone(
+    section: str, version: config.Version, remark: str
+) -> None:
+    """A comment with a connection string of our device; the section of the other device stays to the byte."""
+    other = section.replace("press-07", "press-08").replace(OURS, THEIRS)
+    text = f"{remark.replace('{}', '')}# {STALE.replace('press-07', 'press-09')}\n{other}"
+    swept = config.sweep(text.encode(), "press-07", version=version)
+    assert swept.content.decode() == text.replace(OURS, "<REMOVED>")
+    assert (len(swept.changes), swept.restarts) == (1, False)
+    assert config.sweep(swept.content, "press-07", version=version).changes == ()

@@ -4,7 +4,7 @@
 """
 
 from edgeherd.config.connection import ConnectionString, ConnectionStringError, parse_connection_string
-from edgeherd.config.editor import check, deprovision, edit, fingerprint, load, masked_diff, repair
+from edgeherd.config.editor import check, deprovision, edit, fingerprint, load, masked_diff, repair, sweep
 from edgeherd.config.limits import MAX_BYTES
 from edgeherd.config.toml_grammar import parsed as plain_toml
 from edgeherd.config.values import (
@@ -52,5 +52,6 @@ __all__ = [
     "plain_toml",
     "plain_yaml",
     "repair",
+    "sweep",
     "yaml_of",
 ]

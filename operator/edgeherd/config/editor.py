@@ -20,11 +20,13 @@ from edgeherd.config import (
     toml_grammar,
     yaml_tree,
 )
-from edgeherd.config.connection import ConnectionStringError, check_for_device
+from edgeherd.config.connection import ConnectionStringError, check_for_device, parts_of
 from edgeherd.config.repairs import repaired, repaired_toml
 from edgeherd.config.shapes import Problems, errors
+from edgeherd.config.toml_draft import TomlDraft
 from edgeherd.config.toml_statements import TomlSyntaxError
 from edgeherd.config.values import (
+    Change,
     Dialect,
     Edit,
     InvalidConfigError,
@@ -36,6 +38,8 @@ from edgeherd.config.values import (
     Wanted,
     refuse,
 )
+from edgeherd.config.yaml_draft import Draft
+from edgeherd.masking import MASK
 
 _NEWEST_TOML = Version((1, 6))
 """Reads all that the others read, but for dates that are none."""
@@ -93,6 +97,27 @@ def deprovision(content: bytes, *, version: Version) -> Edit:
         return edit_yaml.deprovision(text, version)
     except yaml_tree.SyntaxProblemError:
         raise _unreadable(text, version) from None
+
+
+def sweep(content: bytes, device_id: str, *, version: Version) -> Edit:
+    """The file without the keys that its comments have in connection strings of that device; all else stays.
+
+    Raises:
+        UneditableError: it cannot be read.
+    """
+    text = _text(content, version)
+    strings = [parts_of(found) for found in _CONNECTION_STRING.findall(text)]
+    keys = {key for _, device, key in strings if device == device_id}
+    try:
+        draft = TomlDraft(text, version) if version.dialect is Dialect.TOML else Draft(text)
+        draft.sweep(keys)
+    except yaml_tree.SyntaxProblemError:
+        raise _unreadable(text, version) from None
+    change = Change(path="comments", action="Remove", before=MASK, after="")
+    return Edit(content=draft.text.encode(), changes=() if draft.text == text else (change,), restarts=False)
+
+
+_CONNECTION_STRING = re.compile(r"[^\s\"'\u201c\u201d]*SharedAccessKey=[^\s\"'\u201c\u201d]*")
 
 
 def _unreadable(text: str, version: Version) -> UneditableError:

@@ -231,7 +231,7 @@ class Draft:
         self.splice(newline + 1, newline + 1, "".join(line + self.eol for line in lines))
         return newline + 1
 
-    def sweep(self, keys: Collection[str], *, kept: str) -> None:
+    def sweep(self, keys: Collection[str], *, kept: str = "") -> None:
         """Take keys out of all comments. `kept` is a value of the file that may hold one of them."""
         cores = [core for core in (key.rstrip("=") for key in keys) if core]
         if all(self.text.count(core) <= kept.count(core) for core in cores):
