@@ -11,6 +11,7 @@ was not seen before, so that nothing is remembered of it; but for the last row, 
 """
 
 import asyncio
+import contextlib
 import importlib
 import io
 import json
@@ -111,7 +112,7 @@ def _in_process(tree: pathlib.Path) -> dict[str, float]:
 
 def _base(folder: pathlib.Path) -> str:
     """An older tree in a folder, with the libraries that it needs and this one does not; what it is called."""
-    name = os.environ.get("BENCH_BASE") or _git("merge-base", "HEAD", "main").decode().strip()
+    name = os.environ.get("BENCH_BASE") or _beginning()
     with tarfile.open(fileobj=io.BytesIO(_git("archive", name, "operator", "constraints.txt"))) as archive:
         archive.extractall(folder, filter="data")
     older = (folder / "constraints.txt").read_text().splitlines()
@@ -121,6 +122,14 @@ def _base(folder: pathlib.Path) -> str:
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-qq", "--no-deps"]
         subprocess.run([*pip, "--target", str(folder / "libraries"), *missing], check=True)
     return name[:12]
+
+
+def _beginning() -> str:
+    """Where this branch left the main one; a clone knows that by its remote's name."""
+    for main_branch in ("main", "origin/main"):
+        with contextlib.suppress(subprocess.CalledProcessError):
+            return _git("merge-base", "HEAD", main_branch).decode().strip()
+    return "HEAD"
 
 
 def _git(*arguments: str) -> bytes:
