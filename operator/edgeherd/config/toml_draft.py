@@ -12,7 +12,15 @@ from edgeherd.config import meaning, removal, scrubbing
 from edgeherd.config.comments import commented
 from edgeherd.config.scrubbing import Placeholders
 from edgeherd.config.toml_grammar import leaves, parsed
-from edgeherd.config.toml_statements import Path, Statement, TomlSyntaxError, all_inline_pairs, inline_pairs, scanned
+from edgeherd.config.toml_statements import (
+    Path,
+    Statement,
+    TomlSyntaxError,
+    all_inline_pairs,
+    inline_pairs,
+    rescanned,
+    scanned,
+)
 from edgeherd.config.toml_template import Commented, uncommented
 from edgeherd.config.values import Version, refuse
 
@@ -87,8 +95,9 @@ class TomlDraft:
     def become(self, text: str) -> None:
         """Replace the whole text."""
         if text != self.text:
-            self.text = text
-            self._statements = self._data = None
+            known = self._statements if self._is_whole else None
+            self._statements = rescanned(known, self.text, text) if known is not None else None
+            self.text, self._data = text, None
 
     def below(self, path: Path) -> list[Statement]:
         """The statements of a table and of all tables in it."""

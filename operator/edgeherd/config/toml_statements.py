@@ -57,12 +57,72 @@ def statements(text: str) -> list[Statement]:
 
 def scanned(text: str) -> tuple[list[Statement], bool]:
     """The statements of a text, and whether there is nothing behind the last one but comments."""
+    return _scan(text, _beginning(text), len(text), (), 1)
+
+
+def rescanned(before: list[Statement], old: str, new: str) -> list[Statement] | None:
+    """The statements of a text that was made from another one, whose statements are known and whole.
+
+    What did not change is not read again: an edit makes one text from the other, and most of both is comments. None where
+    that is not enough, because the change reaches further than the lines that it is in.
+    """
+    same = _common(old, new)
+    tail = _common(old[same:][::-1], new[same:][::-1])
+    kept = [s for s in before if s.end < same]
+    moved = [s for s in before if s.start - 1 >= len(old) - tail and s.start - 1 >= same]
+    grown = len(new) - len(old)
+    table, line, place = (kept[-1].table, kept[-1].line, kept[-1].start) if kept else ((), 1, 0)
+    begin = new.find("\n", kept[-1].end) + 1 if kept else _beginning(new)
+    stop = moved[0].start + grown if moved else len(new)
+    if (kept and not begin) or begin > stop:
+        return None
+    middle, is_whole = _scan(new, begin, stop, table, line + new.count("\n", place, begin))
+    table = middle[-1].table if middle else table
+    if (
+        not is_whole
+        or (middle and middle[-1].end > stop)
+        or (moved and not moved[0].header and moved[0].table != table)
+    ):
+        return None
+    lines = new.count("\n", same, len(new) - tail) - old.count("\n", same, len(old) - tail)
+    return [*kept, *middle, *(_moved(s, grown, lines) for s in moved)]
+
+
+def _beginning(text: str) -> int:
+    return 1 if text.startswith("\ufeff") else 0
+
+
+def _common(one: str, other: str) -> int:
+    """How many characters two texts have in common at their beginnings."""
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _moved(statement: Statement, characters: int, lines: int) -> Statement:
+    return Statement(
+        header=statement.header,
+        path=statement.path,
+        line=statement.line + lines,
+        start=statement.start + characters,
+        end=statement.end + characters,
+        table=statement.table,
+        value_start=0 if statement.header else statement.value_start + characters,
+        value_end=0 if statement.header else statement.value_end + characters,
+    )
+
+
+def _scan(text: str, place: int, stop: int, table: Path, line: int) -> tuple[list[Statement], bool]:
+    """The statements that begin before `stop`; `table` and `line` are those of `place`."""
     found: list[Statement] = []
-    table: Path = ()
-    place = 1 if text.startswith("\ufeff") else 0
-    counted, line = 0, 1
-    while place < len(text):
-        if blank := _BLANKS.match(text, place) or _BLANK.match(text, place):
+    counted = place
+    while place < stop:
+        if blank := _BLANKS.match(text, place, stop) or _BLANK.match(text, place, stop):
             place = max(blank.end(), place + 1)
             continue
         # Counted on from the last one: from the beginning each time, a long file takes for ever.
