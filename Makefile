@@ -73,7 +73,8 @@ test-device: $(READY) ## Run the device tests on a Debian machine that is built 
 	@EDGEHERD_TEST_MACHINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/machine tests/device_suite $(ARGS)
 
 .PHONY: bench
-bench: $(READY) ## Measure what others can cost the event loop and a namespace (minutes); BENCH_JSON=file for the figures
+bench: $(READY) ## Measure what an edit, the loop and a namespace cost others (minutes); BENCH_JSON=file for the figures
+	@$(BIN)/python tests/bench/editing.py
 	@$(BIN)/python tests/bench/lag.py
 	@$(BIN)/python tests/bench/isolation.py
 

@@ -29,7 +29,7 @@ def _deep(text: str, depth: int, version: config.Version) -> str:
         pytest.param(f"{'.'.join('a' * 500)} = 1\n", TOML, "The file is not TOML: tables and keys with dots are nested more than 32 deep. Fix it.", id="500 dotted parts"),
         pytest.param(_deep("z = ", 33, TOML), TOML, "The file is not TOML: tables and keys with dots are nested more than 32 deep. Fix it.", id="inline tables"),
         pytest.param("z = " + "[" * 1500 + "]" * 1500 + "\n", TOML, "The file is not TOML: tables and keys with dots are nested more than 32 deep. Fix it.", id="arrays"),
-        pytest.param(f"z = {'1' * 5000}\n", TOML, "line 1: The file is not TOML: the line cannot be read. Fix the line.", id="a number without end"),
+        pytest.param(f"z = {'1' * 5000}\n", TOML, "line 1: The file is not TOML: the line cannot be read as TOML 1.0. Fix the line.", id="a number without end"),
         pytest.param(_deep("z: ", 33, YAML), YAML, "line 1: The file is not YAML: it is nested more than 32 deep.", id="flow mappings"),
         pytest.param("z:\n  " + "- " * 100 + "1\n", YAML, "line 2: The file is not YAML: it is nested more than 32 deep.", id="sequences in sequences"),
     ],

@@ -116,7 +116,7 @@ def test_a_certificate_that_is_no_uri_is_refused() -> None:
     wanted = Wanted(x509=dataclasses.replace(X509, identity_cert="/etc/certs/press-01.pem"))
     with pytest.raises(config.UneditableError) as caught:
         config.edit(b"", wanted, version=V15)
-    assert [problem.rule for problem in caught.value.problems] == ["variant"]
+    assert [problem.rule for problem in caught.value.problems] == ["uri"]
 
 
 @pytest.mark.skipif(not SUPER_CONFIGS, reason="the upstream files are not beside the repository")
@@ -230,7 +230,7 @@ CASES = (
         sentence="keys of the environment that are not ours stay",
         before=f'{SECTION}[agent]\nname = "a"\ntype = "docker"\nenv = {{ Mine = "x" }}\n[agent.config]\nimage = "i"\n',
         wanted=Wanted(connection_string=STRING, agent_env={"A": "b"}),
-        after=f'{SECTION}[agent]\nname = "a"\ntype = "docker"\nenv = {{ Mine = "x", A = "b"}}\n[agent.config]\nimage = "i"\n',
+        after=f'{SECTION}[agent]\nname = "a"\ntype = "docker"\nenv = {{ Mine = "x", A = "b" }}\n[agent.config]\nimage = "i"\n',
     ),
     Case(
         sentence="an empty file gets a certificate in the template's style",

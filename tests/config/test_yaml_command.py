@@ -189,7 +189,8 @@ def test_repair_says_what_it_mended(file: Path) -> None:
     ("content", "string", "message"),
     [
         pytest.param(DEBIAN, f"{STRING};ModuleId=m", "The connection string is that of a module.", id="a module's string"),
-        pytest.param(DEBIAN, f'"{STRING}"', "SharedAccessKey of the connection string is not base64", id="quotation marks around it"),
+        pytest.param(DEBIAN, STRING.replace("Key=", 'Key="') + '"', "SharedAccessKey of the connection string is not base64", id="quotation marks within it"),
+        pytest.param(DEBIAN, f"{STRING}\n{OLD}\n", "There is more than one connection string.", id="two of them"),
         pytest.param(DEBIAN, "", "The connection string is empty.", id="an empty string"),
         pytest.param(FILLED + b"x: [\n", OLD, "line 185: The file is not YAML:", id="a file that is broken"),
         pytest.param(b"\xef\xbb\xbf" + FILLED, OLD, "line 1: The file begins with a byte order mark", id="a BOM"),

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from yaml_samples import DEBIAN, GOOD, OLD, PLAIN, STRING, V1_1, changed, difference, refusal
+from yaml_samples import DEBIAN, GOOD, OLD, OLD_KEY, PLAIN, STRING, V1_1, changed, difference, refusal
 
 from edgeherd import config
 from edgeherd.config import Wanted
@@ -11,6 +11,7 @@ from edgeherd.config import Wanted
 BOM = "line 1: the byte order mark was removed"
 SECOND = "this provisioning section was commented out; the daemon used a later one"
 FIRST = f'provisioning:\n  source: "manual"\n  device_connection_string: "{OLD}"\n'
+COMMENTED = "# " + FIRST.replace("\n", "\n# ", 2).replace(OLD_KEY, "<REMOVED>")
 FILLED = DEBIAN.decode().replace("<ADD DEVICE CONNECTION STRING HERE>", STRING)
 
 
@@ -42,18 +43,16 @@ def fixed(text: str) -> tuple[str, tuple[str, ...]]:
             ("line 16: 1 leading space removed",),
             id="a whole section is one space too far to the right",
         ),
-        pytest.param(
-            FIRST + PLAIN, "# " + FIRST.replace("\n", "\n# ", 2) + PLAIN, (f"line 1: {SECOND}",), id="two sections"
-        ),
+        pytest.param(FIRST + PLAIN, COMMENTED + PLAIN, (f"line 1: {SECOND}",), id="two sections"),
         pytest.param(
             FIRST * 2 + PLAIN,
-            ("# " + FIRST.replace("\n", "\n# ", 2)) * 2 + PLAIN,
+            COMMENTED * 2 + PLAIN,
             (f"line 1: {SECOND}", f"line 4: {SECOND}"),
             id="three sections",
         ),
         pytest.param(
             "\ufeff" + changed(FIRST, ("  source", "\tsource")) + changed(PLAIN, ("hostname:", " hostname:")),
-            "# " + FIRST.replace("\n", "\n# ", 2) + PLAIN,
+            COMMENTED + PLAIN,
             (BOM, "line 2: tabs became two spaces each", "line 15: 1 leading space removed", f"line 1: {SECOND}"),
             id="all of it",
         ),

@@ -522,6 +522,24 @@ def test_a_folder_that_cannot_be_made(machine: Machine, said: str, result: str) 
     assert (list(machine.files()), machine.config.read_bytes(), machine.calls) == ([CONFIG], OLD, [])
 
 
+def test_a_folder_that_is_not_there(machine: Machine) -> None:
+    """Half of a package: that is no broken disk, and no folder is made where a runtime should have made it."""
+    wanted = change(NEW, before=None, path="/etc/aziot/config.toml", action=Action.CONFIG_APPLY)
+    assert machine.apply(wanted) == "nofolder"
+    assert (list(machine.files()), machine.calls) == ([CONFIG], [])
+
+
+def test_no_word_of_what_config_apply_prints_leaves_the_device(machine: Machine) -> None:
+    """It quotes the line that it stopped at, keys included."""
+    line = 'connection_string = "HostName=northmill.azure-devices.net;DeviceId=press-07;SharedAccessKey=bm90LWEtcmVhbC1rZXk="'
+    said = f"could not parse config file: TOML parse error at line 3, column 21\\n3 | {line}"
+    machine.stub("iotedge", f"printf '%s\\n' '{said}' >&2; echo '{line}'; exit 1")
+    output = machine.output(scripts.apply(change(UNPARSABLE, action=Action.CONFIG_APPLY)))
+    assert framed(output.stdout, NONCE) == {"result": b"refused\n"}
+    everything = output.stdout + output.stderr + b"".join(framed(output.stdout, NONCE).values())
+    assert [word for word in line.split("=") if word.encode() in everything] == []
+
+
 @pytest.mark.parametrize("number", range(1, 5))
 @pytest.mark.parametrize("program", ["mv", "rm"])
 def test_a_swap_that_fails_half_way_is_undone(machine: Machine, program: str, number: int) -> None:

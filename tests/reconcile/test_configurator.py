@@ -272,6 +272,12 @@ OUTCOMES = {
         f"{YAML_PATH} cannot be replaced: the device's file system is read-only. Remount it, or look for a broken disk.",
         retry_after=60,
     ),
+    Result.NO_FOLDER: Waiting(
+        "ConfigUnwritable",
+        f"The folder of {YAML_PATH} is not on the device: half of a package, or one of another kind (a snap), is installed. "
+        "Install the runtime whole, or set spec.runtime.configPath to where its file is.",
+        retry_after=300,
+    ),
     Result.UNWRITABLE: Waiting(
         "ConfigUnwritable",
         f"{YAML_PATH} cannot be replaced. Look at its file system and at what sudo allows.",
@@ -288,7 +294,8 @@ OUTCOMES = {
         "ConfigPathUnsafe",
         (
             f"A folder on the way to {YAML_PATH}, or to a file beside it, is a symbolic link, belongs to a user other than "
-            "root and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder."
+            "root and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder, or set "
+            "spec.runtime.configPath to where a link leads."
         ),
     ),
     Result.INCOMPLETE: Waiting(
@@ -495,7 +502,11 @@ CANNOT = {
     "a symbolic link": (
         fresh(odd={"kind": "symlink", "content": None}),
         {},
-        Stalled("ConfigUnreadable", f"{YAML_PATH} is not a regular file. It is left alone; put a regular file there."),
+        Stalled(
+            "ConfigUnreadable",
+            f"{YAML_PATH} is a symbolic link, which is not written through. Set spec.runtime.configPath to the file that it "
+            "leads to (the HubConnection's allowedConfigPaths must allow it), or put a regular file there.",
+        ),
     ),
     "a folder in place of a file of ours": (
         fresh(odd={"hashes": ("absent", "other", "absent", "absent")}),

@@ -106,13 +106,14 @@ async def test_the_operators_editor_finds_its_way_in_the_template(
         pytest.param(
             b"[provisioning]\nsource = manual\n",
             "sudo -n iotedge config apply",
-            "could not parse config file: The file is not TOML: ",
+            "could not parse config file: TOML parse error at line 2, column 1\n  |\n2 | source = manual\n  | ^\nThe file is not TOML",
             id="no TOML",
         ),
         pytest.param(
             b'[provisioning]\nsource = "manual"\nconnection_string = "HostName=h"\n',
             "sudo -n iotedge config apply",
-            "could not parse config file: The connection string has no DeviceId at line 3\n",
+            'could not parse config file: TOML parse error at line 3, column 1\n  |\n3 | connection_string = "HostName=h"\n  | ^\n'
+            "The connection string has no DeviceId\n",
             id="half a connection string",
         ),
         pytest.param(
@@ -132,7 +133,7 @@ async def test_apply_refuses_and_restarts_nothing(
     answer = await on(aziot, command)
     assert (answer.status, answer.output) == (1, "")
     assert answer.errors.startswith(outcome)
-    assert answer.errors.count("\n") == 1
+    assert answer.errors.endswith("\n")
     assert aziot.restarts == 0
     assert not list((aziot.root / "etc/aziot").glob("*/config.d/*"))
 

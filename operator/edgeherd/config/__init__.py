@@ -4,8 +4,9 @@
 """
 
 from edgeherd.config.connection import ConnectionString, ConnectionStringError, parse_connection_string
-from edgeherd.config.editor import check, deprovision, edit, fingerprint, load, masked_diff, repair
+from edgeherd.config.editor import check, deprovision, edit, fingerprint, load, masked_diff, repair, sweep
 from edgeherd.config.limits import MAX_BYTES
+from edgeherd.config.toml_grammar import parsed as plain_toml
 from edgeherd.config.values import (
     X509,
     Change,
@@ -48,7 +49,9 @@ __all__ = [
     "load",
     "masked_diff",
     "parse_connection_string",
+    "plain_toml",
     "plain_yaml",
     "repair",
+    "sweep",
     "yaml_of",
 ]

@@ -1,7 +1,8 @@
 """The daemon's rules for a device's connection string.
 
-They are those of iotedged 1.1 (edgelet-core/src/settings.rs, `parse_device_connection_string`), which later versions
-only relax; the order of the checks is its order too.
+They are those of iotedged 1.1 (edgelet-core/src/settings.rs, `parse_device_connection_string`); the order of the checks is its
+order too. Later versions are laxer about names and white space and stricter about the padding of the key: 1.2 and later refuse
+wrong padding, which 1.1 never sees. So `for_toml` pads what is written for them.
 """
 
 import base64
@@ -83,6 +84,31 @@ def check_for_device(text: str) -> ConnectionString:
         if "=" in next(part for part in text.split(";") if part.startswith(f"{name}=")).removeprefix(f"{name}="):
             raise _malformed(name, "has an '=', at which the daemon cuts it off")
     return parsed
+
+
+def parts_of(text: str) -> tuple[str, str, str]:
+    """Host name, device id and key of a connection string, as IoT Edge 1.3 and later take it apart; the key has no padding.
+
+    Empty where the string has no such part.
+    """
+    found = dict(part.split("=", 1) for part in text.split(";") if "=" in part)
+    return found.get("HostName", ""), found.get("DeviceId", ""), found.get("SharedAccessKey", "").rstrip("=")
+
+
+def padded(key: str) -> str:
+    """A key with the padding that it has to have."""
+    bare = key.rstrip("=")
+    return bare + "=" * (-len(bare) % 4)
+
+
+def for_toml(text: str) -> str:
+    """A connection string whose key is padded rightly, as every version from 1.2 on takes it."""
+    return ";".join(
+        f"SharedAccessKey={padded(part.removeprefix('SharedAccessKey='))}"
+        if part.startswith("SharedAccessKey=")
+        else part
+        for part in text.split(";")
+    )
 
 
 def _required(found: dict[str, str | None], name: str) -> str:

@@ -4,34 +4,19 @@ Sources: iotedge/src/config/super_config.rs, edgelet-settings/src (Azure/iotedge
 aziotctl-common/src/config (Azure/iot-identity-service 1.2 to 1.6). Keys that are not known there are ignored.
 """
 
-import base64
-import binascii
 import hashlib
 import json
 from typing import Any
 
-from edgeherd.config import toml_text
-from edgeherd.config.shapes import (
-    Anything,
-    Bool,
-    Int,
-    Item,
-    ListOf,
-    MapOf,
-    Opt,
-    Problems,
-    Shape,
-    Str,
-    Struct,
-    Tagged,
-    Url,
-    complain,
-)
-from edgeherd.config.toml_text import Path, TomlSyntaxError
+from edgeherd.config.daemon_values import takes_key
+from edgeherd.config.shapes import Item, Problems, complain, errors
+from edgeherd.config.super_config import super_config
+from edgeherd.config.super_provisioning import ConnectionString, provisioning
+from edgeherd.config.toml_grammar import parsed, unreadable
+from edgeherd.config.toml_statements import Path, TomlSyntaxError, statements
 from edgeherd.config.values import X509, Settings, Version
 
-_STRINGS = ("username", "password", "email", "serveraddress")
-_URIS = {"workload_uri": Url(), "management_uri": Url()}
+__all__ = ["default_image", "takes_connection_string", "takes_key", "understand"]
 
 
 def default_image(version: Version) -> str:
@@ -39,25 +24,59 @@ def default_image(version: Version) -> str:
     return f"mcr.microsoft.com/azureiotedge-agent:{version.numbers[0]}.{version.numbers[1]}"
 
 
-def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
-    """What `config apply` makes of a text: the settings, or what it would stop at."""
+def takes_connection_string(text: str, version: Version) -> bool:
+    """Whether that version takes a text for a connection string."""
     problems: Problems = []
-    # The daemon's parser skips a byte order mark.
-    text = text.removeprefix("\ufeff")
+    ConnectionString(version).read(Item(text), "", problems)
+    return not problems
+
+
+def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
+    """What `config apply` makes of a text: the settings, or what it would stop at.
+
+    What cannot be judged from the text is among the problems in both cases.
+    """
+    problems: Problems = []
     try:
-        data = toml_text.parsed(text)
+        data = parsed(text, version)
     except TomlSyntaxError as exc:
-        problems += toml_text.unreadable(exc).problems
+        problems += unreadable(exc).problems
         return None, problems
-    lines = {statement.path: statement.line for statement in reversed(toml_text.statements(text))}
-    root = _item(data, (), lines)
-    said = _SUPER_CONFIG.read(root, "", problems)
-    provisioning = root.value.get("provisioning")
-    if provisioning is None:
+    root = _item(data, (), _lines(text))
+    said = super_config(version).read(root, "", problems)
+    section = root.value.get("provisioning")
+    if section is None:
         complain(problems, None, "missing", "There is no [provisioning] section. Uncomment one and fill it in.")
     else:
-        said["provisioning"] = _provisioning(provisioning, problems)
-    return (None, problems) if problems else (_summary(said, version), [])
+        said["provisioning"] = provisioning(version).read(section, "provisioning", problems)
+        _refuse_nested_dps(said, root, problems)
+    return (None if errors(problems) else _summary(said, version)), problems
+
+
+def tree(text: str, version: Version) -> Item | None:
+    """All that a text says, each value with its line; None for a text that is not TOML."""
+    try:
+        return _item(parsed(text, version), (), _lines(text))
+    except TomlSyntaxError:
+        return None
+
+
+def _refuse_nested_dps(said: Any, root: Item, problems: Problems) -> None:
+    """The identity service knows the provisioning service only of devices that reach it by themselves."""
+    section = said["provisioning"]
+    if section is not None and section["source"] == "dps" and said["parent_hostname"] is not None:
+        parent = root.value.get("parent_hostname") or root.value["local_gateway_hostname"]
+        message = "parent_hostname and provisioning with source 'dps' exclude each other. Remove one of them."
+        complain(problems, parent.line, "provisioning", message)
+
+
+def _lines(text: str) -> dict[Path, int]:
+    """Where each path is said for the first time; a table that only its parts make is where the first of them is."""
+    found: dict[Path, int] = {}
+    for statement in statements(text):
+        for depth in range(len(statement.path), 0, -1):
+            found.setdefault(statement.path[:depth], statement.line)
+    return found
 
 
 def _item(value: Any, path: Path, lines: dict[Path, int], line: int | None = None) -> Item:
@@ -66,209 +85,7 @@ def _item(value: Any, path: Path, lines: dict[Path, int], line: int | None = Non
         return Item({key: _item(inner, (*path, key), lines, line) for key, inner in value.items()}, line)
     if isinstance(value, list):
         return Item([_item(inner, path, lines, line) for inner in value], line)
-    if isinstance(value, str | bool | int | float):
-        return Item(value, line)
-    return Item(str(value), line)  # dates and times: no field of the daemon takes one
-
-
-class _MaxRetries:
-    """A number, or the word `infinite`."""
-
-    def read(self, item: Item, path: str, problems: Problems) -> Any:
-        if isinstance(item.value, str):
-            return Str(("infinite",)).read(Item(item.value.lower(), item.line), path, problems)
-        return Int(2**32 - 1).read(item, path, problems)
-
-
-class _Network:
-    """A name, or a table with one."""
-
-    def read(self, item: Item, path: str, problems: Problems) -> Any:
-        ipam = Struct({"config": Opt(ListOf(Struct({n: Opt(Str()) for n in ("gateway", "subnet", "ip_range")})))})
-        table = Struct({"name": Str(), "ipv6": Opt(Bool()), "ipam": Opt(ipam)})
-        shape: Shape = table if isinstance(item.value, dict) else Str()
-        return shape.read(item, path, problems)
-
-
-class _EdgeCa:
-    """Issued, from files, or made by the daemon itself."""
-
-    def read(self, item: Item, path: str, problems: Problems) -> Any:
-        choices: tuple[Shape, ...] = (
-            Tagged("method", {name: Anything() for name in ("est", "local_ca", "self_signed")}),
-            Struct({"cert": Url(), "pk": Url()}),
-            Struct({"auto_generated_edge_ca_expiry_days": Int(2**32 - 1)}),
-        )
-        return _any_of(choices, item, path, problems)
-
-
-def _any_of(shapes: tuple[Shape, ...], item: Item, path: str, problems: Problems) -> Any:
-    """The first of the shapes that fits; the complaint names none of them, as the daemon's does not."""
-    for shape in shapes:
-        tried: Problems = []
-        said = shape.read(item, path, tried)
-        if not tried:
-            return said
-    complain(
-        problems, item.line, "variant", f"[{path}] is not complete in any of its forms. Compare it with the template."
-    )
-    return None
-
-
-_AGENT = Struct(
-    {
-        "name": Str(),
-        "type": Str(),
-        "imagePullPolicy": Str(("on-create", "never")),
-        "config": Struct(
-            {
-                "image": Str(),
-                "imageHash": Opt(Str()),
-                "createOptions": MapOf(Anything()),
-                "digest": Opt(Str()),
-                "auth": Opt(Struct({name: Opt(Str()) for name in _STRINGS})),
-            },
-            defaults={"createOptions": {}},
-        ),
-        "env": MapOf(Str()),
-    },
-    defaults={"imagePullPolicy": "on-create", "env": {}},
-)
-_SUPER_CONFIG = Struct(
-    {
-        "hostname": Opt(Str()),
-        "parent_hostname": Opt(Str()),
-        "local_gateway_hostname": Opt(Str()),
-        "trust_bundle_cert": Opt(Url()),
-        "allow_elevated_docker_permissions": Opt(Bool()),
-        "auto_reprovisioning_mode": Str(("Dynamic", "AlwaysOnStartup", "OnErrorOnly")),
-        "imported_master_encryption_key": Opt(Str()),
-        "cloud_timeout_sec": Opt(Int(2**63 - 1)),
-        "cloud_retries": Opt(Int(2**32 - 1)),
-        "prefer_module_identity_cache": Bool(),
-        "localid": Opt(MapOf(Anything())),
-        "aziot_keys": Opt(MapOf(Str())),
-        "preloaded_keys": Opt(MapOf(Str())),
-        "preloaded_certs": Opt(MapOf(Anything())),
-        "cert_issuance": Opt(MapOf(Anything())),
-        "tpm": Opt(MapOf(Anything())),
-        "image_garbage_collection": Opt(MapOf(Anything())),
-        "agent": Opt(_AGENT),
-        "connect": Opt(Struct(_URIS)),
-        "listen": Opt(Struct(_URIS)),
-        "watchdog": Struct({"max_retries": _MaxRetries()}, defaults={"max_retries": "infinite"}),
-        "edge_ca": Opt(_EdgeCa()),
-        "moby_runtime": Opt(Struct({"uri": Url(), "network": _Network(), "content_trust": Opt(MapOf(Anything()))})),
-    },
-    defaults={
-        "auto_reprovisioning_mode": "Dynamic",
-        "prefer_module_identity_cache": False,
-        "watchdog": {"max_retries": "infinite"},
-    },
-)
-_CERTIFICATE = Struct({"identity_cert": Url(), "identity_pk": Url()})
-_ISSUED = Struct({"identity_cert": Tagged("method", {name: Anything() for name in ("est", "local_ca", "self_signed")})})
-
-
-class _X509:
-    """A certificate that is there, or one that is issued."""
-
-    def __init__(self, fields: dict[str, Shape]) -> None:
-        self._others = Struct(fields)
-
-    def read(self, item: Item, path: str, problems: Problems) -> Any:
-        others = self._others.read(item, path, problems)
-        said = _any_of((_ISSUED, _CERTIFICATE), item, path, problems)
-        return None if said is None or others is None else {**others, **said}
-
-
-class _Base64:
-    """A key, padded or not."""
-
-    def read(self, item: Item, path: str, problems: Problems) -> Any:
-        said = Str().read(item, path, problems)
-        if said is not None and not _is_base64(said):
-            complain(problems, item.line, "base64", f"{path} is not base64 of the standard alphabet.")
-        return said
-
-
-class _SymmetricKey:
-    """The key itself, or where it is."""
-
-    def read(self, item: Item, path: str, problems: Problems) -> Any:
-        return _any_of((Struct({"value": _Base64()}), Struct({"uri": Url()})), item, path, problems)
-
-
-def _provisioning(item: Item, problems: Problems) -> Any:
-    dps = Struct(
-        {
-            "global_endpoint": Url(),
-            "id_scope": Str(),
-            "attestation": Tagged(
-                "method",
-                {
-                    "symmetric_key": Struct({"registration_id": Str(), "symmetric_key": _SymmetricKey()}),
-                    "x509": _X509({"registration_id": Opt(Str())}),
-                    "tpm": Struct({"registration_id": Str()}),
-                },
-            ),
-            "payload": Opt(Struct({"uri": Url()})),
-        }
-    )
-    variants: dict[str, Shape] = {"manual": _Manual(), "dps": dps, "none": Struct({})}
-    return Tagged("source", variants).read(item, "provisioning", problems)
-
-
-class _Manual:
-    """A connection string, or its parts; where both are whole the connection string counts."""
-
-    def read(self, item: Item, path: str, problems: Problems) -> Any:
-        given = item.value.get("connection_string")
-        tried: Problems = []
-        said = given and _ConnectionString().read(given, f"{path}.connection_string", tried)
-        if given is not None and not tried:
-            return {"connection_string": said}
-        methods = Tagged("method", {"sas": Struct({"device_id_pk": _SymmetricKey()}), "x509": _X509({})})
-        parts = Struct({"iothub_hostname": Str(), "device_id": Str(), "authentication": methods})
-        other: Problems = []
-        whole = parts.read(item, path, other)
-        if not other:
-            return whole
-        if given is None and set(item.value) <= {"source"}:
-            message = f"[{path}] has no connection_string. Put the device's connection string in."
-            complain(problems, item.line, "missing", message)
-        problems += tried or ([] if given is None and set(item.value) <= {"source"} else other)
-        return None
-
-
-class _ConnectionString:
-    """aziotctl-common/src/config/mod.rs, `parse_manual_connection_string`: names are split off at the first '='."""
-
-    def read(self, item: Item, path: str, problems: Problems) -> Any:
-        said = Str().read(item, path, problems)
-        if said is None:
-            return None
-        found = dict(part.split("=", 1) for part in said.split(";") if "=" in part)
-        rule = "connection-string-empty" if not said else "connection-string-malformed"
-        for name in ("HostName", "DeviceId", "SharedAccessKey"):
-            if name not in found:
-                complain(problems, item.line, rule, f"The connection string has no {name}. Copy it again from the hub.")
-                return None
-        if not _is_base64(found["SharedAccessKey"]):
-            message = "SharedAccessKey of the connection string is not base64. Copy it again from the hub."
-            complain(problems, item.line, rule, message)
-            return None
-        return said
-
-
-def _is_base64(text: str) -> bool:
-    """`base64_decode_ignore_pad`."""
-    bare = text.rstrip("=")
-    try:
-        decoded = base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        return False
-    return base64.b64encode(decoded).decode().rstrip("=") == bare
+    return Item(value, line)
 
 
 def _summary(said: Any, version: Version) -> Settings:
@@ -285,7 +102,7 @@ def _summary(said: Any, version: Version) -> Settings:
             inner["device_id_pk"]["value"],
         )
         connection_string = f"HostName={host};DeviceId={device_id};SharedAccessKey={key}"
-    text = json.dumps(said, sort_keys=True, ensure_ascii=True)
+    text = json.dumps(said, sort_keys=True, ensure_ascii=True, default=str)
     return Settings(
         source=source,
         connection_string=connection_string,

@@ -31,8 +31,10 @@ from edgeherd.config.shapes import (
 )
 from edgeherd.config.strays import stray_sections
 from edgeherd.config.values import X509, Problem, Settings, Version
-from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
+from edgeherd.config.yaml_reader import Reader, TooManyError
+from edgeherd.config.yaml_tree import ListNode, MapNode, Node, ScalarNode
 
+_URI, _FILE = Url(before_2=True), Url(file=True, before_2=True)
 _SOCKETS = {
     "management_uri": "unix:///var/run/iotedge/mgmt.sock",
     "workload_uri": "unix:///var/run/iotedge/workload.sock",
@@ -73,8 +75,8 @@ def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
     if root is None or problems:
         return None, problems
     try:
-        item = _item(root, [_MOST_VALUES])
-    except _TooManyError:
+        item = Reader(problems).item(root)
+    except TooManyError:
         message = "The file's aliases multiply to more values than the daemon could read. Write the values out."
         complain(problems, None, "reference", message)
         return None, problems
@@ -91,12 +93,6 @@ def understand(text: str, version: Version) -> tuple[Settings | None, Problems]:
 
 
 def _document(text: str, problems: Problems) -> Node | None:
-    if text.startswith("\ufeff"):
-        message = (
-            "The file begins with a byte order mark (BOM), which the daemon refuses. Save it as UTF-8 without BOM."
-        )
-        complain(problems, 1, "bom", message)
-        return None
     try:
         documents = yaml_tree.documents(text)
     except yaml_tree.SyntaxProblemError as exc:
@@ -110,6 +106,11 @@ def _document(text: str, problems: Problems) -> Node | None:
 
 def _blame(text: str, error: yaml_tree.SyntaxProblemError) -> tuple[int | None, str, str]:
     """The line that a person has to fix, which often is not the one that the parser stopped at."""
+    if text.startswith("\ufeff"):
+        message = (
+            "The file begins with a byte order mark (BOM), which joins what follows. Save it as UTF-8 without BOM."
+        )
+        return 1, "bom", message
     for number, line in enumerate(text.splitlines(), 1):
         if re.match(r" *\t+ *[^#\s]", line):
             return number, "tab", "The line is indented with a tab. Indent with two spaces."
@@ -117,36 +118,6 @@ def _blame(text: str, error: yaml_tree.SyntaxProblemError) -> tuple[int | None, 
     if stray is not None:
         return stray, "leading-space", "The line must begin in the first column. Remove the spaces before it."
     return error.line, "syntax", f"The file is not YAML: {error.message}."
-
-
-_MOST_VALUES = 50_000
-"""The largest file that is looked at has far fewer lines."""
-
-
-class _TooManyError(Exception):
-    """Aliases of aliases."""
-
-
-def _item(node: Node, left: list[int]) -> Item:
-    """The node's value as yaml-rust gives it: aliases replaced, the last of duplicate keys, text keys only."""
-    left[0] -= 1
-    if left[0] < 0:
-        raise _TooManyError
-    match node:
-        case AliasNode():
-            return Item(_item(node.target, left).value, node.line)
-        case ScalarNode():
-            return Item(node.value, node.line)
-        case ListNode():
-            return Item([_item(inner, left) for inner in node.items], node.line)
-        case MapNode():
-            found = {}
-            for key, value in node.entries:
-                if isinstance(key, ScalarNode) and isinstance(key.value, str):
-                    inner = _item(value, left)
-                    found[key.value] = Item(inner.value, key.line)
-            return Item(found, node.line)
-    raise AssertionError(type(node))
 
 
 def _find_nulls(item: Item, version: Version, problems: Problems, path: str = "") -> None:
@@ -192,7 +163,7 @@ def _set(table: dict[str, Item], path: list[str], item: Item) -> None:
 
 def _settings(version: Version) -> Struct:
     """All but the provisioning section."""
-    uris: dict[str, Shape] = {"workload_uri": Url(), "management_uri": Url()}
+    uris: dict[str, Shape] = {"workload_uri": _URI, "management_uri": _URI}
     numbers = version.numbers
     listen = Struct({**uris, **({"min_tls_version": Opt(_Tls())} if numbers >= (1, 0, 10) else {})})
     strings = ("username", "password", "email", "serveraddress")
@@ -216,7 +187,7 @@ def _settings(version: Version) -> Struct:
         "connect": Struct(uris),
         "listen": listen,
         "homedir": Str(),
-        "moby_runtime": Struct({"uri": Url(), "network": _Network(network) if numbers >= (1, 0, 9) else Str()}),
+        "moby_runtime": Struct({"uri": _URI, "network": _Network(network) if numbers >= (1, 0, 9) else Str()}),
         "certificates": Opt(_Certificates(lifetime=numbers >= (1, 0, 9))),
     }
     if numbers >= (1, 0, 8):
@@ -271,7 +242,7 @@ def _provisioning(item: Item, version: Version, problems: Problems) -> Any:
     numbers = version.numbers
     variants: dict[str, Shape] = {"manual": Struct({}), "dps": _dps(version)}
     if numbers >= (1, 0, 9):
-        variants["external"] = Struct({"endpoint": Url()})
+        variants["external"] = Struct({"endpoint": _URI})
     said = Tagged("source", variants).read(item, "provisioning", problems)
     if said is None:
         return None
@@ -293,8 +264,8 @@ def _manual(item: Item, version: Version, problems: Problems) -> Any:
         certificate: dict[str, Shape] = {
             "iothub_hostname": Str(),
             "device_id": Str(),
-            "identity_cert": Url(True),
-            "identity_pk": Url(True),
+            "identity_cert": _FILE,
+            "identity_pk": _FILE,
         }
         either = Tagged("method", {"device_connection_string": flat, "x509": Struct(certificate)})
         fields: dict[str, Shape] = {"device_connection_string": Opt(Str()), "authentication": Opt(either)}
@@ -321,7 +292,7 @@ def _connection_string(text: str, item: Item, problems: Problems) -> None:
 
 
 def _dps(version: Version) -> Shape:
-    fields: dict[str, Shape] = {"global_endpoint": Url(), "scope_id": Str()}
+    fields: dict[str, Shape] = {"global_endpoint": _URI, "scope_id": Str()}
     fields["registration_id"] = Str() if version.numbers < (1, 0, 7) else Opt(Str())
     if version.numbers >= (1, 0, 10):
         fields["always_reprovision_on_startup"] = Opt(Bool())
@@ -331,7 +302,7 @@ def _dps(version: Version) -> Shape:
 def _attestation(item: Item, problems: Problems) -> Any:
     tpm = Struct({"registration_id": Str()})
     symmetric = Struct({"registration_id": Str(), "symmetric_key": Str()})
-    certificate = Struct({"registration_id": Opt(Str()), "identity_cert": Url(True), "identity_pk": Url(True)})
+    certificate = Struct({"registration_id": Opt(Str()), "identity_cert": _FILE, "identity_pk": _FILE})
     methods = Tagged("method", {"tpm": tpm, "symmetric_key": symmetric, "x509": certificate})
     given = item.value.get("attestation", Item(None))
     outside = item.value.get("registration_id", Item(None))

@@ -1,11 +1,13 @@
 """What differs between two readings of a file, for people: secrets are masked."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping
 from typing import Literal
 
 from edgeherd.config.connection import parse_connection_string
 from edgeherd.config.masking import masked_value, shown_key
-from edgeherd.config.values import Change, Settings, Wanted, refuse
+from edgeherd.config.shapes import errors
+from edgeherd.config.values import Change, Problem, Settings, UneditableError, Wanted, refuse
 
 Path = tuple[str, ...]
 
@@ -34,15 +36,27 @@ def refuse_overruled(wanted: Wanted, settings: Settings) -> None:
             raise refuse(None, "overruled", message)
 
 
-def owned_paths(wanted: Wanted | None) -> tuple[Path, ...]:
-    """What an edit may touch: the provisioning section, and what is wanted. An undo touches the section alone."""
-    if wanted is None:
-        return (("provisioning",),)
-    auth = [("agent", "config", "auth")] if wanted.agent_auth is not None else []
-    image = [("agent", "config", "image")] if wanted.agent_image is not None else []
-    hostname = [("hostname",)] if wanted.hostname is not None else []
-    env = [("agent", "env", name) for name in wanted.agent_env]
-    return (("provisioning",), *hostname, *image, *auth, *env)
+def refuse_faults(after: Iterable[Problem], before: Iterable[Problem]) -> None:
+    """Refuse an edit whose result the daemon would refuse, and say whose fault it is.
+
+    What was wrong before is told with its line in the file as it is. What is wrong only afterwards comes from what is wanted:
+    it has no line that a person could look at.
+
+    Raises:
+        UneditableError: the daemon would stop at something.
+    """
+    left = errors(after)
+    if not left:
+        return
+    known = {(problem.rule, problem.message): problem.line for problem in before}
+    told = []
+    for problem in left:
+        if (problem.rule, problem.message) in known:
+            told.append(dataclasses.replace(problem, line=known[problem.rule, problem.message]))
+        else:
+            message = f"With what is wanted the daemon would refuse the file: {problem.message}"
+            told.append(dataclasses.replace(problem, line=None, message=message))
+    raise UneditableError(tuple(told))
 
 
 def changes(before: Mapping[Path, str], after: Mapping[Path, str]) -> tuple[Change, ...]:

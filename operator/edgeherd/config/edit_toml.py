@@ -5,63 +5,32 @@ names hub, device and key one by one (as `iotedge config import` writes it) keep
 compared before anybody gets it.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from edgeherd.config import daemon_toml
-from edgeherd.config.connection import parse_connection_string
-from edgeherd.config.differences import changes, refuse_overruled
-from edgeherd.config.toml_text import (
-    Leaf,
-    Path,
-    TomlDraft,
-    TomlSyntaxError,
-    commented_pair,
-    commented_table,
-    rendered,
-    unreadable,
-)
-from edgeherd.config.values import X509, Edit, Problem, UneditableError, Version, Wanted, refuse
+from edgeherd.config import daemon_toml, meaning, toml_provisioning
+from edgeherd.config.differences import changes, refuse_faults, refuse_overruled
+from edgeherd.config.toml_draft import Leaf, TomlDraft, pair_text
+from edgeherd.config.toml_grammar import parsed, unreadable
+from edgeherd.config.toml_statements import Path, TomlSyntaxError
+from edgeherd.config.toml_template import commented_pair, commented_table
+from edgeherd.config.values import Edit, Problem, UneditableError, Version, Wanted, refuse
 
-PLACEHOLDER = (
-    "HostName=example.azure-devices.net;DeviceId=my-device;SharedAccessKey=YXppb3QtaWRlbnRpdHktc2VydmljZXxhemlvdC1pZGU="
-)
-"""The template's example of a connection string."""
-_PLACEHOLDER_KEY = parse_connection_string(PLACEHOLDER).shared_access_key + "="
-
-Kind = Literal["connection string", "parts", "x509", "other", ""]
-
-_HEADINGS = {
-    "connection string": "## Manual provisioning with connection string",
-    "x509": "## Manual provisioning with X.509 certificate",
-}
-_IN_TEMPLATE = {
-    "connection string": (
-        commented_table("provisioning"),
-        commented_pair("source", '"manual"'),
-        commented_pair("connection_string"),
-    ),
-    "x509": (
-        commented_table("provisioning"),
-        commented_pair("source", '"manual"'),
-        commented_pair("iothub_hostname"),
-        commented_pair("device_id"),
-        commented_table("provisioning.authentication"),
-        commented_pair("method", '"x509"'),
-        commented_pair("identity_pk"),
-        commented_pair("identity_cert"),
-    ),
-}
-_OWNED: tuple[Path, ...] = (
+_TOLD: tuple[Path, ...] = (
     ("provisioning",),
     ("hostname",),
     ("auto_reprovisioning_mode",),
+    ("agent", "name"),
+    ("agent", "type"),
     ("agent", "config", "image"),
     ("agent", "config", "auth"),
     ("agent", "env"),
 )
+"""What an edit may change, in the order in which it is told."""
 _MODES = {True: "Dynamic", False: "OnErrorOnly"}
 _AUTH = ("serveraddress", "username", "password")
+_AGENT = {"name": "edgeAgent", "type": "docker"}
+"""The only name and type that the daemon knows what to do with."""
 
 
 def edit(text: str, wanted: Wanted, version: Version) -> Edit:
@@ -70,7 +39,7 @@ def edit(text: str, wanted: Wanted, version: Version) -> Edit:
     Raises:
         UneditableError: it cannot be done safely.
     """
-    draft = _draft(text)
+    draft = _draft(text, version)
     try:
         _make(draft, wanted, version)
         return _verified(text, draft, version, wanted)
@@ -79,19 +48,18 @@ def edit(text: str, wanted: Wanted, version: Version) -> Edit:
 
 
 def _make(draft: TomlDraft, wanted: Wanted, version: Version) -> None:
-    if wanted.connection_string is not None:
-        _provision(draft, _connection_string(wanted.connection_string), "connection string")
-    elif wanted.x509 is not None:
-        _provision(draft, _x509(wanted.x509), "x509")
+    toml_provisioning.provision(draft, wanted)
     if wanted.dynamic_reprovisioning is not None:
         _put_top(draft, "auto_reprovisioning_mode", _MODES[wanted.dynamic_reprovisioning])
     if wanted.hostname is not None:
         _put_top(draft, "hostname", wanted.hostname)
     env = {name: value for name, value in wanted.agent_env.items() if value is not None}
-    if wanted.agent_image is not None or wanted.agent_auth is not None or env:
-        _put_agent(draft, wanted, env, version)
     for name in [name for name in wanted.agent_env if name not in env]:
         draft.remove(("agent", "env", name))
+    if wanted.agent_image is not None or wanted.agent_auth is not None or env:
+        _put_agent(draft, wanted, env, version)
+    elif isinstance(draft.data.get("agent"), dict):
+        _complete_agent(draft, None, version)
 
 
 def _laid_out_oddly() -> UneditableError:
@@ -105,12 +73,12 @@ def deprovision(text: str, version: Version) -> Edit:
     Raises:
         UneditableError: it cannot be done safely.
     """
-    draft = _draft(text)
-    if _kind(draft.data.get("provisioning")) not in {"connection string", "parts", "x509"}:
+    draft = _draft(text, version)
+    section = draft.data.get("provisioning")
+    if not isinstance(section, dict) or section.get("source") != "manual":
         return Edit(content=text.encode(), changes=(), restarts=False)
     try:
-        _scrub(draft)
-        draft.comment_out(("provisioning",))
+        toml_provisioning.deprovision(draft)
         return _verified(text, draft, version, None)
     except TomlSyntaxError:
         raise _laid_out_oddly() from None
@@ -125,111 +93,12 @@ def editable_problems(text: str, version: Version) -> tuple[Problem, ...]:
     return ()
 
 
-def _draft(text: str) -> TomlDraft:
-    draft = TomlDraft(text)
+def _draft(text: str, version: Version) -> TomlDraft:
     try:
-        draft.data  # noqa: B018 - whether it is TOML at all
+        parsed(text, version)
     except TomlSyntaxError as exc:
         raise unreadable(exc) from None
-    return draft
-
-
-def _connection_string(text: str) -> dict[Path, Leaf]:
-    return {("source",): "manual", ("connection_string",): text}
-
-
-def _x509(x509: X509) -> dict[Path, Leaf]:
-    return {
-        ("source",): "manual",
-        ("iothub_hostname",): x509.iothub_hostname,
-        ("device_id",): x509.device_id,
-        ("authentication", "method"): "x509",
-        ("authentication", "identity_pk"): x509.identity_pk,
-        ("authentication", "identity_cert"): x509.identity_cert,
-    }
-
-
-def _kind(section: Any) -> Kind:
-    """What an active section is; '' for one that is no whole section."""
-    if not isinstance(section, dict):
-        return ""
-    if section.get("source") != "manual":
-        return "other" if section.get("source") in {"dps", "none"} else ""
-    inner = section.get("authentication")
-    if inner is None:
-        return "connection string" if set(section) <= {"source", "connection_string"} else ""
-    if "connection_string" in section or not isinstance(inner, dict):
-        return ""
-    if inner.get("method") == "sas":
-        key = inner.get("device_id_pk")
-        return "parts" if isinstance(key, dict) and "value" in key and "uri" not in key else ""
-    cert = inner.get("identity_cert")
-    return "x509" if inner.get("method") == "x509" and not isinstance(cert, dict) else ""
-
-
-def _provision(draft: TomlDraft, section: dict[Path, Leaf], kind: str) -> None:
-    """Make the one active section be `section`."""
-    active = draft.data.get("provisioning")
-    found = _kind(active)
-    if kind == "connection string" and found == "parts":
-        section = _parts(str(section["connection_string",]), active)
-    elif found != kind:
-        place = None
-        if active is not None:
-            _scrub(draft)
-            place = draft.comment_out(("provisioning",))
-        if not _uncomment(draft, kind):
-            _write_new(draft, section, kind, place)
-    for path, value in section.items():
-        draft.put(("provisioning", *path), value)
-
-
-def _parts(text: str, active: Any) -> dict[Path, Leaf]:
-    """A connection string taken apart; a key that says the same without its padding stays."""
-    string = parse_connection_string(text)
-    key = dict(part.split("=", 1) for part in text.split(";"))["SharedAccessKey"]
-    given = active["authentication"]["device_id_pk"]["value"]
-    same = isinstance(given, str) and given.rstrip("=") == key.rstrip("=")
-    return {
-        ("iothub_hostname",): string.host_name,
-        ("device_id",): string.device_id,
-        ("authentication", "device_id_pk", "value"): given if same else key,
-    }
-
-
-def _scrub(draft: TomlDraft) -> None:
-    """What was ours must not stay behind in a comment."""
-    secrets = {("connection_string",): PLACEHOLDER, ("authentication", "device_id_pk", "value"): _PLACEHOLDER_KEY}
-    for path, value in secrets.items():
-        if isinstance(draft.said(("provisioning", *path)), str):
-            draft.put(("provisioning", *path), value)
-
-
-def _uncomment(draft: TomlDraft, kind: str) -> bool:
-    """Uncomment the template's section, unless what stands below would slip into it."""
-    before, others = draft.text, _foreign(draft.data)
-    if not draft.uncomment("provisioning", _IN_TEMPLATE[kind]):
-        return False
-    if _unharmed(draft, others) and _kind(draft.data.get("provisioning")) == kind:
-        return True
-    draft.splice(0, len(draft.text), before)
-    return False
-
-
-def _write_new(draft: TomlDraft, section: dict[Path, Leaf], kind: str, place: int | None) -> None:
-    """A section in the template's style: below the one that it replaces if nothing slips into it, or at the end."""
-    lines = [_HEADINGS[kind], "[provisioning]"]
-    lines += [f"{path[0]} = {rendered(value)}" for path, value in section.items() if len(path) == 1]
-    inner = [f"{path[1]} = {rendered(value)}" for path, value in section.items() if len(path) > 1]
-    if inner:
-        lines += ["", "[provisioning.authentication]", *inner]
-    if place is not None:
-        before, others = draft.text, _foreign(draft.data)
-        draft.insert_below(place, ["", *lines])
-        if _unharmed(draft, others):
-            return
-        draft.splice(0, len(draft.text), before)
-    draft.append(lines)
+    return TomlDraft(text, version)
 
 
 def _put_top(draft: TomlDraft, name: str, value: Leaf) -> None:
@@ -237,12 +106,13 @@ def _put_top(draft: TomlDraft, name: str, value: Leaf) -> None:
     if draft.said((name,)) is None:
         lines = draft.text.split("\n")
         first = next((s.line for s in draft.statements if s.header), len(lines) + 1)
-        is_it = commented_pair(name)
-        number = next((n for n, line in enumerate(lines[: first - 1]) if is_it(line)), None)
+        is_it, taken = commented_pair(name), draft.taken()
+        above = enumerate(lines[: first - 1])
+        number = next((n for n, line in above if name in line and n not in taken and is_it(line)), None)
         if number is not None:
             ending = "\r" if lines[number].endswith("\r") else ""
-            lines[number] = f"{name} = {rendered(value)}{ending}"
-            draft.splice(0, len(draft.text), "\n".join(lines))
+            lines[number] = f"{pair_text([name], value)}{ending}"
+            draft.become("\n".join(lines))
             return
     draft.put((name,), value)
 
@@ -250,22 +120,17 @@ def _put_top(draft: TomlDraft, name: str, value: Leaf) -> None:
 def _put_agent(draft: TomlDraft, wanted: Wanted, env: Mapping[str, str], version: Version) -> None:
     if draft.data.get("agent") is None:
         _begin_agent(draft)
-    image = wanted.agent_image
-    if image is None and draft.said(("agent", "config", "image")) is None:
-        image = daemon_toml.default_image(version)
-    if image is not None:
-        draft.put(("agent", "config", "image"), image)
+    _complete_agent(draft, wanted.agent_image, version)
     if wanted.agent_auth is not None:
         auth = wanted.agent_auth
         if draft.said(("agent", "config", "auth")) is None:
             lines = [commented_table("agent.config.auth"), *(commented_pair(name) for name in _AUTH)]
-            draft.uncomment("agent.config.auth", lines)
-        for name, value in zip(_AUTH, (auth.server_address, auth.username, auth.password), strict=True):
-            draft.put(("agent", "config", "auth", name), value)
+            _uncomment_table(draft, ("agent", "config", "auth"), lines)
+        login = zip(_AUTH, (auth.server_address, auth.username, auth.password), strict=True)
+        draft.put_all({("agent", "config", "auth", name): value for name, value in login})
     if env and draft.said(("agent", "env")) is None:
-        draft.uncomment("agent.env", [commented_table("agent.env")])
-    for name, value in env.items():
-        draft.put(("agent", "env", name), value)
+        _uncomment_table(draft, ("agent", "env"), [commented_table("agent.env")])
+    draft.put_all({("agent", "env", name): value for name, value in env.items()})
 
 
 def _begin_agent(draft: TomlDraft) -> None:
@@ -277,71 +142,91 @@ def _begin_agent(draft: TomlDraft) -> None:
         commented_table("agent.config"),
         commented_pair("image"),
     ]
-    before, others = draft.text, _foreign(draft.data)
-    if draft.uncomment("agent", lines) and _unharmed(draft, others):
-        return
-    draft.splice(0, len(draft.text), before)
-    draft.append(["[agent]", 'name = "edgeAgent"', 'type = "docker"'])
+    if not _uncomment_table(draft, ("agent",), lines):
+        draft.append(["[agent]", *(pair_text([name], value) for name, value in _AGENT.items())])
+
+
+def _complete_agent(draft: TomlDraft, image: str | None, version: Version) -> None:
+    """What an agent must have: where it has not, there is one name and one type that it can be."""
+    agent = draft.data["agent"]
+    if isinstance(agent, dict):
+        absent = {name: value for name, value in _AGENT.items() if name not in agent}
+        first = next((s for s in draft.below(("agent",)) if s.header), None)
+        if len(absent) == len(_AGENT) and first is not None and first.path != ("agent",) and not _has_dots(draft):
+            draft.insert_above(first, ["[agent]", *(pair_text([name], value) for name, value in absent.items()), ""])
+        for name, value in absent.items():
+            draft.put(("agent", name), value)
+    if image is None and draft.said(("agent", "config", "image")) is None:
+        image = daemon_toml.default_image(version)
+    if image is not None:
+        draft.put(("agent", "config", "image"), image)
+
+
+def _has_dots(draft: TomlDraft) -> bool:
+    return any(not s.table for s in draft.below(("agent",)))
+
+
+def _uncomment_table(draft: TomlDraft, path: Path, lines: list[Any]) -> bool:
+    """Uncomment a table, unless what stands below would slip into it, or it would be one too many."""
+    before, others = draft.text, draft.others(path)
+    if draft.uncomment(".".join(path), lines) and draft.is_unharmed(others, path):
+        return True
+    draft.become(before)
+    return False
 
 
 def _verified(before: str, draft: TomlDraft, version: Version, wanted: Wanted | None) -> Edit:
-    """The edit, read back: `config apply` takes it and reads what is wanted, and nothing but ours differs.
+    """The edit, read back: `config apply` takes it and reads what is wanted, and nothing but that differs.
 
     `wanted` is None for an undo, after which nothing is provisioned.
 
     Raises:
         UneditableError: it does not hold; nothing leaves this module then.
     """
+    then, faults = daemon_toml.understand(before, version)
+    old = parsed(before, version)
+    if draft.text != before:
+        draft.sweep(toml_provisioning.own_keys(wanted, old))
     after = draft.text
-    settings, problems = daemon_toml.understand(after, version)
-    if problems and wanted is not None:
-        raise UneditableError(tuple(problems))
-    old, new, ours = TomlDraft(before).data, draft.data, () if wanted is None else tuple(wanted.agent_env)
-    if _foreign(old, ours) != _foreign(new, ours) or (wanted is None and "provisioning" in new):
+    settings, problems = (then, faults) if after == before else daemon_toml.understand(after, version)
+    if wanted is not None:
+        refuse_faults(problems, faults)
+    owned = _owned(wanted, old)
+    new = parsed(after, version)
+    is_same = meaning.same(meaning.without(old, owned), meaning.without(new, owned))
+    if not is_same or (wanted is None and "provisioning" in new):
         raise refuse(None, "self-check", "The edit would change more than it should. Nothing was written; report this.")
     if wanted is not None and settings is not None:
         refuse_overruled(wanted, settings)
-    then, _ = daemon_toml.understand(before, version)
     restarts = after != before and (settings is None or then is None or settings.meaning != then.meaning)
-    return Edit(content=after.encode(), changes=changes(_owned(old), _owned(new)), restarts=restarts)
+    return Edit(content=after.encode(), changes=changes(_told(old), _told(new)), restarts=restarts)
 
 
-def _foreign(data: dict[str, Any], env: Sequence[str] = ()) -> Any:
-    """All that the file says, without what is ours, and without the agent's name and type where they are the usual.
-
-    `env` are the keys of the agent's environment that are ours.
-    """
-    said = {key: dict(value) if isinstance(value, dict) else value for key, value in data.items()}
-    for name in ("provisioning", "hostname", "auto_reprovisioning_mode"):
-        said.pop(name, None)
-    agent = said.get("agent")
-    if isinstance(agent, dict):
-        if isinstance(agent.get("env"), dict):
-            kept = {key: value for key, value in agent.pop("env").items() if key not in env}
-            agent |= {"env": kept} if kept else {}
-        if isinstance(agent.get("config"), dict):
-            kept = {key: value for key, value in agent["config"].items() if key not in {"image", "auth"}}
-            agent["config"] = kept
-            if not kept:
-                del agent["config"]
-        for key, usual in (("name", "edgeAgent"), ("type", "docker")):
-            if agent.get(key) == usual:
-                del agent[key]
-        if not agent:
-            del said["agent"]
-    return said
+def _owned(wanted: Wanted | None, old: Mapping[str, Any]) -> list[Path]:
+    """What an edit may change, in a file that said `old`: what is wanted, and what an agent must have."""
+    if wanted is None:
+        return [("provisioning",)]
+    agent = old.get("agent")
+    needs_agent = wanted.agent_image is not None or wanted.agent_auth is not None
+    needs_agent = needs_agent or any(value is not None for value in wanted.agent_env.values())
+    paths: list[Path] = [("agent", "env", name) for name in wanted.agent_env]
+    paths += toml_provisioning.owned(wanted, old.get("provisioning"))
+    if wanted.dynamic_reprovisioning is not None:
+        paths.append(("auto_reprovisioning_mode",))
+    if wanted.hostname is not None:
+        paths.append(("hostname",))
+    if needs_agent or isinstance(agent, dict):
+        must = [("agent", "name"), ("agent", "type"), ("agent", "config", "image")]
+        paths += [path for path in must if meaning.at(old, path) is None]
+    if wanted.agent_image is not None:
+        paths.append(("agent", "config", "image"))
+    if wanted.agent_auth is not None:
+        paths += [("agent", "config", "auth", name) for name in _AUTH]
+    return paths
 
 
-def _unharmed(draft: TomlDraft, others: object) -> bool:
-    """Whether the text still is TOML and says the same of what is not ours."""
-    try:
-        return bool(_foreign(draft.data) == others)
-    except TomlSyntaxError:
-        return False
-
-
-def _owned(data: dict[str, Any]) -> dict[Path, str]:
-    """What is ours, by path."""
+def _told(data: Mapping[str, Any]) -> dict[Path, str]:
+    """What an edit may change, by path."""
     found: dict[Path, str] = {}
 
     def walk(value: Any, path: Path) -> None:
@@ -351,10 +236,8 @@ def _owned(data: dict[str, Any]) -> dict[Path, str]:
         else:
             found[path] = str(value).lower() if isinstance(value, bool) else str(value)
 
-    for path in _OWNED:
-        node: Any = data
-        for key in path:
-            node = node.get(key) if isinstance(node, dict) else None
+    for path in _TOLD:
+        node = meaning.at(data, path)
         if node is not None:
             walk(node, path)
     return found

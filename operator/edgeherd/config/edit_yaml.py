@@ -6,28 +6,33 @@ back and compared before anybody gets it.
 """
 
 import re
-from collections.abc import Mapping
+from typing import Any
 
-from edgeherd.config import daemon_yaml, yaml_tree
+from edgeherd.config import daemon_yaml, meaning, scrubbing, yaml_tree
 from edgeherd.config.comments import commented
-from edgeherd.config.connection import PLACEHOLDER
-from edgeherd.config.differences import changes, owned_paths, refuse_overruled
+from edgeherd.config.connection import PLACEHOLDER, parts_of
+from edgeherd.config.differences import changes, refuse_faults, refuse_overruled
 from edgeherd.config.values import X509, Edit, Problem, UneditableError, Version, Wanted, refuse
 from edgeherd.config.yaml_draft import Draft, Leaf, Tree, block, refuse_references
-from edgeherd.config.yaml_tree import ListNode, MapNode, Node, ScalarNode
+from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
+
+Path = meaning.Path
+
+_PLACEHOLDERS = {"device_connection_string": PLACEHOLDER, "symmetric_key": "<SYMMETRIC_KEY>"}
 
 _HEADINGS = {
     "connection string": "# Manual provisioning configuration using a connection string",
     "x509": "# Manual provisioning configuration using an X.509 identity certificate",
 }
 _NESTED_SINCE = (1, 0, 10)
-_OWNED = (
+_TOLD: tuple[Path, ...] = (
     ("provisioning",),
     ("hostname",),
     ("agent", "config", "image"),
     ("agent", "config", "auth"),
     ("agent", "env"),
 )
+"""What an edit may change, in the order in which it is told."""
 _COMMENTED = re.compile(r"^#( ?)provisioning:[ \t]*\r?$", re.MULTILINE)
 
 
@@ -38,16 +43,17 @@ def edit(text: str, wanted: Wanted, version: Version) -> Edit:
         UneditableError: it cannot be done safely.
     """
     draft = Draft(text)
+    tree = _other_values(wanted)
     if wanted.connection_string is not None:
-        _provision(draft, _connection_string(wanted.connection_string), wanted.dynamic_reprovisioning, version)
+        section = _connection_string(wanted.connection_string)
+        tree["provisioning"] = _provision(draft, section, wanted.dynamic_reprovisioning, version)
     elif wanted.x509 is not None:
         if version.numbers < _NESTED_SINCE:
             raise refuse(None, "version", f"IoT Edge {version} knows no manual provisioning with X.509. Update it.")
-        _provision(draft, _x509(wanted.x509), wanted.dynamic_reprovisioning, version)
+        tree["provisioning"] = _provision(draft, _x509(wanted.x509), wanted.dynamic_reprovisioning, version)
     elif wanted.dynamic_reprovisioning is not None and draft.root.get("provisioning") is not None:
-        draft.put(("provisioning", "dynamic_reprovisioning"), wanted.dynamic_reprovisioning)
-    for path, value in _other_values(wanted):
-        draft.put(path, value)
+        tree["provisioning"] = {"dynamic_reprovisioning": wanted.dynamic_reprovisioning}
+    draft.put_all(tree)
     for name in [name for name, value in wanted.agent_env.items() if value is None]:
         draft.remove(("agent", "env", name))
     return _verified(text, draft, version, wanted)
@@ -63,7 +69,7 @@ def deprovision(text: str, version: Version) -> Edit:
     active = draft.root.get("provisioning")
     if active is None or _kind(active, version) == "other":
         return Edit(content=text.encode(), changes=(), restarts=False)
-    _provision(draft, _connection_string(PLACEHOLDER), None, version)
+    draft.put_all({"provisioning": _provision(draft, _connection_string(PLACEHOLDER), None, version)})
     return _verified(text, draft, version, None)
 
 
@@ -84,17 +90,16 @@ def _x509(x509: X509) -> Tree:
     }
 
 
-def _other_values(wanted: Wanted) -> list[tuple[tuple[str, ...], Leaf]]:
-    values: list[tuple[tuple[str, ...], Leaf]] = []
-    if wanted.hostname is not None:
-        values.append((("hostname",), wanted.hostname))
-    if wanted.agent_image is not None:
-        values.append((("agent", "config", "image"), wanted.agent_image))
+def _other_values(wanted: Wanted) -> dict[str, Leaf | Tree]:
+    """All that is wanted but for the provisioning section."""
+    tree: dict[str, Leaf | Tree] = {} if wanted.hostname is None else {"hostname": wanted.hostname}
+    config: dict[str, Leaf | Tree] = {} if wanted.agent_image is None else {"image": wanted.agent_image}
     if wanted.agent_auth is not None:
         auth = wanted.agent_auth
-        pairs = (("username", auth.username), ("password", auth.password), ("serveraddress", auth.server_address))
-        values += [(("agent", "config", "auth", name), value) for name, value in pairs]
-    return values + [(("agent", "env", name), value) for name, value in wanted.agent_env.items() if value is not None]
+        config["auth"] = {"username": auth.username, "password": auth.password, "serveraddress": auth.server_address}
+    env: Tree = {name: value for name, value in wanted.agent_env.items() if value is not None}
+    agent = {name: value for name, value in (("config", config), ("env", env)) if value}
+    return tree | {"agent": agent} if agent else tree
 
 
 def _kind(section: Node, version: Version) -> str:
@@ -115,21 +120,19 @@ def _kind(section: Node, version: Version) -> str:
     return {"device_connection_string": "connection string", "x509": "x509"}.get(str(said), "")
 
 
-def _provision(draft: Draft, section: Tree, dynamic: bool | None, version: Version) -> None:
-    """Make the one active section be `section`."""
+def _provision(draft: Draft, section: Tree, dynamic: bool | None, version: Version) -> Tree:
+    """Make the one active section be one of that kind. Returns what is to be put into it."""
     kind = "x509" if "authentication" in section else "connection string"
     active = draft.root.get("provisioning")
     if active is not None:
         refuse_references(active, "provisioning")
     if active is None or _kind(active, version) != kind:
-        below = _comment_out(draft, version) if active is not None else None
+        below = _comment_out(draft) if active is not None else None
         if not _uncomment(draft, kind, version):
             _write_new(draft, section, kind, version, below)
-    _fit(draft, section, version)
     if dynamic is None and not _is_bool(draft.root, "dynamic_reprovisioning"):
         dynamic = False
-    if dynamic is not None:
-        draft.put(("provisioning", "dynamic_reprovisioning"), dynamic)
+    return {**_fitting(draft, section, version), **({} if dynamic is None else {"dynamic_reprovisioning": dynamic})}
 
 
 def _is_bool(root: MapNode, name: str) -> bool:
@@ -139,23 +142,17 @@ def _is_bool(root: MapNode, name: str) -> bool:
     return value is None or (isinstance(value, ScalarNode) and isinstance(value.value, bool))
 
 
-def _fit(draft: Draft, section: Tree, version: Version) -> None:
-    """The values of an active section of the right kind."""
+def _fitting(draft: Draft, section: Tree, version: Version) -> Tree:
+    """The values of an active section of the right kind, in the form that it has."""
     active = draft.root.get("provisioning")
     assert isinstance(active, MapNode)  # noqa: S101 - `_provision` saw to it
-    nested = isinstance(active.get("authentication"), MapNode) and "device_connection_string" in section
-    for key, value in section.items():
-        if isinstance(value, Mapping):
-            for name, inner in value.items():
-                assert not isinstance(inner, Mapping)  # noqa: S101 - sections are two levels deep
-                draft.put(("provisioning", key, name), inner)
-        elif nested and key == "device_connection_string":
-            draft.put(("provisioning", "authentication", key), value)
-        elif key != "source" or active.get("source") is not None:
-            draft.put(("provisioning", key), value)
     null = active.get("authentication")
     if isinstance(null, ScalarNode) and null.value is None and daemon_nulls_refused(version):
         raise refuse(null.line, "null", "provisioning.authentication has no value. Remove the line.")
+    fitting = {key: value for key, value in section.items() if key != "source" or active.get("source") is not None}
+    if isinstance(null, MapNode) and "device_connection_string" in fitting:
+        fitting["authentication"] = {"device_connection_string": fitting.pop("device_connection_string")}
+    return fitting
 
 
 def daemon_nulls_refused(version: Version) -> bool:
@@ -163,16 +160,18 @@ def daemon_nulls_refused(version: Version) -> bool:
     return (1, 0, 8) <= version.numbers < (1, 0, 10, 4)
 
 
-def _comment_out(draft: Draft, version: Version) -> int:
-    """Comment the active section out as the templates do. Returns a place on its last line."""
+def _comment_out(draft: Draft) -> int:
+    """Comment the active section out as the templates do, without its secrets. Returns a place on its last line."""
+    _, section = draft.root.named("provisioning")[-1]
+    for path, value in reversed(list(yaml_tree.scalars(section, "provisioning"))):
+        shown = scrubbing.replacement(path, value.text, _PLACEHOLDERS)
+        if shown is not None:
+            draft.replace(value, shown)
     key, section = draft.root.named("provisioning")[-1]
-    if _kind(section, version) == "connection string":  # what was ours must not stay behind in a comment
-        _fit(draft, _connection_string(PLACEHOLDER), version)
-        key, section = draft.root.named("provisioning")[-1]
     if isinstance(section, MapNode) and section.flow and "\n" in draft.text[section.start : section.end]:
         raise refuse(section.line, "layout", "provisioning is a mapping in braces over several lines. Fix it by hand.")
     start, end = draft.line_start(key.start), draft.line_end(max(key.end, draft.last(section)))
-    section_out = commented(draft.text[start:end])
+    section_out = commented(scrubbing.without_secrets(draft.text[start:end], _PLACEHOLDERS))
     draft.splice(start, end, section_out)
     return start + len(section_out)
 
@@ -243,62 +242,95 @@ def _verified(before: str, draft: Draft, version: Version, wanted: Wanted | None
     Raises:
         UneditableError: it does not hold; nothing leaves this module then.
     """
+    old = Draft(before).root
+    then, faults = daemon_yaml.understand(before, version)
+    if draft.text != before:
+        draft.sweep(_keys(wanted, old), kept=(wanted.connection_string or "") if wanted is not None else "")
     after = draft.text
-    settings, problems = daemon_yaml.understand(after, version)
-    then, problems_then = daemon_yaml.understand(before, version)
-    left = [p for p in problems if wanted is not None or p.rule != "connection-string-placeholder"]
-    if left:
-        raise UneditableError(tuple(_as_it_was(problem, problems_then) for problem in left))
-    old, new, ours = Draft(before).root, draft.root, owned_paths(wanted)
-    if _foreign(old, ours) != _foreign(new, ours):
+    settings, problems = (then, faults) if after == before else daemon_yaml.understand(after, version)
+    refuse_faults([p for p in problems if wanted is not None or p.rule != "connection-string-placeholder"], faults)
+    owned = _owned(wanted, old, version)
+    said = [meaning.without(_plain(root), owned) for root in (old, draft.root)]
+    if not meaning.same(*said):
         raise refuse(None, "self-check", "The edit would change more than it should. Nothing was written; report this.")
     if wanted is not None and settings is not None:
         refuse_overruled(wanted, settings)
     restarts = after != before and (settings is None or then is None or settings.meaning != then.meaning)
-    return Edit(content=after.encode(), changes=changes(_owned(old), _owned(new)), restarts=restarts)
+    return Edit(content=after.encode(), changes=changes(_told(old), _told(draft.root)), restarts=restarts)
 
 
-def _as_it_was(problem: Problem, before: list[Problem]) -> Problem:
-    """A problem with its line in the file as it is, which is the one that a person sees."""
-    line = next((p.line for p in before if (p.rule, p.message) == (problem.rule, problem.message)), None)
-    return Problem(line=line, severity=problem.severity, rule=problem.rule, message=problem.message)
+def _keys(wanted: Wanted | None, old: MapNode) -> list[str]:
+    """The keys that are, or were, the operator's own: no comment may hold them."""
+    said = _plain(old)
+    paths = [
+        ("provisioning", "device_connection_string"),
+        ("provisioning", "authentication", "device_connection_string"),
+    ]
+    texts = [wanted.connection_string if wanted is not None else None, *(meaning.at(said, path) for path in paths)]
+    return [parts_of(text)[2] for text in texts if isinstance(text, str)]
 
 
-def _plain(node: Node) -> object:
+def _plain(node: Node) -> Any:
+    """What a node says, keys that the daemon ignores included; aliases are replaced by what they stand for."""
     match node:
         case MapNode():
-            return {key.text if isinstance(key, ScalarNode) else "?": _plain(value) for key, value in node.entries}
+            return {_key(key, number): _plain(value) for number, (key, value) in enumerate(node.entries)}
         case ListNode():
             return [_plain(item) for item in node.items]
         case ScalarNode():
-            return (type(node.value).__name__, node.value)
-        case _:
-            return "alias"
+            return node.value
+        case AliasNode():
+            return _plain(node.target)
+    raise AssertionError(type(node))
 
 
-def _foreign(root: MapNode, ours: tuple[tuple[str, ...], ...]) -> object:
-    """All that the file says, without what is ours, and without mappings that held nothing else."""
-    said = _plain(root)
-    for path in ours:
-        _drop(said, path)
-    return said
+def _key(key: Node, number: int) -> str:
+    if isinstance(key, ScalarNode):
+        return key.value if isinstance(key.value, str) else f"({type(key.value).__name__}) {key.text}"
+    return f"(entry {number})"
 
 
-def _drop(said: object, path: tuple[str, ...]) -> None:
-    if not isinstance(said, dict):
-        return
-    name, *rest = path
-    if rest:
-        _drop(said.get(name), tuple(rest))
-    if not rest or said.get(name) in ({}, ("NoneType", None)):
-        said.pop(name, None)
+def _owned(wanted: Wanted | None, old: MapNode, version: Version) -> list[Path]:
+    """What an edit may change, in a file that said `old`: what is wanted and no more."""
+    active = old.get("provisioning")
+    kind = "" if active is None else _kind(active, version)
+    if wanted is None:
+        return _owned_provisioning("connection string", kind)
+    paths: list[Path] = [("agent", "env", name) for name in wanted.agent_env]
+    if wanted.connection_string is not None:
+        paths += _owned_provisioning("connection string", kind)
+    elif wanted.x509 is not None:
+        paths += _owned_provisioning("x509", kind)
+    if wanted.dynamic_reprovisioning is not None:
+        paths.append(("provisioning", "dynamic_reprovisioning"))
+    if wanted.hostname is not None:
+        paths.append(("hostname",))
+    if wanted.agent_image is not None:
+        paths.append(("agent", "config", "image"))
+    if wanted.agent_auth is not None:
+        paths += [("agent", "config", "auth", name) for name in ("username", "password", "serveraddress")]
+    return paths
 
 
-def _owned(root: MapNode) -> dict[tuple[str, ...], str]:
-    """What is ours, by path."""
-    found: dict[tuple[str, ...], str] = {}
+def _owned_provisioning(wanted: str, found: str) -> list[Path]:
+    """A section that is replaced is ours whole; of one that keeps its kind, the values that are wanted."""
+    if wanted != found:
+        return [("provisioning",)]
+    names = ["source", "dynamic_reprovisioning"]
+    inner = ["device_connection_string"]
+    if wanted == "x509":
+        inner = ["method", "iothub_hostname", "device_id", "identity_cert", "identity_pk"]
+    else:
+        names += inner
+    paths = [("provisioning", name) for name in names]
+    return [*paths, *(("provisioning", "authentication", name) for name in inner)]
 
-    def walk(node: Node, path: tuple[str, ...]) -> None:
+
+def _told(root: MapNode) -> dict[Path, str]:
+    """What an edit may change, by path."""
+    found: dict[Path, str] = {}
+
+    def walk(node: Node, path: Path) -> None:
         if isinstance(node, MapNode):
             for key, value in node.entries:
                 walk(value, (*path, key.text if isinstance(key, ScalarNode) else "?"))
@@ -307,7 +339,7 @@ def _owned(root: MapNode) -> dict[tuple[str, ...], str]:
         elif path[:-1] == ("agent", "env"):
             found[path] = ""  # the daemon reads null as an empty text there
 
-    for path in _OWNED:
+    for path in _TOLD:
         node: Node | None = root
         for key in path:
             node = node.get(key) if isinstance(node, MapNode) else None

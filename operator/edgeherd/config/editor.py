@@ -5,12 +5,28 @@ import dataclasses
 import hashlib
 import json
 import re
+from collections.abc import Iterator
 
-from edgeherd.config import daemon_toml, daemon_yaml, edit_toml, edit_yaml, limits, masking, toml_text, yaml_tree
-from edgeherd.config.connection import ConnectionStringError, check_for_device
+from edgeherd.config import (
+    daemon_toml,
+    daemon_yaml,
+    dialects,
+    edit_toml,
+    edit_yaml,
+    invisible,
+    limits,
+    masking,
+    misplaced,
+    toml_grammar,
+    yaml_tree,
+)
+from edgeherd.config.connection import ConnectionStringError, check_for_device, parts_of
 from edgeherd.config.repairs import repaired, repaired_toml
-from edgeherd.config.shapes import Problems
+from edgeherd.config.shapes import Problems, errors
+from edgeherd.config.toml_draft import TomlDraft
+from edgeherd.config.toml_statements import TomlSyntaxError
 from edgeherd.config.values import (
+    Change,
     Dialect,
     Edit,
     InvalidConfigError,
@@ -22,6 +38,11 @@ from edgeherd.config.values import (
     Wanted,
     refuse,
 )
+from edgeherd.config.yaml_draft import Draft
+from edgeherd.masking import MASK
+
+_NEWEST_TOML = Version((1, 6))
+"""Reads all that the others read, but for dates that are none."""
 
 
 def fingerprint(content: bytes) -> str:
@@ -78,6 +99,27 @@ def deprovision(content: bytes, *, version: Version) -> Edit:
         raise _unreadable(text, version) from None
 
 
+def sweep(content: bytes, device_id: str, *, version: Version) -> Edit:
+    """The file without the keys that its comments have in connection strings of that device; all else stays.
+
+    Raises:
+        UneditableError: it cannot be read.
+    """
+    text = _text(content, version)
+    strings = [parts_of(found) for found in _CONNECTION_STRING.findall(text)]
+    keys = {key for _, device, key in strings if device == device_id}
+    try:
+        draft = TomlDraft(text, version) if version.dialect is Dialect.TOML else Draft(text)
+        draft.sweep(keys)
+    except yaml_tree.SyntaxProblemError:
+        raise _unreadable(text, version) from None
+    change = Change(path="comments", action="Remove", before=MASK, after="")
+    return Edit(content=draft.text.encode(), changes=() if draft.text == text else (change,), restarts=False)
+
+
+_CONNECTION_STRING = re.compile(r"[^\s\"'\u201c\u201d]*SharedAccessKey=[^\s\"'\u201c\u201d]*")
+
+
 def _unreadable(text: str, version: Version) -> UneditableError:
     problems = tuple(daemon_yaml.understand(text, version)[1])
     if problems:
@@ -97,20 +139,42 @@ def check(content: bytes, *, version: Version) -> Verdict:
     except UneditableError as exc:
         return Verdict(valid=False, editable=False, problems=exc.problems)
     settings, problems = _understand(text, version)
-    dialect = edit_toml if version.dialect is Dialect.TOML else edit_yaml
-    try:
-        hindrances = dialect.editable_problems(_text(content, version), version)
-    except UneditableError as exc:
-        hindrances = exc.problems
-    except yaml_tree.SyntaxProblemError:
-        hindrances = tuple(problems)
+    hindrances = _hindrances(content, problems, version)
+    causes = [p for p in hindrances if p.rule in _CAUSES]
+    if causes and errors(problems):
+        problems = causes  # what the daemon stumbles over further down follows from them
     known = {(problem.line, problem.rule) for problem in problems}
-    others = tuple(
-        Problem(line=p.line, severity="warning", rule=p.rule, message=p.message)
-        for p in hindrances
-        if (p.line, p.rule) not in known
-    )
-    return Verdict(valid=settings is not None, editable=not hindrances, problems=(*problems, *others))
+    others = [
+        dataclasses.replace(p, severity="warning") for p in hindrances if (p.line, p.rule) not in known
+    ] + _misplaced(text, version)
+    unjudged = any(problem.severity == "unjudged" for problem in problems)
+    valid = None if settings is not None and unjudged else settings is not None
+    return Verdict(valid=valid, editable=not hindrances, problems=(*problems, *others))
+
+
+_UNSEEN_TOLD = 20
+"""So many characters that nobody sees are told one by one; `repair` mends all of them."""
+
+_CAUSES = ("bom", "invisible", "dialect")
+"""What is wrong with a file as a whole: other errors are told only where there is none of these."""
+
+
+def _hindrances(content: bytes, problems: Problems, version: Version) -> tuple[Problem, ...]:
+    try:
+        text = _text(content, version)
+        if version.dialect is Dialect.TOML:
+            return edit_toml.editable_problems(text, version)
+        return edit_yaml.editable_problems(text, version)
+    except UneditableError as exc:
+        return exc.problems
+    except yaml_tree.SyntaxProblemError:
+        return tuple(problems)
+
+
+def _misplaced(text: str, version: Version) -> list[Problem]:
+    """Of config.toml alone: its tables end where the next begins, which is easy to miss."""
+    tree = daemon_toml.tree(text, version) if version.dialect is Dialect.TOML else None
+    return list(misplaced.warnings(tree)) if tree is not None else []
 
 
 def load(content: bytes, *, version: Version) -> Settings:
@@ -138,9 +202,9 @@ def repair(content: bytes, *, version: Version) -> tuple[bytes, tuple[str, ...]]
     if version.dialect is Dialect.TOML:
         text, fixed = repaired_toml(_decoded(content))
         try:
-            toml_text.parsed(text)
-        except toml_text.TomlSyntaxError as exc:
-            raise toml_text.unreadable(exc) from None
+            toml_grammar.parsed(text, version)
+        except TomlSyntaxError as exc:
+            raise toml_grammar.unreadable(exc) from None
         return text.encode(), fixed
     text, fixed = repaired(_decoded(content))
     try:
@@ -159,10 +223,12 @@ def masked_diff(before: bytes, after: bytes, *, name: str) -> str:
 
 def _values(text: str) -> list[tuple[str, str]]:
     """Every text value of a file of either dialect, with its path; none of a file that cannot be read."""
-    with contextlib.suppress(toml_text.TomlSyntaxError):
-        return toml_text.values(text)
+    with contextlib.suppress(TomlSyntaxError):
+        said = toml_grammar.parsed(text, _NEWEST_TOML)
+        return [(f".{'.'.join(path)}", value) for path, value in toml_grammar.leaves(said) if isinstance(value, str)]
     with contextlib.suppress(yaml_tree.SyntaxProblemError):
-        return [pair for root in yaml_tree.documents(text) for pair in yaml_tree.values(root)]
+        found = [pair for root in yaml_tree.documents(text) for pair in yaml_tree.scalars(root)]
+        return [(path, node.text) for path, node in found]
     return []
 
 
@@ -180,11 +246,27 @@ def _decoded(content: bytes) -> str:
 def _text(content: bytes, version: Version) -> str:
     """The text, if it may be edited at all."""
     text = _decoded(content)
+    if not dialects.belongs_to(text, version.dialect):
+        is_toml = version.dialect is Dialect.TOML
+        found, read = ("config.yaml", "config.toml") if is_toml else ("config.toml", "config.yaml")
+        message = (
+            f"The file is a {found} by its content, and IoT Edge {version} reads a {read}. Name the file of that version, or the "
+            "version that reads this one."
+        )
+        raise refuse(None, "dialect", message)
     if text.startswith("\ufeff"):
-        raise refuse(1, "bom", "The file begins with a byte order mark (BOM). Save it as UTF-8 without BOM.")
+        message = (
+            "The file begins with a byte order mark (BOM), which hides its first word from the daemon. Save it as UTF-8 without BOM."
+            if version.dialect is Dialect.YAML
+            else "The file begins with a byte order mark (BOM). The daemon skips it, other programs do not. Save it without."
+        )
+        raise refuse(1, "bom", message)
+    unseen = invisible.places(text, version.dialect)
+    if unseen:
+        raise UneditableError(tuple(_invisible(text, unseen)))
     if version.dialect is Dialect.TOML:
         return text
-    tab = re.search(r"^ *\t", text, re.MULTILINE)
+    tab = re.search(r"^ *\t", text, re.MULTILINE) if "\t" in text else None
     odd = re.search(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)", text)
     if tab and text[tab.end() : tab.end() + 1] not in {"", "\n", "\r"}:
         message = "The line is indented with a tab, which hides it from the daemon. Indent with two spaces."
@@ -193,3 +275,14 @@ def _text(content: bytes, version: Version) -> str:
         message = "The line has a control character. Remove it."
         raise refuse(text.count("\n", 0, odd.start()) + 1, "control-character", message)
     return text
+
+
+def _invisible(text: str, places: list[int]) -> Iterator[Problem]:
+    """One problem for each of the first lines that have characters that nobody sees."""
+    lines = {text.count("\n", 0, place) + 1: text[place] for place in reversed(places[:_UNSEEN_TOLD])}
+    for line, character in sorted(lines.items()):
+        message = (
+            f"The line has a {invisible.name(character)}, which nobody sees and which is no space to the daemon. "
+            "Write the line anew, or let 'edgeherd config repair' do it."
+        )
+        yield Problem(line=line, severity="error", rule="invisible", message=message)

@@ -20,7 +20,6 @@ MAX_DOTS = 512
 MAX_DEPTH = 32
 """Of mappings and lists in each other."""
 
-_COMMENT = re.compile(r"[ \t]*(?:#|\r?$)")
 _SYMBOL = re.compile(r"[\[\]{},]")
 
 
@@ -49,7 +48,8 @@ def check_text(text: str) -> None:
     for number, line in enumerate(lines, 1):
         if len(line) > MAX_LINE_CHARACTERS:
             raise refuse(number, "size", f"The line has more than {MAX_LINE_CHARACTERS} characters. Break it up.")
-        if _COMMENT.match(line):
+        bare = line.lstrip(" \t")
+        if bare in {"", "\r"} or bare[0] == "#":
             continue
         alive += 1
         symbols += len(_SYMBOL.findall(line))

@@ -1,12 +1,14 @@
 """Fixes the malformations that hand edits leave behind. Offered to people, never done unasked."""
 
+import functools
 import itertools
 import re
 from collections.abc import Sequence
 
-from edgeherd.config import toml_text, yaml_tree
+from edgeherd.config import invisible, scrubbing, toml_statements, yaml_tree
 from edgeherd.config.comments import commented
 from edgeherd.config.strays import is_stray, section_indent
+from edgeherd.config.values import Dialect
 from edgeherd.config.yaml_tree import MapNode
 
 _INDENT = 2
@@ -17,6 +19,8 @@ _HIDDEN = re.compile(r"^ *\t[ \t]*[^ \t\r\n]", re.MULTILINE)
 def repaired(text: str) -> tuple[str, tuple[str, ...]]:
     """A config.yaml, and a sentence for each thing that was fixed."""
     text, fixed = _bom(text)
+    text, what = _visible(text, Dialect.YAML)
+    fixed += what
     readable = _is_readable(text)
     if not readable or _HIDDEN.search(text):
         text, what = _tabs(text)
@@ -41,6 +45,14 @@ def _bom(text: str) -> tuple[str, list[str]]:
     if not text.startswith("\ufeff"):
         return text, []
     return text.removeprefix("\ufeff"), ["line 1: the byte order mark was removed"]
+
+
+def _visible(text: str, dialect: Dialect) -> tuple[str, list[str]]:
+    """Characters that nobody sees become spaces, or go."""
+    found = invisible.places(text, dialect)
+    lines = dict.fromkeys((text.count("\n", 0, place) + 1, invisible.name(text[place])) for place in found)
+    what = [f"line {line}: each {name} became a space or went" for line, name in lines]
+    return invisible.visible(text, found), what
 
 
 def _tabs(text: str) -> tuple[str, list[str]]:
@@ -94,7 +106,7 @@ def _second_sections(text: str) -> tuple[str, list[str]]:
         end = key.start + len(text[key.start : max(key.end, value.end)].rstrip())
         stop = text.find("\n", end)
         stop = len(text) if stop < 0 else stop
-        text = text[:start] + commented(text[start:stop]) + text[stop:]
+        text = text[:start] + commented(scrubbing.without_secrets(text[start:stop], {})) + text[stop:]
         what.insert(0, f"line {key.line}: this provisioning section was commented out; the daemon used a later one")
     return text, what
 
@@ -107,7 +119,7 @@ _BARE_MODE = re.compile(
 def repaired_toml(text: str) -> tuple[str, tuple[str, ...]]:
     """A config.toml, and a sentence for each thing that was fixed."""
     fixed = []
-    for fix in (_bom, _bare_mode, _second_tables):
+    for fix in (_bom, functools.partial(_visible, dialect=Dialect.TOML), _bare_mode, _second_tables):
         text, what = fix(text)
         fixed += what
     return text, tuple(fixed)
@@ -122,13 +134,13 @@ def _bare_mode(text: str) -> tuple[str, list[str]]:
 
 def _second_tables(text: str) -> tuple[str, list[str]]:
     """Of several active [provisioning] sections the last one stays, as in config.yaml; TOML refuses two of them."""
-    statements = toml_text.statements(text)
+    statements = toml_statements.statements(text)
     heads = [n for n, s in enumerate(statements) if s.header and s.path == ("provisioning",)]
     what: list[str] = []
     for first, stop in reversed(list(itertools.pairwise(heads))):
         section = [s for s in statements[first:stop] if s.path[0] == "provisioning"]
         for statement in reversed(section):
             was = text[statement.start : statement.end]
-            text = text[: statement.start] + commented(was) + text[statement.end :]
+            text = text[: statement.start] + commented(scrubbing.without_secrets(was, {})) + text[statement.end :]
         what.insert(0, f"line {statements[first].line}: this provisioning section was commented out; a later one stays")
     return text, what

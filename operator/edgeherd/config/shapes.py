@@ -5,11 +5,10 @@ each with its line. No text quotes a value, because a mangled file may have a se
 """
 
 import dataclasses
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
+from edgeherd.config import urls
 from edgeherd.config.masking import shown_key
 from edgeherd.config.values import Problem
 
@@ -34,6 +33,16 @@ def complain(problems: Problems, line: int | None, rule: str, message: str) -> N
     problems.append(Problem(line=line, severity="error", rule=rule, message=message))
 
 
+def leave_unjudged(problems: Problems, line: int | None, message: str) -> None:
+    """Add that something cannot be judged from the file alone."""
+    problems.append(Problem(line=line, severity="unjudged", rule="unjudged", message=message))
+
+
+def errors(problems: Iterable[Problem]) -> Problems:
+    """What the daemon would stop at."""
+    return [problem for problem in problems if problem.severity == "error"]
+
+
 class Shape(Protocol):
     """A type of the daemon's settings."""
 
@@ -43,7 +52,7 @@ class Shape(Protocol):
 
 def _name(value: Any) -> str:
     names = {bool: "a boolean", int: "a number", float: "a number", str: "a string", dict: "a mapping", list: "a list"}
-    return names.get(type(value), "null (nothing)")
+    return "null (nothing)" if value is None else names.get(type(value), "a date or time")
 
 
 def _wrong(item: Item, path: str, wanted: str, problems: Problems) -> None:
@@ -82,10 +91,11 @@ class Bool:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Int:
-    """A whole number up to `most`; with `infinite`, null stands for no limit."""
+    """A whole number from `least` to `most`; with `infinite`, null stands for no limit."""
 
     most: int
     infinite: bool = False
+    least: int = 0
 
     def read(self, item: Item, path: str, problems: Problems) -> Value:
         """See `Shape`."""
@@ -93,45 +103,28 @@ class Int:
             return None
         if isinstance(item.value, bool) or not isinstance(item.value, int):
             return _wrong(item, path, "a whole number", problems)
-        if not 0 <= item.value <= self.most:
-            return complain(problems, item.line, "value", f"{path} must be from 0 to {self.most}.")
+        if not self.least <= item.value <= self.most:
+            return complain(problems, item.line, "value", f"{path} must be from {self.least} to {self.most}.")
         return item.value
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Url:
-    """A URI with a scheme; with `file`, one of a file on this machine."""
+    """A URI with a scheme; with `file`, one of a file on this machine. `before_2` is of the crate that reads it."""
 
     file: bool = False
+    before_2: bool = False
 
     def read(self, item: Item, path: str, problems: Problems) -> Value:
         """See `Shape`."""
         if not isinstance(item.value, str):
             return _wrong(item, path, "a string", problems)
-        text = item.value.strip("".join(map(chr, range(0x21))))
-        if not re.match(r"[A-Za-z][A-Za-z0-9+.\-]*:", text) or not _has_host(text):
+        url = urls.parsed(item.value, before_2=self.before_2)
+        if url is None:
             return complain(problems, item.line, "uri", f"{path} must be a URI with a scheme such as file:///path.")
-        if self.file and not _is_local_file(text):
+        if self.file and (not urls.is_file(item.value) or "?" in item.value):
             return complain(problems, item.line, "uri", f"{path} must be a file on the device: file:///path.")
-        return text
-
-
-def _has_host(text: str) -> bool:
-    """Web addresses need a host and a port that is a number (url crate: EmptyHost, InvalidPort)."""
-    scheme, _, rest = text.partition(":")
-    if scheme.lower() not in {"http", "https", "ws", "wss", "ftp"}:
-        return True
-    host = re.split(r"[/\\?#]", rest.lstrip("/\\"), maxsplit=1)[0].rpartition("@")[2]
-    name, _, port = host.partition(":") if not host.startswith("[") else (host, "", "")
-    if not name or re.search(r"[\0\t\n\r #%/:?@\\\]]", name):
-        return False
-    return not port or (port.isascii() and port.isdigit() and int(port) < 2**16)
-
-
-def _is_local_file(text: str) -> bool:
-    """edgelet-core/src/settings.rs, `is_supported_uri`."""
-    parts = urlsplit(text)
-    return parts.scheme == "file" and parts.netloc.lower() in {"", "localhost"} and "?" not in text
+        return item.value.strip()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -188,10 +181,16 @@ class ListOf:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Struct:
-    """A mapping of known keys; others are ignored. `Opt` fields may be missing, others need a default."""
+    """A mapping of known keys. `Opt` fields may be missing, others need a default.
+
+    Other keys are ignored, or have to be of the shape `others`.
+    """
 
     fields: Mapping[str, Shape]
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    others: Shape | None = None
+    hints: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """What to do about a field that is missing."""
 
     def read(self, item: Item, path: str, problems: Problems) -> Value:
         """See `Shape`."""
@@ -199,14 +198,17 @@ class Struct:
             return _wrong(item, path, "a mapping", problems)
         said: dict[str, Value] = {}
         for name, shape in self.fields.items():
-            where = f"{path}.{name}".lstrip(".")
+            where = f"{path}.{name}" if path else name
             inner = item.value.get(name)
             if inner is not None:
                 said[name] = shape.read(inner, where, problems)
             elif name in self.defaults or isinstance(shape, Opt):
                 said[name] = self.defaults.get(name)
             else:
-                complain(problems, item.line, "missing", f"{where} is missing.")
+                complain(problems, item.line, "missing", f"{where} is missing. {self.hints.get(name, 'Add it.')}")
+        if self.others is not None:
+            for name in item.value.keys() - self.fields.keys():
+                said[name] = self.others.read(item.value[name], f"{path}.{shown_key(name)}", problems)
         return said
 
 
@@ -224,8 +226,37 @@ class Tagged:
         tag = item.value.get(self.tag)
         where = f"{path}.{self.tag}"
         if tag is None:
-            return complain(problems, item.line, "missing", f"{where} is missing.")
+            message = f"{where} is missing. Add it: {' or '.join(self.variants)}."
+            return complain(problems, item.line, "missing", message)
         name = Str(tuple(self.variants)).read(tag, where, problems)
         if name is None:
             return None
         return {self.tag: name, **(self.variants[name].read(item, path, problems) or {})}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class AnyOf:
+    """One of several forms: the first that fits.
+
+    Each has the key that shows that it is meant. The daemon names none of them; we say what is wrong with the one meant.
+    """
+
+    forms: tuple[tuple[str, Shape], ...]
+
+    def read(self, item: Item, path: str, problems: Problems) -> Value:
+        """See `Shape`."""
+        meant: Problems = []
+        for name, shape in self.forms:
+            tried: Problems = []
+            said = shape.read(item, path, tried)
+            if not errors(tried):
+                problems += tried
+                return said
+            if not meant and isinstance(item.value, dict) and name in item.value:
+                meant = tried
+        if meant:
+            problems += meant
+        else:
+            names = " or ".join(name for name, _ in self.forms)
+            complain(problems, item.line, "variant", f"{path} must be a table with {names}.")
+        return None

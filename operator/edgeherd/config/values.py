@@ -99,10 +99,13 @@ class Edit:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Something in a file that a person should know of. `line` counts from 1. No text of it quotes a value."""
+    """Something in a file that a person should know of. `line` counts from 1. No text of it quotes a value.
+
+    An error is what the daemon stops at; what is unjudged it may stop at, and the file alone does not tell.
+    """
 
     line: int | None
-    severity: Literal["error", "warning"]
+    severity: Literal["error", "warning", "unjudged"]
     rule: str
     message: str
 
@@ -112,9 +115,9 @@ class Problem:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """`valid`: the daemon of that version takes the file. `editable`: the editor would take it."""
+    """`valid`: the daemon of that version takes the file; None where that was not judged. `editable`: the editor would."""
 
-    valid: bool
+    valid: bool | None
     editable: bool
     problems: tuple[Problem, ...]
 

@@ -5,11 +5,12 @@ marks, line ends and blank lines are the owner's.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from edgeherd.config import removal, yaml_tree
+from edgeherd.config import removal, scrubbing, yaml_tree
 from edgeherd.config.daemon_yaml import problem_of_duplicates
 from edgeherd.config.values import UneditableError, refuse
+from edgeherd.config.yaml_scalars import resolve
 from edgeherd.config.yaml_tree import AliasNode, ListNode, MapNode, Node, ScalarNode
 
 Leaf = str | bool
@@ -41,7 +42,7 @@ def block(tree: Tree, indent: int = 0) -> list[str]:
     """The lines of a block mapping."""
     lines = []
     for key, value in tree.items():
-        name = key if _PLAIN_KEY.fullmatch(key) and yaml_tree.resolve(key, plain=True) == key else quoted(key)
+        name = key if _PLAIN_KEY.fullmatch(key) and resolve(key, plain=True) == key else quoted(key)
         if isinstance(value, Mapping):
             lines += [f"{' ' * indent}{name}:", *block(value, indent + _INDENT)]
         else:
@@ -56,6 +57,7 @@ class Draft:
         self.text = text
         self.eol = "\r\n" if 2 * text.count("\r\n") > text.count("\n") else "\n"
         self._root: MapNode | None = None
+        self._waiting: list[tuple[int, int, str]] | None = None
 
     @property
     def root(self) -> MapNode:
@@ -70,27 +72,52 @@ class Draft:
 
     def splice(self, start: int, end: int, new: str) -> None:
         """Replace the characters from `start` up to `end`."""
-        if self.text[start:end] != new:
+        if self._waiting is not None:
+            self._waiting.append((start, end, new))
+        elif self.text[start:end] != new:
             self.text = self.text[:start] + new + self.text[end:]
             self._root = None
 
     def put(self, path: Sequence[str], value: Leaf) -> None:
-        """Make the file say `value` at `path`: replaced where it is, added where it is not, untouched if right."""
-        node: Node = self.root
-        for depth, key in enumerate(path):
-            if not isinstance(node, MapNode):
-                raise refuse(node.line, "type", f"{'.'.join(path[:depth])} must be a mapping. Fix it by hand.")
-            found = node.named(key)
+        """Make the file say `value` at `path`: see `put_all`."""
+        self.put_all(nested(path, value))
+
+    def put_all(self, tree: Tree) -> None:
+        """Make the file say all of this: replaced where it is, added where it is not, untouched if right.
+
+        The file is read once for all of it: what is put at one place moves no other before all is put.
+        """
+        self._waiting = []
+        try:
+            self._put(self.root, tree, ())
+        finally:
+            waiting, self._waiting = self._waiting, None
+        # At the same place what came first stands first: what is added to a mapping comes before what is added to the outer one.
+        text = self.text
+        for _, (start, end, new) in sorted(enumerate(waiting), key=lambda each: (each[1][0], each[0]), reverse=True):
+            text = text[:start] + new + text[end:]
+        if text != self.text:
+            self.text, self._root = text, None
+
+    def _put(self, parent: MapNode, tree: Tree, above: tuple[str, ...]) -> None:
+        missing: dict[str, Leaf | Tree] = {}
+        for name, wanted in tree.items():
+            found, path = parent.named(name), (*above, name)
             if not found:
-                self._add(node, nested(path[depth:], value))
-                return
-            where, inner = found[-1]
-            _refuse_references(inner, ".".join(path[: depth + 1]))
-            if depth + 1 < len(path) and _is_empty(inner):
-                self._fill(where, inner, nested(path[depth + 1 :], value), inline=node.flow)
-                return
-            node = inner
-        self._replace(node, value)
+                missing[name] = wanted
+                continue
+            key, value = found[-1]
+            _refuse_references(value, ".".join(path))
+            if not isinstance(wanted, Mapping):
+                self.replace(value, wanted)
+            elif _is_empty(value):
+                self._fill(key, value, wanted, inline=parent.flow)
+            elif isinstance(value, MapNode):
+                self._put(value, wanted, path)
+            else:
+                raise refuse(value.line, "type", f"{'.'.join(path)} must be a mapping. Fix it by hand.")
+        if missing:
+            self._add(parent, missing)
 
     def remove(self, path: Sequence[str]) -> None:
         """Make the file say nothing at `path`. A mapping whose last entry goes stays as `{}`; comments stay."""
@@ -134,7 +161,8 @@ class Draft:
         comments = [comment for text in around for comment in re.findall(r"#[^\r\n]*", text)]
         self.splice(*removal.of_lines(self.text, start, end, comments))
 
-    def _replace(self, node: Node, value: Leaf) -> None:
+    def replace(self, node: Node, value: Leaf) -> None:
+        """Give another value to a node, in its own quotation marks."""
         if not isinstance(node, ScalarNode):
             span = self.text[node.start : node.end]
             if _is_empty(node) and "\n" not in span:
@@ -186,14 +214,9 @@ class Draft:
             lead = "" if empty.end > empty.start else " "
             self.splice(empty.start, empty.end, f"{lead}{{{', '.join(_inline(tree))}}}")
             return
-        column, end = key.column + _INDENT, max(key.end, self.last(empty))
-        lines = block(tree, column)
+        self.insert_below(max(key.end, self.last(empty)), block(tree, key.column + _INDENT))
         if empty.end > empty.start:
-            before = self.text[key.end : empty.start]
-            kept = before.rstrip(" ")
-            self.splice(key.end, empty.end, kept)
-            end = key.end + len(kept)
-        self.insert_below(end, lines)
+            self.splice(key.end, empty.end, self.text[key.end : empty.start].rstrip(" "))
 
     def insert_below(self, place: int, lines: Sequence[str]) -> int:
         """Put lines below the line of a character. Returns where the first of them begins."""
@@ -207,6 +230,14 @@ class Draft:
             return start + len(lead)
         self.splice(newline + 1, newline + 1, "".join(line + self.eol for line in lines))
         return newline + 1
+
+    def sweep(self, keys: Collection[str], *, kept: str = "") -> None:
+        """Take keys out of all comments. `kept` is a value of the file that may hold one of them."""
+        cores = [core for core in (key.rstrip("=") for key in keys) if core]
+        if all(self.text.count(core) <= kept.count(core) for core in cores):
+            return
+        spans = sorted((node.start, node.end) for node in yaml_tree.all_scalars(self.root))
+        self.splice(0, len(self.text), scrubbing.swept(self.text, keys, spans))
 
     def line_start(self, place: int) -> int:
         """Where the line of a character begins."""
@@ -271,6 +302,9 @@ def _editable_root(text: str) -> MapNode:
         raise refuse(root.line, "layout", "The file must be a mapping, one key a line. Fix it by hand.")
     if root.column != 0:
         raise refuse(root.line, "leading-space", "The sections must begin in the first column. Remove the spaces.")
+    bad = next((node for node in yaml_tree.all_scalars(root) if node.bad), None)
+    if bad is not None:
+        raise refuse(bad.line, "reference", "The line has a tag that does not fit its value. Remove the tag.")
     if duplicates := problem_of_duplicates(root):
         raise UneditableError(tuple(duplicates))
     return root

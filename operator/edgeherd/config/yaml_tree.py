@@ -24,14 +24,8 @@ from ruamel.yaml.events import (
     SequenceStartEvent,
 )
 
-from edgeherd.config import limits
-
-Scalar = str | int | float | bool | None
-
-ODD = "\ue000"
-"""Stands in a node's text for a character that no person means to be there: a leading tab, a control character."""
-
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+from edgeherd.config import limits, yaml_text
+from edgeherd.config.yaml_scalars import Scalar, is_bad, is_unreadable, resolve
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,16 +43,18 @@ class Node:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class ScalarNode(Node):
-    """A scalar; `style` is '' (plain), a quotation mark, '|' or '>'."""
+    """A scalar; `style` is '' (plain), a quotation mark, '|' or '>'. `value` is what the daemon reads.
+
+    `bad` says that its tag does not fit, which as a key makes the daemon lose count of keys and values; `unreadable` that it is a
+    number to the parser and none to the daemon, which then refuses the file.
+    """
 
     text: str = dataclasses.field(repr=False)
     style: str
     tag: str
-
-    @property
-    def value(self) -> Scalar:
-        """What the daemon reads."""
-        return resolve(self.text, plain=not self.style, tag=self.tag)
+    value: Scalar = dataclasses.field(repr=False)
+    bad: bool
+    unreadable: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,65 +98,6 @@ class SyntaxProblemError(Exception):
         self.message = message
 
 
-_INTEGER = re.compile(r"[+-]?[0-9]+")
-_FLOAT = re.compile(
-    r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|[+-]?(?:inf|infinity|nan)|[+-]?\.inf|\.nan",
-    re.IGNORECASE,
-)
-_YAML_TAG = "tag:yaml.org,2002:"
-
-
-def resolve(text: str, *, plain: bool, tag: str = "") -> Scalar:
-    """A scalar as yaml-rust 0.4.0 resolves it (src/yaml.rs, `on_event` and `from_str`)."""
-    if not plain:
-        return text
-    if tag:
-        return _tagged(text, tag)
-    if text in {"", "~", "null"}:
-        return None
-    if text in {"true", "false"}:
-        return text == "true"
-    number = _integer(text)
-    if number is not None:
-        return number
-    return _float(text) if _FLOAT.fullmatch(text) else text
-
-
-def _tagged(text: str, tag: str) -> Scalar:
-    """What a tag makes of a plain scalar; null where it does not fit."""
-    match tag.removeprefix(_YAML_TAG):
-        case "bool":
-            return text == "true" if text in {"true", "false"} else None
-        case "int":
-            return _number(text, 10) if _INTEGER.fullmatch(text) else None
-        case "float":
-            return _float(text) if _FLOAT.fullmatch(text) else None
-        case "null":
-            return None
-        case _:
-            return text
-
-
-def _integer(text: str) -> int | None:
-    for prefix, base, digits in (("0x", 16, "[0-9a-fA-F]+"), ("0o", 8, "[0-7]+"), ("", 10, "[0-9]+")):
-        if re.fullmatch(f"{'' if prefix else '[+-]?'}{prefix}{digits}", text):
-            number = _number(text.removeprefix(prefix), base)
-            return number if number is not None and -(2**63) <= number < 2**63 else None  # an i64
-    return None
-
-
-def _number(text: str, base: int) -> int | None:
-    """Python reads no more than 4,300 digits; a number that has more fits nowhere."""
-    try:
-        return int(text, base)
-    except ValueError:
-        return None
-
-
-def _float(text: str) -> float:
-    return float(re.sub(r"\.(?=inf|nan)", "", text.lower()))
-
-
 @functools.lru_cache(maxsize=8)
 def documents(text: str) -> tuple[Node, ...]:
     """The documents of a text. An edit looks at the same few texts again and again, so they are remembered.
@@ -168,44 +105,21 @@ def documents(text: str) -> tuple[Node, ...]:
     Raises:
         SyntaxProblemError: the text is not YAML.
     """
-    _refuse_what_ruamel_takes(text)
-    palatable = _palatable(text)
+    refused = yaml_text.refused(text)
+    if refused is not None:
+        raise SyntaxProblemError(*refused)
+    palatable = yaml_text.palatable(text)
+    live, lines = yaml_text.live(palatable)
     try:
-        return _Builder(palatable, YAML(typ="safe", pure=True).parse(palatable)).documents()
+        return _Builder(palatable, lines, YAML(typ="safe", pure=True).parse(live)).documents()
     except MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         problem = exc.problem or exc.context or "not YAML"
-        line = min(mark.line, text.rstrip("\r\n").count("\n")) + 1 if mark else None
+        last = text.rstrip("\r\n").count("\n")
+        line = min(lines[min(mark.line, len(lines) - 1)][0], last) + 1 if mark else None
         raise SyntaxProblemError(line, _without_values(problem)) from None
     except (YAMLStreamError, ValueError, RecursionError, AssertionError) as exc:
         raise SyntaxProblemError(None, _without_values(str(exc)) or "not YAML") from None
-
-
-_REFUSED = re.compile(r"^ *\t[ \t]*#|(?<!\r)\r++(?!\n|\Z)", re.MULTILINE)
-
-
-_VERSION = re.compile(r"\A((?:[ \t]*(?:#[^\n]*)?\n)*)%(YAML[^\n]*\n(?:[ \t]*(?:#[^\n]*)?\n)*---)")
-"""A version directive, which the daemon's parser ignores and ruamel judges."""
-
-
-def _refuse_what_ruamel_takes(text: str) -> None:
-    """To yaml-rust a tab before a '#' is a scalar of its own, and a lone carriage return does not begin a line."""
-    found = _REFUSED.search(text)
-    if found:
-        what = "a carriage return in the middle of a line" if found[0].startswith("\r") else "a tab before a comment"
-        raise SyntaxProblemError(text.count("\n", 0, found.start()) + 1, what)
-
-
-def _palatable(text: str) -> str:
-    """The text without what ruamel stops at and the daemon's parser does not; all places stay the same.
-
-    To yaml-rust a tab at the beginning of a line is the first letter of a scalar (so that the key is not the one that
-    it looks like), and any other tab is white space; a NUL is the end.
-    """
-    text = _VERSION.sub(lambda match: f"{match[1]}#{match[2]}", _UNPRINTABLE.sub(ODD, text.partition("\0")[0]))
-    text = re.sub(r"^( *)\t", rf"\1{ODD}", text, flags=re.MULTILINE)
-    text = re.sub(r"\r(?!\n)", " ", text)
-    return text.replace("\t", " ")
 
 
 def _without_values(problem: str) -> str:
@@ -213,11 +127,16 @@ def _without_values(problem: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"['\"].*['\"]", "'...'", problem, flags=re.DOTALL)).strip()[:200]
 
 
+_ESCAPE = re.compile(r"\\(u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|.)", re.DOTALL)
+
+
 class _Builder:
     """Builds nodes from the parser's events."""
 
-    def __init__(self, text: str, events: Iterator[Any]) -> None:
+    def __init__(self, text: str, lines: list[tuple[int, int]], events: Iterator[Any]) -> None:
+        """`lines` are the number and the beginning of each line that the events speak of."""
         self._text = text
+        self._lines = lines
         self._events = events
         self._anchors: dict[str, Node] = {}
         self._depth = 0
@@ -231,12 +150,13 @@ class _Builder:
         return tuple(found)
 
     def _node(self, event: Any) -> Node:
-        where = {"start": event.start_mark.index, "line": event.start_mark.line + 1, "column": event.start_mark.column}
+        mark = event.start_mark
+        where = {"start": self._place(mark), "line": self._lines[mark.line][0] + 1, "column": mark.column}
         if isinstance(event, AliasEvent):
             target = self._anchors.get(event.anchor)
             if target is None:
                 raise SyntaxProblemError(where["line"], "an alias refers to an anchor that is not there")
-            return AliasNode(**where, end=event.end_mark.index, target=target)
+            return AliasNode(**where, end=self._place(event.end_mark), target=target)
         tag = event.tag or ""
         node: Node
         if isinstance(event, ScalarEvent):
@@ -252,22 +172,44 @@ class _Builder:
             self._anchors[event.anchor] = node
         return node
 
+    def _place(self, mark: Any) -> int:
+        """Where a mark of the parser's is in the whole text."""
+        place: int = self._lines[mark.line][1] + mark.column
+        return min(place, len(self._text))
+
     def _scalar(self, event: Any, where: dict[str, int], tag: str) -> ScalarNode:
-        style = event.style or ""
+        style, text = event.style or "", event.value
+        if style == '"':
+            self._refuse_escapes(where, self._place(event.end_mark))
+        value = resolve(text, plain=not style, tag=tag)
+        if not style and not text and event.anchor and not tag:
+            value = ""  # an anchor alone stands for an empty text, nothing at all for null
         return ScalarNode(
             **where,
-            end=event.end_mark.index,
+            end=self._place(event.end_mark),
             anchored=bool(event.anchor or tag),
-            text=event.value,
+            text=text,
             style=style,
             tag=tag,
+            value=value,
+            bad=not style and bool(tag) and is_bad(text, tag, value),
+            unreadable=not style and is_unreadable(text, tag),
         )
+
+    def _refuse_escapes(self, where: dict[str, int], end: int) -> None:
+        """Ruamel knows an escape more than yaml-rust, and takes halves of surrogate pairs for characters."""
+        for escape in _ESCAPE.finditer(self._text, where["start"], end):
+            code = escape[1]
+            number = int(code[1:], 16) if code[1:] else 0
+            if code == "/" or 0xD800 <= number < 0xE000 or number > 0x10FFFF:
+                line = where["line"] + self._text.count("\n", where["start"], escape.start())
+                raise SyntaxProblemError(line, "an escape in quotation marks stands for no character")
 
     def _sequence(self, event: SequenceStartEvent, where: dict[str, int], tag: str) -> ListNode:
         items = []
         while not isinstance(inner := next(self._events), SequenceEndEvent):
             items.append(self._node(inner))
-        end = inner.end_mark.index if event.flow_style else max([where["start"], *(item.end for item in items)])
+        end = self._place(inner.end_mark) if event.flow_style else max([where["start"], *(item.end for item in items)])
         return ListNode(
             **where, end=end, anchored=bool(event.anchor or tag), items=tuple(items), flow=bool(event.flow_style)
         )
@@ -279,7 +221,7 @@ class _Builder:
             entries.append((key, self._beside(key, self._node(next(self._events)))))
         # The parser ends a block mapping where the next token begins; ours ends where its last value does.
         ends = [where["start"], *(value.end for _, value in entries), *(key.end for key, _ in entries)]
-        end = inner.end_mark.index if event.flow_style else max(ends)
+        end = self._place(inner.end_mark) if event.flow_style else max(ends)
         return MapNode(
             **where, end=end, anchored=bool(event.anchor or tag), entries=tuple(entries), flow=bool(event.flow_style)
         )
@@ -293,17 +235,31 @@ class _Builder:
         return dataclasses.replace(value, start=place, end=place, line=key.line, column=key.column)
 
 
-def values(node: Node, path: str = "") -> Iterator[tuple[str, str]]:
-    """Every text below a node, each with its path; aliases are not followed, what they stand for is there once."""
+def scalars(node: Node, path: str = "") -> Iterator[tuple[str, ScalarNode]]:
+    """Every scalar below a node, each with its path; aliases are not followed, what they stand for is there once."""
     match node:
         case MapNode():
             for key, value in node.entries:
-                yield from values(value, f"{path}.{key.text}" if isinstance(key, ScalarNode) else path)
+                yield from scalars(value, f"{path}.{key.text}" if isinstance(key, ScalarNode) else path)
         case ListNode():
             for item in node.items:
-                yield from values(item, path)
+                yield from scalars(item, path)
         case ScalarNode():
-            yield path, node.text
+            yield path, node
+
+
+def all_scalars(node: Node) -> Iterator[ScalarNode]:
+    """Every scalar below a node, keys included."""
+    match node:
+        case MapNode():
+            for key, value in node.entries:
+                yield from all_scalars(key)
+                yield from all_scalars(value)
+        case ListNode():
+            for item in node.items:
+                yield from all_scalars(item)
+        case ScalarNode():
+            yield node
 
 
 def plain(text: str) -> Any:

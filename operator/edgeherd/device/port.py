@@ -182,6 +182,8 @@ class Result(enum.StrEnum):
     """Refused by `iotedge config apply`: the host name may not change while there are containers."""
     FULL = "full"
     READ_ONLY = "readonly"
+    NO_FOLDER = "nofolder"
+    """The folder that the file would be in is not there."""
     UNWRITABLE = "unwritable"
     INCOMPLETE = "incomplete"
     """The content did not arrive whole."""

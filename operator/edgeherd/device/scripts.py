@@ -164,6 +164,7 @@ trusted() {
 }
 # A temporary file beside a FILE, in $staged. What an earlier run could not take away, because of a power cut, is swept.
 stage() {
+  [ -d "${1%/*}" ] || result nofolder
   for stale in "${1%/*}"/.edgeherd.*; do
     maker=${stale##*/.edgeherd.}
     grep -q EDGEHERD "/proc/${maker%%.*}/cmdline" 2>/dev/null || rm -f "$stale"

@@ -8,6 +8,8 @@ import base64
 import dataclasses
 import re
 
+from edgeherd.connection_text import SeveralStringsError, connection_string_in
+
 _HOST_NAME = re.compile(r"[A-Za-z0-9_.-]{1,253}")
 
 
@@ -41,10 +43,12 @@ class WorkloadIdentity:
 def parse(text: str) -> HubCredential:
     """Parse 'HostName=...;SharedAccessKeyName=...;SharedAccessKey=...'; a port in HostName is dropped.
 
+    It may be in quotation marks, in JSON, or below a heading, as portals and scripts give it.
+
     Raises:
         ValueError: with a sentence for the administrator that does not repeat the input.
     """
-    fields = dict(part.partition("=")[::2] for part in text.strip().split(";") if part)
+    fields = dict(part.partition("=")[::2] for part in _one_in(text).split(";") if part)
     if "DeviceId" in fields:
         message = "is a device's connection string; it must be that of a shared access policy"
         raise ValueError(message)
@@ -66,3 +70,11 @@ def parse(text: str) -> HubCredential:
         policy=fields["SharedAccessKeyName"],
         key=fields["SharedAccessKey"],
     )
+
+
+def _one_in(text: str) -> str:
+    try:
+        return connection_string_in(text)
+    except SeveralStringsError:
+        message = "has more than one connection string; it must be that of a shared access policy alone"
+        raise ValueError(message) from None

@@ -54,8 +54,19 @@ class ConfigEditor:
             raise config.UneditableError(verdict.problems)
         return verdict if verdict.content else dataclasses.replace(verdict, content=content)
 
+    async def check(self, content: bytes, *, version: config.Version) -> config.Verdict:
+        """See `config.check`.
+
+        Raises:
+            WorkerError: it could not be judged.
+        """
+        verdict: config.Verdict = await self._run(_checked, content[: config.MAX_BYTES + 1], version)
+        return verdict
+
     async def retire(self, content: bytes, device_id: str, *, version: config.Version) -> config.Edit | None:
-        """The file without what `edit` put in; None for one that is provisioned as another device, or not at all.
+        """The file without what `edit` put in; None where nothing of the device is in it.
+
+        Of one that is provisioned as another device, or not at all, comments alone lose this device's keys.
 
         Raises:
             ConfigError, ValueError: it cannot be used.
@@ -82,10 +93,22 @@ def _judged(content: bytes, wanted: config.Wanted, version: config.Version) -> _
         return exc
 
 
+def _checked(content: bytes, version: config.Version) -> config.Verdict:
+    """Runs in the worker."""
+    return config.check(content, version=version)
+
+
 def _retired(content: bytes, device_id: str, version: config.Version) -> config.Edit | None:
     """Runs in the worker."""
-    if _provisioned_as(config.load(content, version=version)) != device_id:
-        return None
+    swept = config.sweep(content, device_id, version=version)
+    try:
+        found = _provisioned_as(config.load(content, version=version))
+    except config.InvalidConfigError:
+        if swept.changes:
+            return swept  # somebody made a comment of all of it: no daemon runs with that, but the key is there
+        raise
+    if found != device_id:
+        return swept if swept.changes else None
     return config.deprovision(content, version=version)
 
 

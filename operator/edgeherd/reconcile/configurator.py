@@ -14,7 +14,7 @@ from edgeherd.device.facts import Facts
 from edgeherd.device.port import ABSENT, Action, Change, Initialization, OtherFile, Query, Result, Session
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange
-from edgeherd.reconcile import desired, errors
+from edgeherd.reconcile import desired, errors, refusal
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.desired import DesiredState
 from edgeherd.reconcile.step import ConfigurationResult, Event
@@ -197,6 +197,9 @@ class Configurator:
         result = await session.apply(observation.change(content=None))
         if result is Result.CHANGED:  # somebody else has started it, or is at it: nothing was done
             self._revived.pop(device.key)
+        if result is Result.REFUSED:
+            message = await refusal.told(self._editor, facts, observation.version, changed=False)
+            raise RejectedError(message, config.fingerprint(observation.edit.content))
         _require(result, observation)
         return observation.applied(event, restarted=True)
 
@@ -219,6 +222,9 @@ class Configurator:
         result = await session.apply(change)
         if result is Result.REFUSED:
             self._rejected[device.key] = refused
+            changed = content is not None
+            message = await refusal.told(self._editor, observation.facts, observation.version, changed=changed)
+            raise RejectedError(message, content_hash)
         _require(result, observation)
         self._rejected.pop(device.key, None)
         if is_drift:
@@ -374,6 +380,12 @@ def _content(facts: Facts, version: config.Version) -> bytes:
         case "absent":
             message = f"{facts.path} does not exist. Reinstall the runtime, or set spec.runtime.configPath."
             raise Stalled("ConfigMissing", message)
+        case "symlink":
+            message = (
+                f"{facts.path} is a symbolic link, which is not written through. Set spec.runtime.configPath to the file that it "
+                "leads to (the HubConnection's allowedConfigPaths must allow it), or put a regular file there."
+            )
+            raise Stalled("ConfigUnreadable", message)
         case _:
             message = f"{facts.path} is not a regular file. It is left alone; put a regular file there."
             raise Stalled("ConfigUnreadable", message)
@@ -383,8 +395,5 @@ def _require(result: Result, observation: _Observation) -> None:
     """Raises what a result that is not APPLIED means."""
     if result is Result.APPLIED:
         return
-    error = errors.from_result(result, observation.facts.path)
     # A host name that is refused may be taken later, when the containers are gone: that is not remembered.
-    if result is Result.REFUSED:
-        raise RejectedError(error.message, config.fingerprint(observation.edit.content))
-    raise error
+    raise errors.from_result(result, observation.facts.path)

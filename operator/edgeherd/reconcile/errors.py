@@ -176,6 +176,14 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         60,
         "{path} cannot be replaced: the device's file system is read-only. Remount it, or look for a broken disk.",
     ),
+    Result.NO_FOLDER: (
+        "ConfigUnwritable",
+        300,
+        (
+            "The folder of {path} is not on the device: half of a package, or one of another kind (a snap), is installed. Install "
+            "the runtime whole, or set spec.runtime.configPath to where its file is."
+        ),
+    ),
     Result.UNWRITABLE: (
         "ConfigUnwritable",
         60,
@@ -191,7 +199,8 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         None,
         (
             "A folder on the way to {path}, or to a file beside it, is a symbolic link, belongs to a user other than root "
-            "and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder."
+            "and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder, or set "
+            "spec.runtime.configPath to where a link leads."
         ),
     ),
     Result.INCOMPLETE: (

@@ -47,8 +47,8 @@ class Applier:
         try:
             settings = config.load(content, version=self._version)
         except config.InvalidConfigError as exc:
-            raise ApplyError(f"could not parse config file: {_first(exc)}") from None
-        said = tomllib.loads(content.decode().removeprefix("\ufeff"))
+            raise ApplyError(f"could not parse config file: {_first(exc, content)}") from None
+        said = config.plain_toml(content.decode(), self._version)
         hostname = settings.hostname or (self._files.root / "etc/hostname").read_text().strip()
         self._check_host_name(hostname)
         if self._behavior.read_only:
@@ -92,10 +92,16 @@ def refused(exc: ApplyError) -> Outcome:
     return Outcome(status=1, errors=str(exc))
 
 
-def _first(exc: config.InvalidConfigError) -> str:
+def _first(exc: config.InvalidConfigError, content: bytes) -> str:
+    """What it stops at, and the line, as the program quotes it: with whatever secret is on it."""
     problem = exc.problems[0]
-    where = f" at line {problem.line}" if problem.line else ""
-    return f"{re.sub(r'[.] [A-Z].*', '', problem.message).rstrip('.')}{where}"
+    said = re.sub(r"[.] [A-Z].*", "", problem.message).rstrip(".")
+    if not problem.line:
+        return said
+    line = content.decode("utf-8", "replace").splitlines()[problem.line - 1]
+    number = str(problem.line)
+    margin = " " * len(number)
+    return f"TOML parse error at line {number}, column 1\n{margin} |\n{number} | {line}\n{margin} | ^\n{said}"
 
 
 def _key(settings: config.Settings, provisioning: Mapping[str, Any]) -> bytes | None:

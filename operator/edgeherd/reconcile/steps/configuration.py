@@ -179,9 +179,10 @@ async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) ->
         path=facts.path,
         before=facts.sha256,
         content=edit.content if edit.changes else None,
-        others=desired.leftovers(device, query.found(facts)),
+        # Where the daemon is somebody else's by now, it and what it uses are left alone.
+        others=desired.leftovers(device, query.found(facts)) if edit.restarts else (),
         unit=desired.daemon_unit(device, version.dialect),
-        action=Action.RETIRE if is_yaml else Action.NONE,
+        action=Action.RETIRE if is_yaml and edit.restarts else Action.NONE,
     )
     result = await session.apply(change)
     if result is not Result.APPLIED:
