@@ -14,24 +14,20 @@ from azure.identity import CredentialUnavailableError, WorkloadIdentityCredentia
 from msrest.exceptions import ClientException, HttpOperationError
 
 from edgeherd.fence import OPEN, Fence
-from edgeherd.hub import sdk, sdk_values
+from edgeherd.hub import refusals, sdk, sdk_values
 from edgeherd.hub.budget import Budget
 from edgeherd.hub.credential import HubCredential, WorkloadIdentity
 from edgeherd.hub.port import (
-    AlreadyExistsError,
     HubError,
     Identity,
-    InvalidError,
     Listed,
     Owner,
     PreconditionFailedError,
-    QuotaExceededError,
     RefusedError,
-    ThrottledError,
     Twin,
     UnavailableError,
-    error_code,
 )
+from edgeherd.hub.refusals import NotFoundError
 from edgeherd.hub.transport import Call, ClosedError, Threads, Transport
 from edgeherd.model import Credentials, HubConnection, Key
 
@@ -71,15 +67,6 @@ FAILURES = 3
 DOWN_SECONDS = 20.0
 """How long a hub in trouble is not asked by devices, then by one in each such time; its own probe goes on."""
 
-_ERRORS: dict[int, type[HubError]] = {
-    400: InvalidError,
-    401: RefusedError,
-    403: RefusedError,
-    409: AlreadyExistsError,
-    412: PreconditionFailedError,
-    429: ThrottledError,
-}
-_FULL = frozenset({"IotHubQuotaExceeded", "TooManyDevices"})
 _PAGE = 100
 
 
@@ -230,7 +217,7 @@ class HubClient:
             except RefusedError:
                 self._no_twins_until[write] = loop.time() + NO_TWINS_SECONDS
                 return None
-            except _NotFoundError:
+            except NotFoundError:
                 return None
             except UnavailableError:
                 self._twin_failures += 1
@@ -278,7 +265,8 @@ class HubClient:
         except ClosedError:
             raise UnavailableError("Closed", "The HubConnection has changed.") from None
         except HttpOperationError as exc:
-            raise _mapped(exc) from None
+            headers, status = exc.response.headers, int(exc.response.status_code)
+            raise refusals.of(status, headers.get("iothub-errorcode")) from None
         except ClientException as exc:
             inner = getattr(exc, "inner_exception", None) or exc
             raise UnavailableError(call.ended_by or type(inner).__name__, "The hub could not be reached.") from None
@@ -344,7 +332,7 @@ class AzureHub:
         """See `port.Hub`."""
         try:
             return await self._read("get_identity", lambda manager: sdk_values.identity(manager.get_device(device_id)))
-        except _NotFoundError:
+        except NotFoundError:
             return None
 
     async def twin(self, device_id: str) -> Twin | None:
@@ -387,7 +375,7 @@ class AzureHub:
             return await self._write(
                 "update_identity", lambda manager: sdk_values.identity(manager.put_device(device, identity.etag))
             )
-        except _NotFoundError as exc:
+        except NotFoundError as exc:
             raise PreconditionFailedError(exc.code, exc.message) from None
 
     async def delete(self, identity: Identity) -> None:
@@ -396,7 +384,7 @@ class AzureHub:
             await self._write(
                 "delete_identity", lambda manager: manager.delete_device(identity.device_id, etag=identity.etag)
             )
-        except _NotFoundError:
+        except NotFoundError:
             return
 
     async def probe(self) -> None:
@@ -418,19 +406,3 @@ class AzureHub:
 
     async def _write(self, operation: str, function: Callable[[Any], _T]) -> _T:
         return await self._registry.registry_call(self._tenant, operation, function, write=True)
-
-
-class _NotFoundError(HubError):
-    """404 of a single identity."""
-
-
-def _mapped(error: HttpOperationError) -> HubError:
-    """The hub's refusal in our terms, without its tracking ids."""
-    response = error.response
-    status = int(response.status_code)
-    code = error_code(response.headers.get("iothub-errorcode") or f"HTTP{status}")
-    # A 404 without the hub's own word may be a proxy's: it must not read as "absent".
-    if status == 404 and code == "DeviceNotFound":
-        return _NotFoundError(code, "There is no such device.")
-    kind = QuotaExceededError if code in _FULL else _ERRORS.get(status, UnavailableError)
-    return kind(code, f"The hub answered {status} {code}.")
