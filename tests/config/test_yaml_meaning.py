@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from yaml_samples import AUTH, OLD, STRING, X509, attempt, said
@@ -85,6 +86,21 @@ def wished(tree: dict[str, Any], wanted: Wanted) -> dict[str, Any]:
         elif isinstance(tree.get("agent"), dict):
             tree["agent"].get("env", {}).pop(name, None)
     return tree
+
+
+@pytest.mark.parametrize("style", [">-", "|-", ">-  # folded", "|+", ">"])
+@pytest.mark.parametrize("gap", ["", "\n", "\n\n# a remark\n"])
+def test_a_string_in_a_block_is_replaced_and_a_key_is_added_below(style: str, gap: str) -> None:
+    """Blank lines behind a block are read with it, and stay behind what is added."""
+    section = f"provisioning:\n  source: manual\n  device_connection_string: {style}\n    {OLD}\n{gap}"
+    text = f"{section}hostname: edge1\n".encode()
+    wanted = Wanted(connection_string=STRING, dynamic_reprovisioning=False)
+    after = config.edit(text, wanted, version=V11).content
+    assert said(after) == {
+        "provisioning": {"source": "manual", "device_connection_string": STRING, "dynamic_reprovisioning": False},
+        "hostname": "edge1",
+    }
+    assert config.edit(after, wanted, version=V11).changes == ()
 
 
 @settings(max_examples=250, deadline=None)

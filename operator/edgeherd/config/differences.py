@@ -51,6 +51,10 @@ def refuse_faults(after: Iterable[Problem], before: Iterable[Problem]) -> None:
     known = {(problem.rule, problem.message): problem.line for problem in before}
     told = []
     for problem in left:
+        if problem.rule == "syntax" and problem.rule not in {rule for rule, _ in known}:
+            # No value that is wanted breaks a file: what could not be read was ours.
+            message = "The edit would make a file that nobody can read. Nothing was written; report this."
+            raise refuse(None, "self-check", message)
         if (problem.rule, problem.message) in known:
             told.append(dataclasses.replace(problem, line=known[problem.rule, problem.message]))
         else:

@@ -175,8 +175,7 @@ class Draft:
             self.splice(node.start, node.end, " " + quoted(value))
         elif node.style in {"|", ">"}:
             remark = re.search(r"[ \t]+#.*|$", self.text[node.start : self.line_end(node.start)])
-            kept = self.text[self.last(node) : node.end]
-            self.splice(node.start, node.end, quoted(value) + (remark[0] if remark else "") + kept)
+            self.splice(node.start, self.last(node), quoted(value) + (remark[0] if remark else ""))
         else:
             self.splice(node.start, node.end, quoted(value, node.style))
 
