@@ -42,7 +42,7 @@ image: ## Build the image edgeherd:VERSION, with docker or CONTAINER_TOOL=podman
 # What mostly waits runs beside what computes, and each pytest imports and collects only its own part. What is in neither
 # list is traced for coverage, which doubles what it costs (Python 3.11 traces by a callback).
 WAITING := tests/e2e tests/device_suite tests/machine tests/sim_devices tests/sim_demo
-COMPUTING := tests/config tests/sim_hub tests/sim_kube
+COMPUTING := tests/config tests/sim_hub tests/sim_kube tests/manifests
 PYTEST := $(BIN)/python -m pytest --dist worksteal
 
 .PHONY: test
