@@ -23,7 +23,9 @@ from edgeherd.hub.port import (
     Listed,
     Owner,
     PreconditionFailedError,
+    QuotaExceededError,
     RefusedError,
+    ThrottledError,
     Twin,
     UnavailableError,
 )
