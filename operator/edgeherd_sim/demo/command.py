@@ -38,26 +38,32 @@ def command(*, keep: bool) -> None:
     it happened.
     """
     console = Console(highlight=False)
+    demo = _Demo(console)
     try:
-        asyncio.run(_Demo(console).run(keep=keep))
+        asyncio.run(demo.run(keep=keep))
     except (StageError, FileNotFoundError) as exc:
         console.print(f"[bold red]The demo failed:[/] {exc}", soft_wrap=True)
         raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(0 if keep else 130) from None
-    except asyncio.CancelledError:  # SIGTERM
-        raise SystemExit(0 if keep else 143) from None
+    except asyncio.CancelledError:
+        raise SystemExit(0 if keep else 128 + demo.ended_by) from None
 
 
 @dataclasses.dataclass(slots=True)
 class _Demo:
     console: Console
+    ended_by: int = 0
+    """The number of the signal that ended it."""
 
     async def run(self, *, keep: bool) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 - asyncio.run made it
-        # As asyncio does for Ctrl-C: everything that was started is stopped on the way out.
-        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+        def end(number: int) -> None:
+            self.ended_by = number
+            task.cancel()  # everything that was started is stopped on the way out
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
         async with contextlib.AsyncExitStack() as stack:
             folder = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="edgeherd-demo-")))
             self._title("Start an IoT Hub emulator, a Kubernetes API simulator and three devices")
