@@ -436,6 +436,29 @@ async def test_a_renewal_is_on_record_before_it_is_made(at: int) -> None:
     assert lab.cluster.secrets[SECRET].data["primaryKey"].decode() == found.keys.primary
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_keys_in_place_of_a_certificate_are_no_conflict_with_oneself(deleted: bool) -> None:
+    """The operator is killed when the keys are on record and the hub has the thumbprint still; no twin may be read."""
+    files = {"primaryThumbprint": "A" * 64, "certificatePath": "/etc/c.pem", "privateKeyPath": "/etc/k.pem"}
+    lab = Lab(identity={"authentication": "SelfSignedX509", "x509": files})
+    lab.hub.twins = False
+    await lab.until_ready()
+    lab.edit(x509=None)
+    lab.steps.begin(3, CrashError(), after=True)
+    with pytest.raises(CrashError):
+        await lab.reconciler.reconcile(KEY)
+    assert lab.steps.taken[-1] == "update press-01-connection"
+    lab.steps.begin()
+    lab.restart_operator()
+    if deleted:
+        lab.delete()
+        assert (await lab.reconcile(), lab.store.devices()) == (None, [])
+        return
+    await lab.until_ready()
+    assert "SecretRestored" not in lab.events
+    assert not {"primaryThumbprint", "secondaryThumbprint"} & set(lab.cluster.secrets[SECRET].data)
+
+
 async def test_what_is_remembered_is_not_a_namesakes() -> None:
     """The object was deleted and made anew between two passes, and nothing proves the identity to be the new one's."""
     lab = Lab()

@@ -55,6 +55,8 @@ class IdentityStep(Step):
         """The identity: observed, created, adopted or put right."""
         await admission.enter(self.dependencies, context)
         device = context.device
+        if not device.renew_key:
+            self._heard.pop(device.key, None)  # it was taken away after all: the answer got lost, or somebody else did it
         context.secret = context.found_secret = await connection_secret.read(self.dependencies.cluster, device)
         thumbprints, certificate = await self._certificate(device)
         observation = self._observation(context, thumbprints)
