@@ -54,14 +54,16 @@ class ConfigEditor:
             raise config.UneditableError(verdict.problems)
         return verdict if verdict.content else dataclasses.replace(verdict, content=content)
 
-    async def retire(self, content: bytes, device_id: str, *, version: config.Version) -> config.Edit | None:
-        """The file without what `edit` put in; None for one that is provisioned as another device, or not at all.
+    async def retire(
+        self, content: bytes, device_id: str, host_name: str, *, version: config.Version
+    ) -> config.Edit | None:
+        """The file without what `edit` put in; None for one that is provisioned as another device, for another hub, or not at all.
 
         Raises:
             ConfigError, ValueError: it cannot be used.
             WorkerError: it could not be judged.
         """
-        edit: config.Edit | None = await self._run(_retired, content[: config.MAX_BYTES + 1], device_id, version)
+        edit: config.Edit | None = await self._run(_retired, content[: config.MAX_BYTES + 1], device_id, host_name, version)
         return edit
 
     async def provisioned_as(self, content: bytes, *, version: config.Version) -> str:
@@ -82,9 +84,10 @@ def _judged(content: bytes, wanted: config.Wanted, version: config.Version) -> _
         return exc
 
 
-def _retired(content: bytes, device_id: str, version: config.Version) -> config.Edit | None:
+def _retired(content: bytes, device_id: str, host_name: str, version: config.Version) -> config.Edit | None:
     """Runs in the worker."""
-    if _provisioned_as(config.load(content, version=version)) != device_id:
+    found, host = _provisioned_as(config.load(content, version=version))
+    if found != device_id or host.lower() != host_name.lower():
         return None
     return config.deprovision(content, version=version)
 
@@ -92,14 +95,16 @@ def _retired(content: bytes, device_id: str, version: config.Version) -> config.
 def _device_id(content: bytes, version: config.Version) -> str:
     """Runs in the worker."""
     try:
-        return _provisioned_as(config.load(content, version=version))
+        return _provisioned_as(config.load(content, version=version))[0]
     except (config.ConfigError, ValueError):
         return ""
 
 
-def _provisioned_as(settings: config.Settings) -> str:
-    """The device id in the daemon's file; empty for none."""
+def _provisioned_as(settings: config.Settings) -> tuple[str, str]:
+    """The device id and the hub's host name in the daemon's file; empty for none."""
     if settings.x509 is not None:
-        return settings.x509.device_id
-    text = settings.connection_string
-    return config.parse_connection_string(text).device_id if text else ""
+        return settings.x509.device_id, settings.x509.iothub_hostname
+    if not settings.connection_string:
+        return "", ""
+    said = config.parse_connection_string(settings.connection_string)
+    return said.device_id, said.host_name
