@@ -490,3 +490,20 @@ async def test_a_hub_connection_for_another_hub_moves_nothing() -> None:
     assert (lab.told["Deleting"], len(lab.store.devices())) == ("True HubChanged", 1)
     lab.edit(deletion_policy="Retain")
     assert await lab.reconcile() is None
+
+
+async def test_a_twin_that_cannot_be_read_is_not_written_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub throttles reads of twins: a fleet at rest must not answer that with a write each. The mark comes with the first look."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.store.patch_twin((ID, ""), {"tags": {"edgeherd": None}}, "*")
+
+    async def throttled(_: str) -> None:
+        raise ThrottledError("ThrottlingException", "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.hub, "twin", throttled)
+        await lab.reconcile(after=300)
+        assert lab.steps.taken == ["get identity", "connect h", "observe"]
+    await lab.reconcile(after=300)
+    assert "tag twin" in lab.steps.taken

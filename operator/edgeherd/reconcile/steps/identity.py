@@ -160,6 +160,8 @@ class IdentityStep(Step):
         device = context.device
         if twin is not None and twin.owner == _owner(device):
             return
+        if twin is None and device.status.identity.generation_id == claim.identity.generation_id:
+            return  # it cannot be read now: it may well be marked, and at rest nothing is written
         if ownership.is_marked_by_another(device, twin) and not ownership.is_proved_by_keys(
             observation, claim.identity
         ):
