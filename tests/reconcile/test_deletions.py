@@ -184,6 +184,25 @@ async def test_what_was_given_up_is_told_once(restart: bool, caplog: pytest.LogC
     assert lab.events.count("DeviceCleanupSkipped") == 1
 
 
+async def test_what_was_given_up_is_told_though_the_status_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step is through and is not looked at again, so there is no other pass to tell it."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.network.error = UnreachableError("time-out")
+    lab.delete()
+    lab.time.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.cluster, "put_status", _away)
+        with pytest.raises(ApiError, match="no answer"):
+            await lab.reconcile()
+    assert await lab.reconcile(after=15) is None
+    assert (lab.events.count("DeviceCleanupSkipped"), lab.store.devices()) == (1, [])
+
+
+async def _away(*_: object) -> None:
+    raise ApiError(0, "no answer")
+
+
 async def test_a_file_that_was_not_written_is_left() -> None:
     """It still has the connection string, whatever the reason."""
     lab = Lab()
