@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from memory_lab import HOST, ID, KEY, Lab, connection, edge_device, self_signed
+from memory_lab import HOST, ID, KEY, YAML_PATH, Lab, connection, edge_device, self_signed
 
 from edgeherd.device.port import UnreachableError
 from edgeherd.hub.port import BusyError, HubError, InvalidError, Owner, ThrottledError, UnavailableError
@@ -507,3 +507,26 @@ async def test_a_twin_that_cannot_be_read_is_not_written_at_rest(monkeypatch: py
         assert lab.steps.taken == ["get identity", "connect h", "observe"]
     await lab.reconcile(after=300)
     assert "tag twin" in lab.steps.taken
+
+
+async def test_the_key_that_the_device_still_has_is_not_renewed() -> None:
+    """keyInUse was switched and a new key asked for at once, and SSH is down: the device must keep its connection to the hub."""
+    lab = Lab()
+    await lab.until_ready()
+    before = identity_of(lab.store, ID)
+    assert before is not None
+    assert before.keys is not None
+    lab.edit(key_in_use="Secondary", renew_key="Primary")
+    lab.network.error = UnreachableError("time-out")
+    await lab.reconcile(after=60)
+    assert before.keys.primary.encode() in lab.memory.files[YAML_PATH]
+    assert (identity_of(lab.store, ID), lab.device.renew_key) == (before, "Primary")
+    lab.network.error = None
+    await lab.until_ready()
+    await lab.reconcile(after=1)
+    after = identity_of(lab.store, ID)
+    assert after is not None
+    assert after.keys is not None
+    assert (after.keys.primary != before.keys.primary, after.keys.secondary) == (True, before.keys.secondary)
+    assert before.keys.secondary.encode() in lab.memory.files[YAML_PATH]
+    assert lab.device.renew_key == ""

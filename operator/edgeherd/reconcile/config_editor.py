@@ -63,7 +63,9 @@ class ConfigEditor:
             ConfigError, ValueError: it cannot be used.
             WorkerError: it could not be judged.
         """
-        edit: config.Edit | None = await self._run(_retired, content[: config.MAX_BYTES + 1], device_id, host_name, version)
+        edit: config.Edit | None = await self._run(
+            _retired, content[: config.MAX_BYTES + 1], device_id, host_name, version
+        )
         return edit
 
     async def provisioned_as(self, content: bytes, *, version: config.Version) -> str:

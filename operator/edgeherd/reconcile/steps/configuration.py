@@ -75,7 +75,9 @@ class ConfigurationStep(Step):
             return None
         # Who moved to another cluster has the same keys there: the mark alone tells who looks after the device now.
         if ownership.is_marked_by_another(device, await context.hub.hub.twin(device.device_id)):
-            return Undone(CLEANUP_SKIPPED, f"The device {device.ssh.host} is left as it is: {_TAKEN_OVER}.", leftover=True)
+            return Undone(
+                CLEANUP_SKIPPED, f"The device {device.ssh.host} is left as it is: {_TAKEN_OVER}.", leftover=True
+            )
         try:
             config_paths.require(device, context.hub.connection)
             connection = context.hub.connection
