@@ -90,6 +90,8 @@ class FaultProxy:
         """Statuses that are answered to paths which end like this, instead of asking the API server."""
         self.silent = False
         """Whether open watches show nothing."""
+        self.mute = False
+        """Whether connections are taken and no request is answered, as a load balancer does before a server that hangs."""
         self.seen: list[Seen] = []
 
     async def __aenter__(self) -> Self:
@@ -157,6 +159,8 @@ class FaultProxy:
         self._port = self._runner.addresses[0][1]
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if self.mute:
+            await asyncio.Event().wait()
         status = self._refusal(request)
         if status:
             self._note(request, status)

@@ -164,12 +164,16 @@ async def test_a_right_that_comes_or_goes_is_noticed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "logged"),
-    [(ApiError(503, "later"), ""), (ForbiddenError(403, "no"), ""), (KeyError("x"), "a bug ended a look")],
+    ("error", "logged", "pause"),
+    [
+        (ApiError(503, "later"), "", 30.0),
+        (ForbiddenError(403, "no"), "", 50.0),  # it is one Secret's, and the round goes on
+        (KeyError("x"), "a bug ended a look", 30.0),
+    ],
     ids=lambda value: type(value).__name__,
 )
 async def test_whatever_fails_it_goes_on(
-    error: Exception, logged: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    error: Exception, logged: str, pause: float, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """After a pause."""
     world = World("one", lists=False)
@@ -188,4 +192,19 @@ async def test_whatever_fails_it_goes_on(
     monkeypatch.setattr(world.cluster, "secret_version", fail)
     with pytest.raises(EndError):
         await world.poll.run()
-    assert (world.slept, logged in caplog.text) == ([30.0, 30.0], True)
+    assert (world.slept, logged in caplog.text) == ([pause, pause], True)
+
+
+async def test_one_that_may_not_be_looked_at_keeps_no_other_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A namespace that is being deleted has lost its RoleBinding, and its EdgeDevices come first."""
+    world = World("one", "two", lists=False)
+    look = world.cluster.secret_version
+
+    async def forbid(namespace: str, name: str) -> str:
+        if name == "one-connection":
+            raise ForbiddenError(403, "secrets is forbidden")
+        return await look(namespace, name)
+
+    monkeypatch.setattr(world.cluster, "secret_version", forbid)
+    world.cluster.delete_secret("plant-a", "two-connection")
+    assert await world.look() == ["two"]

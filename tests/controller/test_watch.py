@@ -1,5 +1,6 @@
 """What kopf makes of what API servers and networks do, and what a session tells of it."""
 
+import asyncio
 import contextlib
 import dataclasses
 import signal
@@ -7,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
+import kopf
 import pytest
 from watch_lab import HUBS, Cluster
 
@@ -15,6 +17,8 @@ from edgeherd.controller import watch
 from edgeherd.controller.source import WatchEndedError
 from edgeherd.controller.watch import Watched, WatchSession
 from waiting import until
+
+NO_ANSWER = "The API server did not answer: TimeoutError"
 
 
 @dataclasses.dataclass(slots=True)
@@ -139,6 +143,29 @@ async def test_an_api_server_that_stays_away_ends_the_session(
         await cluster.proxy.leave()
         cause = await running.ended()
     assert str(cause) == "The API server did not answer: ClientConnectorError"
+
+
+async def test_an_api_server_that_takes_requests_and_answers_none_ends_the_session(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kopf gives each watch up after a while, without a word, and asks again: that is no watch."""
+    made = watch.settings
+
+    def impatient() -> kopf.OperatorSettings:
+        chosen = made()
+        chosen.watching.inactivity_timeout = 0.3
+        return chosen
+
+    monkeypatch.setattr(watch, "settings", impatient)
+    monkeypatch.setattr(watch, "STUCK_SECONDS", 0.5)
+    heard = Heard()
+    async with session(cluster, heard) as running:
+        cluster.proxy.mute = True
+        cluster.proxy.cut_watches()
+        async with asyncio.timeout(20):
+            cause = await running.ended()
+        cluster.proxy.mute = False
+    assert (str(cause), heard.told[-1]) == (NO_ANSWER, f"interrupted: {NO_ANSWER}")
 
 
 async def test_a_refused_login_ends_the_session(cluster: Cluster) -> None:

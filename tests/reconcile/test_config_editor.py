@@ -53,8 +53,8 @@ async def test_the_file_is_judged_in_another_process(monkeypatch: pytest.MonkeyP
         monkeypatch.setattr(config, name, None)
     editor = ConfigEditor(Workers(processes=1, seconds=config_editor.SECONDS).run)
     assert await editor.edit(before, WANTED, version=V) == expected
-    assert await editor.retire(expected.content, "other", version=V) is None
-    retired = await editor.retire(expected.content, "d", version=V)
+    assert await editor.retire(expected.content, "other", "h", version=V) is None
+    retired = await editor.retire(expected.content, "d", "h", version=V)
     assert retired is not None
     assert b"<ADD DEVICE CONNECTION STRING HERE>" in retired.content
 

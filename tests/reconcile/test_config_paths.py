@@ -115,6 +115,7 @@ async def test_a_path_that_is_not_allowed_any_more_is_left_alone_by_a_deletion()
     lab.delete()
     assert await lab.reconcile() is None
     assert lab.steps.taken == [
+        "get twin",
         "status",
         "get identity",
         "get twin",

@@ -139,9 +139,9 @@ async def test_what_was_cleaned_is_not_cleaned_again(between: str, monkeypatch: 
     lab.delete()
     if between == "the status could not be written":
         monkeypatch.setattr(lab.cluster, "put_status", _refuse)
-    lab.steps.begin(4, HUB_IS_AWAY)
+    lab.steps.begin(5, HUB_IS_AWAY)
     await lab.reconciler.reconcile(KEY)
-    assert lab.steps.taken[:4] == ["connect h", "observe", "retire", "get identity"]
+    assert lab.steps.taken[:5] == ["get twin", "connect h", "observe", "retire", "get identity"]
     if between == "the operator was restarted":
         lab.restart_operator()
     if between != "the status could not be written":
@@ -169,7 +169,7 @@ async def test_what_was_given_up_is_told_once(restart: bool, caplog: pytest.LogC
     lab.network.error = UnreachableError("time-out")
     lab.delete()
     lab.time.wait(60)
-    lab.steps.begin(3, HUB_IS_AWAY)
+    lab.steps.begin(4, HUB_IS_AWAY)
     await lab.reconciler.reconcile(KEY)
     assert heard == [(KEY, "DeviceCleanupSkipped"), (KEY, "DeletionBlocked")]
     if restart:
@@ -182,6 +182,25 @@ async def test_what_was_given_up_is_told_once(restart: bool, caplog: pytest.LogC
     assert caplog.messages.count(text) == 1
     assert await lab.reconcile(after=15) is None
     assert lab.events.count("DeviceCleanupSkipped") == 1
+
+
+async def test_what_was_given_up_is_told_though_the_status_gets_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The step is through and is not looked at again, so there is no other pass to tell it."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.network.error = UnreachableError("time-out")
+    lab.delete()
+    lab.time.wait(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.cluster, "put_status", _away)
+        with pytest.raises(ApiError, match="no answer"):
+            await lab.reconcile()
+    assert await lab.reconcile(after=15) is None
+    assert (lab.events.count("DeviceCleanupSkipped"), lab.store.devices()) == (1, [])
+
+
+async def _away(*_: object) -> None:
+    raise ApiError(0, "no answer")
 
 
 async def test_a_file_that_was_not_written_is_left() -> None:
@@ -346,3 +365,32 @@ async def test_whatever_fails_in_the_first_pass_a_deletion_leaves_nothing(
 
 async def _refuse(*_: Any) -> Any:
     raise ForbiddenError(403, "edgedevices/status is forbidden")
+
+
+async def test_a_device_that_another_cluster_has_taken_over_is_left_as_it_is() -> None:
+    """EdgeDevice and Secret were restored in a new cluster, and the old one is cleaned up: no line must stop for it."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.store.patch_twin((ID, ""), {"tags": {"edgeherd": {"uid": "u9", "namespace": "plant-a", "name": ID}}}, "*")
+    before, changes = dict(lab.memory.files), len(lab.memory.changes)
+    lab.delete()
+    lab.steps.begin(1, HUB_IS_AWAY)
+    assert await lab.reconciler.reconcile(KEY) == Requeue(15, Priority.DELETE)
+    assert (lab.steps.taken[0], lab.told["Deleting"]) == ("get twin", "True HubUnavailable")
+    assert await lab.reconcile(after=15) is None
+    assert (lab.memory.files, len(lab.memory.changes), len(lab.store.devices())) == (before, changes, 1)
+    assert "connect h" not in lab.steps.taken
+    told = [event.message for event in lab.cluster.events if event.reason == "DeviceCleanupSkipped"]
+    assert told == [
+        "The device h is left as it is: its identity belongs to another EdgeDevice now, as the twin's tag 'edgeherd' says."
+    ]
+
+
+async def test_a_device_that_was_moved_to_another_hub_is_left_as_it_is() -> None:
+    """It is provisioned under the same id, and not by us."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.memory.files[YAML_PATH] = lab.memory.files[YAML_PATH].replace(b"contoso.azure", b"fabrikam.azure")
+    before = dict(lab.memory.files)
+    lab.delete()
+    assert (await lab.reconcile(), lab.memory.files, lab.store.devices()) == (None, before, [])

@@ -512,6 +512,7 @@ async def test_a_deletion_goes_through_the_steps_from_the_end() -> None:
     lab.delete()
     assert await lab.reconcile() is None
     assert lab.steps.taken == [
+        "get twin",
         "connect h",
         "observe",
         "retire",

@@ -5,7 +5,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from memory_lab import HOST, ID, KEY, Lab, connection, edge_device, self_signed
+from memory_lab import HOST, ID, KEY, YAML_PATH, Lab, connection, edge_device, self_signed
 
 from edgeherd.device.port import UnreachableError
 from edgeherd.hub.port import BusyError, HubError, InvalidError, Owner, ThrottledError, UnavailableError
@@ -436,6 +436,29 @@ async def test_a_renewal_is_on_record_before_it_is_made(at: int) -> None:
     assert lab.cluster.secrets[SECRET].data["primaryKey"].decode() == found.keys.primary
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+async def test_keys_in_place_of_a_certificate_are_no_conflict_with_oneself(deleted: bool) -> None:
+    """The operator is killed when the keys are on record and the hub has the thumbprint still; no twin may be read."""
+    files = {"primaryThumbprint": "A" * 64, "certificatePath": "/etc/c.pem", "privateKeyPath": "/etc/k.pem"}
+    lab = Lab(identity={"authentication": "SelfSignedX509", "x509": files})
+    lab.hub.twins = False
+    await lab.until_ready()
+    lab.edit(x509=None)
+    lab.steps.begin(3, CrashError(), after=True)
+    with pytest.raises(CrashError):
+        await lab.reconciler.reconcile(KEY)
+    assert lab.steps.taken[-1] == "update press-01-connection"
+    lab.steps.begin()
+    lab.restart_operator()
+    if deleted:
+        lab.delete()
+        assert (await lab.reconcile(), lab.store.devices()) == (None, [])
+        return
+    await lab.until_ready()
+    assert "SecretRestored" not in lab.events
+    assert not {"primaryThumbprint", "secondaryThumbprint"} & set(lab.cluster.secrets[SECRET].data)
+
+
 async def test_what_is_remembered_is_not_a_namesakes() -> None:
     """The object was deleted and made anew between two passes, and nothing proves the identity to be the new one's."""
     lab = Lab()
@@ -467,3 +490,43 @@ async def test_a_hub_connection_for_another_hub_moves_nothing() -> None:
     assert (lab.told["Deleting"], len(lab.store.devices())) == ("True HubChanged", 1)
     lab.edit(deletion_policy="Retain")
     assert await lab.reconcile() is None
+
+
+async def test_a_twin_that_cannot_be_read_is_not_written_at_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub throttles reads of twins: a fleet at rest must not answer that with a write each. The mark comes with the first look."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.store.patch_twin((ID, ""), {"tags": {"edgeherd": None}}, "*")
+
+    async def throttled(_: str) -> None:
+        raise ThrottledError("ThrottlingException", "")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lab.hub, "twin", throttled)
+        await lab.reconcile(after=300)
+        assert lab.steps.taken == ["get identity", "connect h", "observe"]
+    await lab.reconcile(after=300)
+    assert "tag twin" in lab.steps.taken
+
+
+async def test_the_key_that_the_device_still_has_is_not_renewed() -> None:
+    """keyInUse was switched and a new key asked for at once, and SSH is down: the device must keep its connection to the hub."""
+    lab = Lab()
+    await lab.until_ready()
+    before = identity_of(lab.store, ID)
+    assert before is not None
+    assert before.keys is not None
+    lab.edit(key_in_use="Secondary", renew_key="Primary")
+    lab.network.error = UnreachableError("time-out")
+    await lab.reconcile(after=60)
+    assert before.keys.primary.encode() in lab.memory.files[YAML_PATH]
+    assert (identity_of(lab.store, ID), lab.device.renew_key) == (before, "Primary")
+    lab.network.error = None
+    await lab.until_ready()
+    await lab.reconcile(after=1)
+    after = identity_of(lab.store, ID)
+    assert after is not None
+    assert after.keys is not None
+    assert (after.keys.primary != before.keys.primary, after.keys.secondary) == (True, before.keys.secondary)
+    assert before.keys.secondary.encode() in lab.memory.files[YAML_PATH]
+    assert lab.device.renew_key == ""

@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 import pytest
-from memory_lab import ID, Lab, edge_device, fresh
+from memory_lab import ID, KEY, Lab, edge_device, fresh
 
 from edgeherd.cluster.errors import ApiError, ConflictError, ContentRefusedError, ForbiddenError
 from edgeherd.device.port import Result
@@ -252,6 +252,27 @@ async def test_a_key_is_renewed_once_though_the_wish_stays(monkeypatch: pytest.M
     lab.edit(renew_key="Secondary")
     await lab.until_ready()
     assert identity_of(lab.store, ID) != renewed
+
+
+async def test_a_wish_after_one_that_was_taken_away_without_an_answer_is_heard() -> None:
+    """The annotation went, and the answer got lost: what is remembered of it must not swallow the next one."""
+    lab = Lab()
+    await lab.until_ready()
+    lab.edit(renew_key="Secondary")
+    await lab.reconcile()
+    lab.edit(renew_key="Secondary")
+    lab.steps.begin(lab.steps.taken.index("forget renewal") + 1, ApiError(0, "no answer"), after=True)
+    with pytest.raises(ApiError, match="no answer"):
+        await lab.reconciler.reconcile(KEY)
+    lab.steps.begin()
+    await lab.until_ready()
+    before = identity_of(lab.store, ID)
+    assert before is not None
+    lab.edit(renew_key="Secondary")
+    await lab.until_ready()
+    after = identity_of(lab.store, ID)
+    assert after is not None
+    assert after.keys != before.keys
 
 
 async def test_a_deletion_that_the_api_server_refuses_is_blocked_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ Speaks plain objects in JSON instead of a client's models: the operator's own ki
 read, computed on and compared needs none.
 """
 
+import asyncio
 import dataclasses
 import json
 import re
@@ -201,6 +202,10 @@ def _observed(observe: Callable[[Exchange], None], server: URL) -> aiohttp.Clien
             response = await handler(request)
         except (TimeoutError, aiohttp.ClientError, OSError) as exc:
             observe(Exchange(path=path, query=query, status=0, trouble=type(exc).__name__))
+            raise
+        except asyncio.CancelledError:
+            # Who asked gave it up: kopf has a time-out of its own around a watch, which nothing else shows.
+            observe(Exchange(path=path, query=query, status=0, trouble=TimeoutError.__name__))
             raise
         observe(Exchange(path=path, query=query, status=response.status))
         return response

@@ -282,7 +282,9 @@ class _Run:
         return registry
 
     def _observe(self, exchange: Exchange) -> None:
-        """A request went well, or not."""
+        """A request went well, or not. Those that the end of the session cancels tell nothing."""
+        if self._end.done():
+            return
         coverage = self._coverage
         was_complete = coverage.complete
         if coverage.take(exchange):

@@ -63,16 +63,20 @@ class ConfigEditor:
         verdict: config.Verdict = await self._run(_checked, content[: config.MAX_BYTES + 1], version)
         return verdict
 
-    async def retire(self, content: bytes, device_id: str, *, version: config.Version) -> config.Edit | None:
+    async def retire(
+        self, content: bytes, device_id: str, host_name: str, *, version: config.Version
+    ) -> config.Edit | None:
         """The file without what `edit` put in; None where nothing of the device is in it.
 
-        Of one that is provisioned as another device, or not at all, comments alone lose this device's keys.
+        Of one that is provisioned as another device, for another hub, or not at all, comments alone lose this device's keys.
 
         Raises:
             ConfigError, ValueError: it cannot be used.
             WorkerError: it could not be judged.
         """
-        edit: config.Edit | None = await self._run(_retired, content[: config.MAX_BYTES + 1], device_id, version)
+        edit: config.Edit | None = await self._run(
+            _retired, content[: config.MAX_BYTES + 1], device_id, host_name, version
+        )
         return edit
 
     async def provisioned_as(self, content: bytes, *, version: config.Version) -> str:
@@ -98,16 +102,16 @@ def _checked(content: bytes, version: config.Version) -> config.Verdict:
     return config.check(content, version=version)
 
 
-def _retired(content: bytes, device_id: str, version: config.Version) -> config.Edit | None:
+def _retired(content: bytes, device_id: str, host_name: str, version: config.Version) -> config.Edit | None:
     """Runs in the worker."""
     swept = config.sweep(content, device_id, version=version)
     try:
-        found = _provisioned_as(config.load(content, version=version))
+        found, host = _provisioned_as(config.load(content, version=version))
     except config.InvalidConfigError:
         if swept.changes:
             return swept  # somebody made a comment of all of it: no daemon runs with that, but the key is there
         raise
-    if found != device_id:
+    if found != device_id or host.lower() != host_name.lower():
         return swept if swept.changes else None
     return config.deprovision(content, version=version)
 
@@ -115,14 +119,16 @@ def _retired(content: bytes, device_id: str, version: config.Version) -> config.
 def _device_id(content: bytes, version: config.Version) -> str:
     """Runs in the worker."""
     try:
-        return _provisioned_as(config.load(content, version=version))
+        return _provisioned_as(config.load(content, version=version))[0]
     except (config.ConfigError, ValueError):
         return ""
 
 
-def _provisioned_as(settings: config.Settings) -> str:
-    """The device id in the daemon's file; empty for none."""
+def _provisioned_as(settings: config.Settings) -> tuple[str, str]:
+    """The device id and the hub's host name in the daemon's file; empty for none."""
     if settings.x509 is not None:
-        return settings.x509.device_id
-    text = settings.connection_string
-    return config.parse_connection_string(text).device_id if text else ""
+        return settings.x509.device_id, settings.x509.iothub_hostname
+    if not settings.connection_string:
+        return "", ""
+    said = config.parse_connection_string(settings.connection_string)
+    return said.device_id, said.host_name

@@ -58,14 +58,17 @@ async def write(
         Waiting: somebody else was faster, or it may not be written.
     """
     data = credentials.secret_data(host_name, device.device_id, held, key_in_use=device.key_in_use)
-    written_for = credentials.mark(etag, {name: value.encode() for name, value in data.items()})
+    # Before the hub has followed, thumbprints that are still in it may be all that proves whose the identity is.
+    obsolete = credentials.obsolete(secret, data) if etag else ()
+    kept = {name: value for name, value in secret.data.items() if name not in obsolete} if secret is not None else {}
+    written_for = credentials.mark(etag, {**kept, **{name: value.encode() for name, value in data.items()}})
     try:
         return await cluster.put_connection_secret(
             device,
             data,
             annotations={ORIGIN: origin.value, WRITTEN_FOR: written_for},
             create=secret is None,
-            obsolete=credentials.obsolete(secret, data),
+            obsolete=obsolete,
         )
     except ConflictError as exc:
         message = "The Secret changed meanwhile. It is looked at again."

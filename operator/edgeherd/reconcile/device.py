@@ -128,11 +128,11 @@ class DeviceReconciler:
             await self._emit(device, context.take_events())
             await self._cluster.remove_finalizer(context.device)
         except (ReconcileError, HubError, DeviceError, ApiError) as exc:
+            await self._emit(device, context.take_events())  # steps that are through do not tell it again
             error = _meaning(exc, device)
         else:
             self._reporter.note(device.key, Event("Deleted", "The finalizer was removed: nothing holds the object."))
             return None
-        await self._emit(device, context.take_events())
         await self._say_blocked(context, error)
         due = requeue.after(error, interval=0, spread=1)
         return Requeue(due.after, Priority.DELETE, slow=context.device_seconds >= requeue.SLOW_SECONDS)

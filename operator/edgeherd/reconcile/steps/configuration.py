@@ -4,7 +4,7 @@ from edgeherd import config, fitting
 from edgeherd.device.port import Action, Change, DeviceError, Result, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
-from edgeherd.reconcile import config_paths, desired, diagnostics, secret_use
+from edgeherd.reconcile import config_paths, desired, diagnostics, ownership, secret_use
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
@@ -20,6 +20,7 @@ CLEANUP_SECONDS = 60.0
 RETRY_SECONDS = 10.0
 
 CONFIGURATION_REMOVED, CLEANUP_SKIPPED = "ConfigurationRemoved", "DeviceCleanupSkipped"
+_TAKEN_OVER = "its identity belongs to another EdgeDevice now, as the twin's tag 'edgeherd' says"
 _UNUSABLE = "its login, its path or its file cannot be used"
 
 PATHS_TOLD = 16
@@ -67,10 +68,16 @@ class ConfigurationStep(Step):
 
         Raises:
             Waiting: the device cannot be reached, and there is time left.
+            HubError: the hub does not say whose the identity is.
         """
         device = context.device
         if device.status.device.applied_generation is None:
             return None
+        # Who moved to another cluster has the same keys there: the mark alone tells who looks after the device now.
+        if ownership.is_marked_by_another(device, await context.hub.hub.twin(device.device_id)):
+            return Undone(
+                CLEANUP_SKIPPED, f"The device {device.ssh.host} is left as it is: {_TAKEN_OVER}.", leftover=True
+            )
         try:
             config_paths.require(device, context.hub.connection)
             connection = context.hub.connection
@@ -170,7 +177,8 @@ async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) ->
     query = desired.query(device)
     facts = await session.observe(query)
     version = config.Version.parse(facts.version)
-    edit = await editor.retire(facts.content or b"", device.device_id, version=version)
+    host_name = device.status.identity.hub_host_name
+    edit = await editor.retire(facts.content or b"", device.device_id, host_name, version=version)
     if edit is None:
         return
     # The services of 1.2 and later refuse to be without provisioning; what they hold is worth nothing from now on.

@@ -55,6 +55,10 @@ class IdentityStep(Step):
         """The identity: observed, created, adopted or put right."""
         await admission.enter(self.dependencies, context)
         device = context.device
+        if not device.renew_key:
+            self._heard.pop(
+                device.key, None
+            )  # it was taken away after all: the answer got lost, or somebody else did it
         context.secret = context.found_secret = await connection_secret.read(self.dependencies.cluster, device)
         thumbprints, certificate = await self._certificate(device)
         observation = self._observation(context, thumbprints)
@@ -158,6 +162,8 @@ class IdentityStep(Step):
         device = context.device
         if twin is not None and twin.owner == _owner(device):
             return
+        if twin is None and device.status.identity.generation_id == claim.identity.generation_id:
+            return  # it cannot be read now: it may well be marked, and at rest nothing is written
         if ownership.is_marked_by_another(device, twin) and not ownership.is_proved_by_keys(
             observation, claim.identity
         ):
@@ -257,7 +263,9 @@ class IdentityStep(Step):
     ) -> tuple[Claim, Twin | None]:
         """The identity that is there: ours, and put right where it differs; and the twin as it is now."""
         device = observation.device
-        if self._heard.get(device.key) == device.uid:
+        # A device that has not got this spec yet may still connect with the key that was in use before it: the wish waits.
+        is_to_wait = device.status.device.applied_generation not in {None, device.generation}
+        if is_to_wait or self._heard.get(device.key) == device.uid:
             device = dataclasses.replace(device, renew_key="")
         if ownership.is_ours(observation, identity, twin):
             origin, changed = ownership.what_changed(observation, identity)
@@ -289,7 +297,7 @@ class IdentityStep(Step):
                 )
             identity = await context.hub.hub.update(identity, enabled=device.enabled, credentials=held)
             context.event(*_updated(device, renewed))
-        if observation.device.renew_key:
+        if observation.device.renew_key and not is_to_wait:
             if device.renew_key and not renewed:
                 context.events.append(_not_renewed(device))
             self._heard[device.key] = device.uid
