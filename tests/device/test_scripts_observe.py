@@ -154,7 +154,10 @@ def test_hashes_of_other_files(machine: Machine) -> None:
     for path, target in (("/etc/link", "edgeherd/proxy.env"), ("/etc/dangling", "nowhere")):
         machine.at(path).symlink_to(target)
     os.mkfifo(machine.at("/etc/pipe"))
-    machine.stub("sha256sum", "if [ $(wc -c < /proc/self/fd/0) = 11 ]; then exit 1; fi; exec REAL")
+    machine.stub(
+        "sha256sum",
+        'case $* in *broken*) exit 1 ;; esac; if [ $# = 0 ] && [ "$(wc -c < /proc/self/fd/0)" = 11 ]; then exit 1; fi; exec REAL "$@"',
+    )
     expected = {
         "/etc/edgeherd/proxy.env": hashlib.sha256(b"/etc/edgeherd/proxy.env").hexdigest(),
         "/etc/nothing": "absent",
@@ -190,7 +193,7 @@ def test_what_is_no_regular_file_is_named_and_not_read(machine: Machine, make: s
 
 def test_a_read_error_is_no_empty_file(machine: Machine) -> None:
     """An empty file could be edited; one that cannot be read must not look like it."""
-    machine.stub("head", 'case $* in *config.yaml) exit 1 ;; esac; exec REAL "$@"')
+    machine.stub("dd", 'case $* in *config.yaml*) printf half; exit 1 ;; esac; exec REAL "$@"')
     facts = machine.observe("")
     assert (facts.kind, facts.content) == ("file", None)
 

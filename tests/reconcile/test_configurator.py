@@ -440,6 +440,30 @@ async def test_a_file_that_was_not_taken_is_applied() -> None:
 # ---- what cannot be edited
 
 CANNOT = {
+    "tools that are missing, whatever else is said": (
+        MemoryDevice(version="", odd={"missing": ("stat", "mktemp", "sha256sum")}),
+        {},
+        Stalled(
+            "DeviceToolMissing",
+            (
+                "h lacks tools that edgeherd needs there: 'stat', 'mktemp' and 'sha256sum' are missing, or built "
+                "without an option that is needed. Nothing was changed. Install what is missing (on small systems: busybox "
+                "with these applets, or coreutils); docs/devices.md lists all that is needed."
+            ),
+        ),
+    ),
+    "one tool that is missing": (
+        fresh(odd={"missing": ("dd",)}),
+        {},
+        Stalled(
+            "DeviceToolMissing",
+            (
+                "h lacks tools that edgeherd needs there: 'dd' is missing, or built without an option that is needed. "
+                "Nothing was changed. Install what is missing (on small systems: busybox with these applets, or coreutils); "
+                "docs/devices.md lists all that is needed."
+            ),
+        ),
+    ),
     "no runtime": (
         fresh(version=""),
         {},

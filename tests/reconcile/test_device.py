@@ -228,7 +228,7 @@ TROUBLES = (
     ),
     Trouble(
         sentence="a user who may not become root is the configuration's",
-        memory=_answers(SudoRefusedError("no")),
+        memory=_answers(SudoRefusedError()),
         reason="SudoRefused",
         shows={**_seen(upto="ConfigApplied"), "ConfigApplied": "False SudoRefused"},
     ),

@@ -417,10 +417,33 @@ MISMATCH = (
             id="an address that is not allowed",
         ),
         pytest.param(
-            SudoRefusedError("a password is required"),
+            SudoRefusedError("sudo-rs"),
             "SudoRefused",
             None,
-            "User '{user}' on {host} may not become root: a password is required. Add a NOPASSWD rule to sudoers.",
+            (
+                "User '{user}' on {host} may not become root: sudo-rs asks for a password or refuses. Add a NOPASSWD rule to "
+                "sudoers."
+            ),
+            id="no right to sudo",
+        ),
+        pytest.param(
+            SudoRefusedError("doas"),
+            "SudoRefused",
+            None,
+            (
+                "User '{user}' on {host} may not become root: doas asks for a password or refuses. Add "
+                "'permit nopass {user} as root' to /etc/doas.conf."
+            ),
+            id="no right to doas",
+        ),
+        pytest.param(
+            SudoRefusedError("sudo", installed=False),
+            "SudoRefused",
+            None,
+            (
+                "User '{user}' on {host} may not become root: neither sudo nor doas is installed. Install sudo with a "
+                "NOPASSWD rule, or log in as root."
+            ),
             id="no sudo",
         ),
         pytest.param(

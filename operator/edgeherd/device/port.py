@@ -81,7 +81,14 @@ class CredentialError(DeviceError):
 
 
 class SudoRefusedError(DeviceError):
-    """The user may not become root without a password."""
+    """The user may not become root without a password. `program` is 'sudo', 'sudo-rs' or 'doas'."""
+
+    def __init__(self, program: str = "sudo", *, installed: bool = True) -> None:
+        super().__init__(
+            f"{program} asks for a password or refuses" if installed else "neither sudo nor doas is installed"
+        )
+        self.program = program
+        self.installed = installed
 
 
 class OddAnswerError(DeviceError):

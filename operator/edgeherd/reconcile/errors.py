@@ -108,7 +108,7 @@ def _next_step(  # noqa: PLR0911 - one for each kind
             message = f"{host} may not be connected to: {error} (HubConnection '{device.hub_name}')."
             return Stalled("AddressNotAllowed", message)
         case SudoRefusedError():
-            message = f"User '{target.user}' on {host} may not become root: {error}. Add a NOPASSWD rule to sudoers."
+            message = f"User '{target.user}' on {host} may not become root: {error}. {_remedy(error, target.user)}"
             return Stalled("SudoRefused", message)
         case OddAnswerError():
             message = f"{host} gave an answer that makes no sense: {error}. It is tried again."
@@ -116,6 +116,14 @@ def _next_step(  # noqa: PLR0911 - one for each kind
         case _:
             message = f"{host} port {target.port} cannot be reached: {error}. It is tried again."
             return Waiting(UNREACHABLE, message, retry_after=30, condition=REACHABLE)
+
+
+def _remedy(error: SudoRefusedError, user: str) -> str:
+    if not error.installed:
+        return "Install sudo with a NOPASSWD rule, or log in as root."
+    if error.program == "doas":
+        return f"Add 'permit nopass {user} as root' to /etc/doas.conf."
+    return "Add a NOPASSWD rule to sudoers."
 
 
 def from_result(result: Result, path: str) -> ReconcileError:

@@ -4,7 +4,7 @@ from edgeherd import config, fitting
 from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
-from edgeherd.reconcile import config_paths, desired, diagnostics, secret_use
+from edgeherd.reconcile import config_paths, desired, device_facts, diagnostics, secret_use
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
@@ -157,6 +157,7 @@ def _left(context: Context, why: str) -> None:
 async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) -> None:
     query = desired.query(device)
     facts = await session.observe(query)
+    device_facts.require_tools(device, facts)
     version = config.Version.parse(facts.version)
     edit = await editor.retire(facts.content or b"", device.device_id, version=version)
     if edit is None:
