@@ -51,6 +51,7 @@ async def run(settings: Settings) -> None:
             connect=connector.connect,
             host_key=connector.host_key,
             cluster_networks=settings.cluster_networks,
+            clock=clock,
         )
         devices = DeviceReconciler(
             Dependencies(

@@ -19,6 +19,7 @@ from edgeherd.device.port import (
     OddAnswerError,
     Platform,
     SudoRefusedError,
+    TurnedAwayError,
     UnreachableError,
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
@@ -398,7 +399,8 @@ MISMATCH = (
             None,
             (
                 "{host} refuses the login of user '{user}' with Secret '{secret}': publickey was tried. Add the public key "
-                "to the user's authorized_keys, or fix the Secret."
+                "to the user's authorized_keys, or fix the Secret. It is tried once a minute, because OpenSSH 9.8 and later "
+                "shut out an address that fails more often."
             ),
             id="no login",
         ),
@@ -459,6 +461,13 @@ MISMATCH = (
             30,
             "{host} port {port} cannot be reached: connection refused. It is tried again.",
             id="no connection",
+        ),
+        pytest.param(
+            TurnedAwayError("it closed the connection"),
+            "DeviceUnreachable",
+            60,
+            "{host} port {port} cannot be reached: it closed the connection. It is tried again.",
+            id="a server that turns us away",
         ),
         pytest.param(
             DeviceError("x"),

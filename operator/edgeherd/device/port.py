@@ -59,6 +59,14 @@ class UnreachableError(DeviceError):
     """No connection, or it broke."""
 
 
+class TurnedAwayError(UnreachableError):
+    """The server closed the connection before it said anything.
+
+    OpenSSH 9.8 and later do so for some time after logins that were refused (`PerSourcePenalties` in sshd_config(5)), and
+    each OpenSSH does with too many connections that have not logged in (`MaxStartups`).
+    """
+
+
 class HostKeyMismatchError(DeviceError):
     """The device showed a host key that is not pinned. Nothing was sent to it."""
 

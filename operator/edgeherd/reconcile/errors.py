@@ -12,6 +12,7 @@ from edgeherd.device.port import (
     OddAnswerError,
     Result,
     SudoRefusedError,
+    TurnedAwayError,
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import (
@@ -98,7 +99,8 @@ def _next_step(  # noqa: PLR0911 - one for each kind
         case LoginRefusedError():
             message = (
                 f"{host} refuses the login of user '{target.user}' with Secret '{target.secret_name}': {error}. "
-                "Add the public key to the user's authorized_keys, or fix the Secret."
+                "Add the public key to the user's authorized_keys, or fix the Secret. It is tried once a minute, because "
+                "OpenSSH 9.8 and later shut out an address that fails more often."
             )
             return Stalled("SshLoginRefused", message)
         case CredentialError():
@@ -115,7 +117,9 @@ def _next_step(  # noqa: PLR0911 - one for each kind
             return Waiting("DeviceAnswerInvalid", message, retry_after=60)
         case _:
             message = f"{host} port {target.port} cannot be reached: {error}. It is tried again."
-            return Waiting(UNREACHABLE, message, retry_after=30, condition=REACHABLE)
+            # Who is turned away does not knock sooner.
+            seconds = 60 if isinstance(error, TurnedAwayError) else 30
+            return Waiting(UNREACHABLE, message, retry_after=seconds, condition=REACHABLE)
 
 
 def _remedy(error: SudoRefusedError, user: str) -> str:

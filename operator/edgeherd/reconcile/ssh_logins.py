@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
+from edgeherd.clock import Clock
 from edgeherd.cluster.errors import ConflictError
 from edgeherd.cluster.port import Cluster
 from edgeherd.device.port import (
@@ -20,6 +21,7 @@ from edgeherd.device.port import (
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, HubConnection, Secret, SshTarget
 from edgeherd.reconcile import secret_use
+from edgeherd.reconcile.refused_logins import RefusedLogins
 from edgeherd.reconcile.secret_use import Use
 
 _log = logging.getLogger(__name__)
@@ -33,19 +35,26 @@ class SshLogins:
     """Finds the credentials of devices, opens sessions with them, and remembers host keys of first use."""
 
     def __init__(
-        self, cluster: Cluster, *, connect: Connect, host_key: HostKey, cluster_networks: tuple[str, ...] = ()
+        self,
+        cluster: Cluster,
+        *,
+        connect: Connect,
+        host_key: HostKey,
+        cluster_networks: tuple[str, ...] = (),
+        clock: Clock | None = None,
     ) -> None:
         self._cluster = cluster
         self._connect = connect
         self._host_key = host_key
         self._cluster_networks = cluster_networks
+        self._refused = RefusedLogins(clock or Clock())
 
     @contextlib.asynccontextmanager
     async def session(self, device: EdgeDevice, connection: HubConnection) -> AsyncIterator[Session]:
         """A session with the device. Raises what `login` raises, and any DeviceError."""
         login = await self.login(device, connection)
         async with contextlib.AsyncExitStack() as stack:
-            with _discreet(login):
+            with _discreet(login), self._refused.attempt(login):
                 session = await stack.enter_async_context(self._connect(login))
             yield session
 
@@ -115,7 +124,7 @@ class SshLogins:
         marker = f"[{login.host}]:{login.port} "
         keys = tuple(line.removeprefix(marker) for line in lines if line.startswith(marker))
         if not keys:
-            with _discreet(login):
+            with _discreet(login), self._refused.attempt(login):
                 keys = (await self._host_key(login),)
             text = "".join(f"{line}\n" for line in [*lines, f"{marker}{keys[0]}"])
             try:
@@ -143,12 +152,12 @@ def _discreet(login: Login) -> Iterator[None]:
         if _is_named(login.limits):
             raise
         _log.debug("%s port %s cannot be reached: %s", login.host, login.port, exc)
-        raise UnreachableError(NOT_TOLD) from None
+        raise type(exc)(NOT_TOLD) from None
     except JumpHostError as exc:
         if _is_named(login.limits) or not isinstance(exc.error, UnreachableError):
             raise
         _log.debug("the jump host of %s cannot be reached: %s", login.host, exc)
-        raise JumpHostError(UnreachableError(NOT_TOLD)) from None
+        raise JumpHostError(type(exc.error)(NOT_TOLD)) from None
 
 
 def _is_named(limits: Limits) -> bool:
