@@ -52,7 +52,7 @@ class Login:
 
 
 class DeviceError(Exception):
-    """A session with the device did not do its work. The text holds nothing that the device said."""
+    """A session with the device did not do its work. The text holds nothing that the device said, but for names."""
 
 
 class UnreachableError(DeviceError):

@@ -1,7 +1,6 @@
 """Connections to devices, straight or through a jump host.
 
-Options are pinned to what is fast and modern (measured: AES-GCM before ChaCha20; curve25519 and mlkem768 cost the
-same), and nothing is read from the operator's own ~/.ssh or agent. Nothing is forwarded: no agent, no X11, no port.
+Options are pinned (`algorithms` says to what), and nothing is read from the operator's own ~/.ssh or agent. Nothing is forwarded: no agent, no X11, no port.
 """
 
 import asyncio
@@ -27,7 +26,7 @@ from edgeherd.device.port import (
     TurnedAwayError,
     UnreachableError,
 )
-from edgeherd.device.ssh import keys, trust
+from edgeherd.device.ssh import algorithms, keys, trust
 from edgeherd.device.ssh.session import SshSession, cause, fingerprint
 from edgeherd.worker import Run
 
@@ -43,17 +42,6 @@ KEY_SECONDS = 20.0
 ADDRESSES = 3
 """So many of a host's addresses are tried: whoever serves its name could list more than there is time for."""
 
-_KEX = (
-    "mlkem768x25519-sha256",
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",  # its name before OpenSSH 7.4
-    "ecdh-sha2-nistp256",
-    "ecdh-sha2-nistp384",
-    "ecdh-sha2-nistp521",
-    "diffie-hellman-group16-sha512",
-    "diffie-hellman-group14-sha256",
-)
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 _IGNORE = 2
 """SSH_MSG_IGNORE: asyncssh sends an empty one before each packet, for ciphers in CBC mode. There is none among ours, and
 without them there are half as many packets."""
@@ -63,8 +51,9 @@ _OPTIONS: Mapping[str, object] = {
     "gss_host": None,
     "x509_trusted_certs": None,
     "x509_trusted_cert_paths": [],
-    "kex_algs": _KEX,
-    "encryption_algs": _CIPHERS,
+    "kex_algs": algorithms.KEX,
+    "encryption_algs": algorithms.CIPHERS,
+    "mac_algs": algorithms.MACS,
     "compression_algs": ["none"],
     "login_timeout": 0,  # the deadline is ours
     "keepalive_interval": KEEPALIVE_SECONDS,
@@ -101,6 +90,11 @@ class _Client(asyncssh.SSHClient):
     def turned_away(self) -> bool:
         """Whether there was a connection, and nobody said a word in it."""
         return self._connection is not None and not self._connection.get_extra_info("server_version")
+
+    @property
+    def offered(self) -> bytes:
+        """What the server said that it has; asyncssh keeps it for the hash of the exchange."""
+        return getattr(self._connection, "_server_kexinit", b"")
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         self._connection = conn
@@ -315,7 +309,7 @@ async def _shown(login: Login, address: str, tunnel: _Tunnel) -> asyncssh.SSHKey
             login.port,
             tunnel=tunnel,
             config=None,
-            server_host_key_algs=trust.HOST_KEYS,
+            server_host_key_algs=algorithms.HOST_KEYS,
             options=options,
         )
     if key is None:
@@ -343,9 +337,6 @@ async def _attempt(pinned: tuple[str, ...] = ()) -> AsyncIterator[_Client]:
         raise
     except TimeoutError:
         raise UnreachableError("it did not answer in time") from None
-    except asyncssh.KeyExchangeFailed:
-        message = "no key exchange, cipher or host key type is common to both sides"
-        raise UnreachableError(message) from None
     except asyncssh.ChannelOpenError as exc:
         if exc.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
             message = "the jump host does not allow this connection (AllowTcpForwarding, PermitOpen)"
@@ -354,6 +345,8 @@ async def _attempt(pinned: tuple[str, ...] = ()) -> AsyncIterator[_Client]:
     except (asyncssh.DisconnectError, ConnectionError) as exc:
         if client is not None and client.turned_away:
             raise TurnedAwayError(_TURNED_AWAY) from None
-        raise UnreachableError(cause(exc)) from None
+        # The server ends it where it has no host key of a type that is asked for.
+        lacks = algorithms.in_the_way(client.offered) if client is not None and not client.presented else ""
+        raise UnreachableError(lacks or cause(exc)) from None
     except Exception as exc:  # noqa: BLE001 - packets that make no sense come out of asyncssh as anything
         raise UnreachableError(cause(exc)) from None
