@@ -29,7 +29,7 @@ UNPARSABLE = b"could not parse\n"
 """Settings that `iotedge config apply` of the lab does not take."""
 RESTART = ["reset-failed iotedge.service", "restart iotedge.service"]
 APPLY = ["reset-failed iotedge.service", "iotedge config apply -c /etc/iotedge/config.yaml"]
-TOOLS = f"sh {' '.join(linux_scripts.NEEDED)} sha256sum timeout tail ln"
+TOOLS = f"sh {' '.join(linux_scripts.NEEDED)} sha256sum timeout tail ln readlink"
 REMEDY = "apt-get install busybox, which asks PATH first, as busybox-static does not"
 _PRELUDE = "#!/bin/sh\nexport usual=${usual-$PATH} PATH=/usr/bin:/bin\nread -r _ _ _ _ _ main _ < /proc/self/stat\n"
 """Of every stub: the tools of the machine itself; the PATH of the device in $usual, the script's process in $main."""

@@ -1,8 +1,10 @@
 """What is wrong with a device: told apart, and nothing is made worse."""
 
+import re
+
 import pytest
 from driver import ID, KEY, Operator, picture, starts, state, temporary
-from subject import Subject, is_toml, settings, units
+from subject import Subject, folder, is_toml, settings, units
 
 from waiting import until
 
@@ -30,6 +32,22 @@ async def test_what_cannot_be_written_is_said(
     assert await temporary(subject) == []
     await subject.fix(fault)
     await operator.healthy()
+
+
+async def test_a_folder_that_is_linked_on_purpose(subject: Subject, operator: Operator) -> None:
+    """To a data partition, say: the message has the path to name, and with it all goes well."""
+    await subject.fault("symlinked_folder")
+    turn = await operator.turn()
+    real = re.search(r"set spec.runtime.configPath to '(/srv/\S+)'", turn.message)
+    assert real is not None, turn
+    operator.wants(runtime={"configPath": real[1]})
+    await operator.healthy()
+    assert KEY.encode() in await subject.read(real[1])
+    found = await subject.stat(folder(subject))
+    assert found is not None
+    assert found.kind == "link"
+    assert await temporary(subject) == []
+    await subject.fix("symlinked_folder")
 
 
 @pytest.mark.parametrize(

@@ -285,7 +285,8 @@ OUTCOMES = {
         "ConfigPathUnsafe",
         (
             f"A folder on the way to {YAML_PATH}, or to a file beside it, is a symbolic link, belongs to a user other than "
-            "root and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder."
+            "root and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder. If it is linked on "
+            "purpose, set spec.runtime.configPath to the path where the file really is."
         ),
     ),
     Result.INCOMPLETE: Waiting(
@@ -499,7 +500,43 @@ CANNOT = {
     "a symbolic link": (
         fresh(odd={"kind": "symlink", "content": None}),
         {},
+        Stalled(
+            "ConfigUnreadable",
+            (
+                f"{YAML_PATH} is a symbolic link. A file is replaced, and a link would be gone then, so it is left alone. If it "
+                "is meant so, set spec.runtime.configPath to the path where the file really is, which the HubConnection's "
+                "allowedConfigPaths must allow; otherwise put a regular file there."
+            ),
+        ),
+    ),
+    "a symbolic link to a place that is known": (
+        fresh(odd={"kind": "symlink", "content": None, "real_path": "/data/config.yaml"}),
+        {},
+        Stalled(
+            "ConfigUnreadable",
+            (
+                f"{YAML_PATH} is a symbolic link to /data/config.yaml. A file is replaced, and a link would be gone then, so it "
+                "is left alone. If it is meant so, set spec.runtime.configPath to '/data/config.yaml', which the "
+                "HubConnection's allowedConfigPaths must allow; otherwise put a regular file there."
+            ),
+        ),
+    ),
+    "a pipe": (
+        fresh(odd={"kind": "other", "content": None}),
+        {},
         Stalled("ConfigUnreadable", f"{YAML_PATH} is not a regular file. It is left alone; put a regular file there."),
+    ),
+    "half a package": (
+        aziot(odd={"has_folder": False}),
+        {},
+        Stalled(
+            "ConfigMissing",
+            (
+                "There is no folder /etc/aziot on the device, though it has IoT Edge 1.5.44: it is installed in part, or not "
+                "from its package (as a snap, in an image of one's own). Install aziot-edge, or set spec.runtime.configPath to "
+                "the path where the file really is, which the HubConnection's allowedConfigPaths must allow."
+            ),
+        ),
     ),
     "a folder in place of a file of ours": (
         fresh(odd={"hashes": ("absent", "other", "absent", "absent")}),
@@ -530,6 +567,18 @@ async def test_a_file_that_is_no_yaml_is_left_alone() -> None:
     assert (type(found), found.reason) == (Stalled, "ConfigNotEditable")
     assert found.message.startswith(f"{YAML_PATH} was left as it is: line ")
     assert "hush" not in found.message
+
+
+async def test_a_folder_that_is_a_link_and_where_it_leads() -> None:
+    """The message has what to put into the spec."""
+    lab = Lab(fresh(answers=[Result.PARENT], odd={"real_path": "/data/iotedge/config.yaml"}))
+    message = (
+        f"A folder on the way to {YAML_PATH} is a symbolic link: the file is /data/iotedge/config.yaml. Whoever may change the "
+        "link could have keys written elsewhere, so nothing was changed. If it is meant so (a data partition of an A/B image), "
+        "set spec.runtime.configPath to '/data/iotedge/config.yaml', which the HubConnection's allowedConfigPaths must allow; "
+        "otherwise fix the folder."
+    )
+    assert parts(await lab.refusal()) == parts(Stalled("ConfigPathUnsafe", message))
 
 
 async def test_another_path_is_asked_for() -> None:

@@ -45,7 +45,11 @@ class Facts:
 
     version: str
     path: str
+    real_path: str = ""
+    """Where the file is, if a link is on the way to it; empty where there is none, or nobody can tell."""
     kind: str
+    has_folder: bool = True
+    """Whether the folder is there in which the file is, or would be."""
     mode: str
     content: bytes | None = dataclasses.field(repr=False)
     template: bytes | None = dataclasses.field(repr=False, default=None)
@@ -133,7 +137,7 @@ def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
     if not _PATH.fullmatch(path):
         message = "what it calls the daemon's file is no path"
         raise ValueError(message)
-    version = _VERSION.search(text(values, "version"))
+    version, real = _VERSION.search(text(values, "version")), text(values, "real")
     about = text(values, "about").split(" ")
     mode, modified = _line(values, "mode"), _time(text(values, "modified"))
     content = values.get("content") if text(values, "readable") != "no" else None
@@ -146,7 +150,9 @@ def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
     return Facts(
         version=version[1] if version else "",
         path=path,
+        real_path=real if real.startswith("/") and _PATH.fullmatch(real) else "",
         kind=_line(values, "kind"),
+        has_folder=text(values, "folder") != "absent",
         mode=mode,
         content=content,
         template=values.get("template"),

@@ -154,6 +154,16 @@ if [ -z "$running" ] && has journalctl; then
   [ ${{#journal}} -le 32768 ] || journal=$(put "$journal" | tail -c 32768)
   say journal "$journal"
 fi
+# Where it really is, if the way there goes through a link.
+way=$file
+while [ "$way" != "${{way%/*}}" ]; do
+  if [ -L "$way" ]; then
+    real=$(readlink -f "$file" 2>/dev/null)
+    say real "${{real#"$R"}}"
+    break
+  fi
+  way=${{way%/*}}
+done
 if [ -L "$file" ]; then say kind symlink
 elif [ -f "$file" ]; then
   say kind file
@@ -167,6 +177,7 @@ elif [ -f "$file" ]; then
 elif [ -e "$file" ]; then say kind other
 else
   say kind absent
+  [ -d "${{file%/*}}" ] || say folder absent
   template=$R/etc/aziot/config.toml.edge.template
   if [ "$unit" != iotedge.service ] && [ -f "$template" ]; then
     say template ''

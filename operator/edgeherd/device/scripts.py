@@ -53,8 +53,8 @@ _OBSERVE, _APPLY, _CHECK = map(_script, (linux_scripts.OBSERVE, linux_scripts.AP
 def observe(query: Query) -> RemoteCommand:
     """Looks at everything once.
 
-    Says: hash:N, version, path, taken, units, now, started, modules, journal, kind, about, content, readable, template,
-    missing, end.
+    Says: hash:N, version, path, taken, units, now, started, modules, journal, real, kind, folder, about, content, readable,
+    template, missing, end.
     """
     return RemoteCommand(command=COMMAND, script=_OBSERVE, lines=(query.path, *query.others, ""), seconds=120)
 

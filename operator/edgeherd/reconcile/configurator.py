@@ -324,6 +324,8 @@ def _require(result: Result, observation: _Observation) -> None:
     if result is Result.APPLIED:
         return
     error = errors.from_result(result, observation.facts.path)
+    if result is Result.PARENT and observation.facts.real_path:
+        raise Stalled(error.reason, device_facts.linked(observation.facts))
     # A host name that is refused may be taken later, when the containers are gone: that is not remembered.
     if result is Result.REFUSED:
         raise RejectedError(error.message, config.fingerprint(observation.edit.content))

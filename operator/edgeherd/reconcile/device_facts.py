@@ -67,6 +67,21 @@ def version(device: EdgeDevice, facts: Facts) -> config.Version:
     return parsed
 
 
+def elsewhere(facts: Facts) -> str:
+    """What to put into `spec.runtime.configPath` where the file is not in its usual place."""
+    where = f"'{facts.real_path}'" if facts.real_path else "the path where the file really is"
+    return f"{where}, which the HubConnection's allowedConfigPaths must allow"
+
+
+def linked(facts: Facts) -> str:
+    """Of a folder that is a link: what it means that nothing is written through it."""
+    return (
+        f"A folder on the way to {facts.path} is a symbolic link: the file is {facts.real_path}. Whoever may change the link "
+        "could have keys written elsewhere, so nothing was changed. If it is meant so (a data partition of an A/B image), set "
+        f"spec.runtime.configPath to {elsewhere(facts)}; otherwise fix the folder."
+    )
+
+
 def content(facts: Facts, version: config.Version) -> bytes:
     """What is edited: the file, or what the package has for a device that was never configured.
 
@@ -79,6 +94,21 @@ def content(facts: Facts, version: config.Version) -> bytes:
         case "file":
             message = f"{facts.path} cannot be read, not even as root. Look at its mode and its file system."
             raise Stalled("ConfigUnreadable", message)
+        case "symlink":
+            to = f" to {facts.real_path}" if facts.real_path else ""
+            message = (
+                f"{facts.path} is a symbolic link{to}. A file is replaced, and a link would be gone then, so it is left alone. "
+                f"If it is meant so, set spec.runtime.configPath to {elsewhere(facts)}; otherwise put a regular file there."
+            )
+            raise Stalled("ConfigUnreadable", message)
+        case "absent" if not facts.has_folder:
+            package = "aziot-edge" if version.dialect is config.Dialect.TOML else "iotedge"
+            message = (
+                f"There is no folder {facts.path.rpartition('/')[0]} on the device, though it has IoT Edge {facts.version}: it "
+                f"is installed in part, or not from its package (as a snap, in an image of one's own). Install {package}, or "
+                f"set spec.runtime.configPath to {elsewhere(facts)}."
+            )
+            raise Stalled("ConfigMissing", message)
         case "absent" if version.dialect is config.Dialect.TOML:
             return facts.template or b""
         case "absent":

@@ -173,7 +173,8 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         None,
         (
             "A folder on the way to {path}, or to a file beside it, is a symbolic link, belongs to a user other than root "
-            "and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder."
+            "and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder. If it is linked on "
+            "purpose, set spec.runtime.configPath to the path where the file really is."
         ),
     ),
     Result.INCOMPLETE: (
