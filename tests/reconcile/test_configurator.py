@@ -8,6 +8,7 @@ import pytest
 from memory_lab import HOST, YAML_PATH, Time, edge_device, fresh, parts
 
 from edgeherd import config
+from edgeherd.device.facts import Module
 from edgeherd.device.port import Action, Change, Initialization, Result
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import DeviceStatus, EdgeDevice, PlannedChange, Status
@@ -249,10 +250,66 @@ async def test_a_host_name_that_is_refused_is_tried_again() -> None:
     lab = Lab(aziot(answers=[Result.HOSTNAME]), runtime={"hostname": "press"})
     message = (
         f"'iotedge config apply' refuses another host name while there are containers; {TOML_PATH} is as it was. Remove "
-        "the containers on the device, or take spec.runtime.hostname back."
+        "the runtime's containers on the device, with what they did not store outside (docs/devices.md has the command), or "
+        "take spec.runtime.hostname back."
     )
     assert parts(await lab.refusal()) == (Stalled, "HostNameInUse", message, None)
     assert (await lab.apply()).restarted
+
+
+@pytest.mark.parametrize(
+    ("version", "spec", "kept"),
+    [
+        pytest.param("1.2.10", {"hostname": "other"}, "host name", id="the host name, with 1.2"),
+        pytest.param("1.5.44", {"agent": {"image": "agent:2"}}, "image", id="the image"),
+        pytest.param("1.6.1", {"agent": {"image": "agent:1", "env": {"A": "b"}}}, "environment", id="the environment"),
+        pytest.param(
+            "1.2.10",
+            {"hostname": "other", "agent": {"image": "agent:2", "env": {"A": "b"}}},
+            "host name and the image and the environment",
+            id="all of it",
+        ),
+        pytest.param("1.1.15", {"hostname": "other"}, "", id="1.1 makes the container anew"),
+        pytest.param("1.5.44", {"dynamicReprovisioning": True}, "", id="something else"),
+    ],
+)
+async def test_what_does_not_reach_an_edge_agent_that_is_there(version: str, spec: dict[str, Any], kept: str) -> None:
+    """From 1.2 on: whoever changes it is told."""
+    before = {"hostname": "press", "agent": {"image": "agent:1"}}
+    lab = Lab(fresh() if version < "1.2" else aziot(), runtime=before)
+    lab.memory.version = version
+    await lab.apply()
+    lab.device = edge_device(runtime={**before, **spec})
+    changed = await lab.apply(applied_before=True)
+    said = f" edgeAgent's container keeps the {kept} that it was made with: 'docker rm -f edgeAgent' on the device makes it anew."
+    assert [event.message.partition("restarted.")[2] for event in changed.events] == [said if kept else ""]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param({"modules": ()}, id="there is none"),
+        pytest.param({"modules": (Module(name="edgeHub", status="running"),)}, id="there are only others"),
+    ],
+)
+async def test_an_edge_agent_that_is_not_there_gets_all_of_it(odd: dict[str, Any]) -> None:
+    """It will be made with what the file says."""
+    lab = Lab(aziot(odd=odd), runtime={"hostname": "press"})
+    await lab.apply()
+    lab.device = edge_device(runtime={"hostname": "press", "agent": {"image": "agent:2"}})
+    assert not [event for event in (await lab.apply(applied_before=True)).events if "docker rm" in event.message]
+
+
+async def test_a_device_that_was_another_one_has_its_containers_made_anew() -> None:
+    """So they get all of it."""
+    lab = Lab(aziot(), runtime={"hostname": "press"})
+    lab.string = STRING.replace("press-01", "press-99")
+    await lab.apply()
+    lab.string = STRING
+    lab.device = edge_device(runtime={"hostname": "press", "agent": {"image": "agent:2"}})
+    changed = await lab.apply()
+    assert lab.asked == ["press-99"]
+    assert not [event for event in changed.events if "docker rm" in event.message]
 
 
 OUTCOMES = {

@@ -158,9 +158,11 @@ class Configurator:
         await self._carry_out(session, observation, is_drift=is_drift)
         reason = "ConfigDriftCorrected" if is_drift else "ConfigApplied"
         what = ", ".join(change.path.removeprefix("device:") for change in plan)
-        return observation.applied(
-            Event(reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True
-        )
+        kept = ""
+        if found == device.device_id:
+            kept = device_facts.kept_by_agent(version, facts, [change.path for change in observation.edit.changes])
+        message = f"{facts.path} was changed ({what}) and the daemon restarted.{kept}"
+        return observation.applied(Event(reason, message), restarted=True)
 
     async def _awake(self, session: Session, observation: _Observation, *, only_reports: bool) -> ConfigurationResult:
         """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""

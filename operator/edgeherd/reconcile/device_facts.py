@@ -1,5 +1,7 @@
 """What a look at a device means, before anything is compared with the spec. Pure."""
 
+from collections.abc import Iterable
+
 from edgeherd import config
 from edgeherd.device.facts import Facts
 from edgeherd.errors import Stalled, Waiting
@@ -65,6 +67,31 @@ def version(device: EdgeDevice, facts: Facts) -> config.Version:
         )
         raise Stalled("RuntimeDiffers", f"{message} Change one of them.")
     return parsed
+
+
+REMADE = "'docker rm -f edgeAgent' on the device makes it anew"
+
+
+def kept_by_agent(version: config.Version, facts: Facts, paths: Iterable[str]) -> str:
+    """What a change does not reach: from 1.2 on the daemon starts the container of edgeAgent that is there again, as it is.
+
+    It removes containers for another hub, device or parent alone (aziot-edged/src/provision.rs of 1.3.0 to 1.6.1, and
+    `compute_provisioning_result_digest` of 1.2); edgeAgent gets image, environment and host name when it is made
+    (watchdog.rs). Users met it as Azure/iotedge issues 6231 and 6241.
+
+    Args:
+        version: of the runtime.
+        facts: as the device was before the change.
+        paths: what was changed in the file.
+    """
+    there = any(module.name == "edgeAgent" for module in facts.modules)
+    found = [name for prefix, name in _OF_AGENT.items() if any(path.startswith(prefix) for path in paths)]
+    if version.dialect is not config.Dialect.TOML or not there or not found:
+        return ""
+    return f" edgeAgent's container keeps the {' and the '.join(found)} that it was made with: {REMADE}."
+
+
+_OF_AGENT = {"hostname": "host name", "agent.config": "image", "agent.env": "environment"}
 
 
 def elsewhere(facts: Facts) -> str:

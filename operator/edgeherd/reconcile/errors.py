@@ -148,7 +148,8 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         None,
         (
             "'iotedge config apply' refuses another host name while there are containers; {path} is as it was. "
-            "Remove the containers on the device, or take spec.runtime.hostname back."
+            "Remove the runtime's containers on the device, with what they did not store outside (docs/devices.md has the "
+            "command), or take spec.runtime.hostname back."
         ),
     ),
     Result.CHANGED: ("ConfigChanging", 2, "{path} was changed by somebody else meanwhile. It is looked at again."),
