@@ -66,6 +66,7 @@ TEXTS: Mapping[str, Text] = {
     "identity.status": Text(most=32, allowed=("Enabled", "Disabled")),
     "secretName": Text(least=1, most=253, pattern="^[a-z0-9]([a-z0-9-]*[a-z0-9])?([.][a-z0-9]([a-z0-9-]*[a-z0-9])?)*$"),
     "device.runtimeVersion": Text(most=64),
+    "device.agentImageVersion": Text(most=64),
     "device.dialect": Text(most=32, allowed=("ConfigYaml", "ConfigToml")),
     "device.configHash": _HASH,
     "device.hostKeyFingerprint": _FINGERPRINT,
@@ -231,6 +232,7 @@ def _device(device: DeviceStatus) -> DeviceStatus:
     applied = device.applied_generation
     return DeviceStatus(
         runtime_version=_text("device.runtimeVersion", device.runtime_version),
+        agent_image_version=_text("device.agentImageVersion", device.agent_image_version),
         dialect=_text("device.dialect", device.dialect),
         config_hash=_text("device.configHash", device.config_hash),
         applied_generation=None if applied is None else _number("device.appliedGeneration", applied),

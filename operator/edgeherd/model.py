@@ -142,6 +142,8 @@ class DeviceStatus:
     """What was found on the device: `status.device`."""
 
     runtime_version: str = ""
+    agent_image_version: str = ""
+    """As the tag of the image has it that edgeAgent runs with; empty where nobody can tell."""
     dialect: str = ""
     config_hash: str = ""
     applied_generation: int | None = None

@@ -136,6 +136,7 @@ def _status(status: Body) -> Status:
         secret_name=status.get("secretName", ""),
         device=DeviceStatus(
             runtime_version=device.get("runtimeVersion", ""),
+            agent_image_version=device.get("agentImageVersion", ""),
             dialect=device.get("dialect", ""),
             config_hash=device.get("configHash", ""),
             applied_generation=device.get("appliedGeneration"),
@@ -252,6 +253,7 @@ def status_body(status: Status) -> dict[str, object]:
                 "device": _without_blanks(
                     {
                         "runtimeVersion": device.runtime_version,
+                        "agentImageVersion": device.agent_image_version,
                         "dialect": device.dialect,
                         "configHash": device.config_hash,
                         "appliedGeneration": device.applied_generation,

@@ -196,8 +196,8 @@ def test_a_whole_answer_becomes_facts() -> None:
             ),
         ),
         modules=(
-            Module(name="edgeAgent", status="running", up_seconds=270),
-            Module(name="edgeHub", status="stopped"),
+            Module(name="edgeAgent", status="running", up_seconds=270, image_version="1.0"),
+            Module(name="edgeHub", status="stopped", image_version="1.0"),
         ),
         journal="a\nb",
     )
@@ -261,7 +261,10 @@ def modules(*rows: str) -> bytes:
         ),
         pytest.param(
             LIST.replace(b"\n", b"\r\n"),
-            (Module(name="edgeAgent", status="running", up_seconds=270), Module(name="edgeHub", status="stopped")),
+            (
+                Module(name="edgeAgent", status="running", up_seconds=270, image_version="1.0"),
+                Module(name="edgeHub", status="stopped", image_version="1.0"),
+            ),
             id="Windows' line ends",
         ),
         pytest.param(
@@ -282,6 +285,29 @@ def modules(*rows: str) -> bytes:
 def test_lists_of_modules_are_read_as_far_as_they_go(text: bytes, found: tuple[Module, ...]) -> None:
     """A row needs a name and a status."""
     assert parse(said(modules=text)).modules == found
+
+
+@pytest.mark.parametrize(
+    ("image", "version"),
+    [
+        ("mcr.microsoft.com/azureiotedge-agent:1.5", "1.5"),
+        ("mcr.microsoft.com/azureiotedge-agent:1.5.40", "1.5.40"),
+        ("mcr.microsoft.com/azureiotedge-agent:1.5.40-linux-arm64v8", "1.5.40"),
+        ("registry.example:5000/agent:1.0.10.4", "1.0.10.4"),
+        ("registry.example:5000/agent", ""),
+        ("registry.example:5000/agent:latest", ""),
+        ("registry.example/agent:20261128", ""),
+        (f"agent:1.6.1@sha256:{'a' * 64}", "1.6.1"),
+        (f"agent@sha256:{'a' * 64}", ""),
+        ("agent:1.6.1-" + "x" * 65, ""),
+        ("", ""),
+    ],
+)
+def test_the_version_of_a_modules_image(image: str, version: str) -> None:
+    """Its tag says it, where it is one of a version."""
+    facts = parse(said(modules=modules(f"edgeAgent  running  Up 5 minutes  {image}")))
+    assert facts.modules == (Module(name="edgeAgent", status="running", up_seconds=270, image_version=version),)
+    assert facts.agent_image_version == version
 
 
 @pytest.mark.parametrize(

@@ -133,7 +133,7 @@ async def test_no_runtime_is_an_answer(subject: Subject, operator: Operator) -> 
     assert (await operator.turn()).reason == "RuntimeNotFound"
 
 
-@pytest.mark.versions("1.0", "1.1", "1.5")
+@pytest.mark.versions("1.0", "1.1", "1.5", "1.6")
 async def test_to_look_at_a_failed_daemon_does_not_start_it(subject: Subject, operator: Operator) -> None:
     """'iotedge list' would, by its socket; and that uses up systemd's patience."""
     before = await picture(subject)

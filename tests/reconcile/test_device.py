@@ -31,6 +31,7 @@ ALL_TRUE = {
     "ConfigApplied": "True Applied",
     "DaemonHealthy": "True Running",
     "Paused": "False NotSuspended",
+    "RuntimeSupported": "False EndOfSupport",  # 1.1, a year later
 }
 
 

@@ -17,6 +17,8 @@ class Module:
     name: str
     status: str
     up_seconds: int | None = None
+    image_version: str = ""
+    """The version in the tag of its image; empty where the tag is none, or there is only a digest."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +77,11 @@ class Facts:
     def sha256(self) -> str:
         """The SHA-256 of the content, in hex; 'absent' for no file."""
         return "absent" if self.kind == "absent" else hashlib.sha256(self.content or b"").hexdigest()
+
+    @property
+    def agent_image_version(self) -> str:
+        """The version in the tag of edgeAgent's image; empty where there is none, or nobody can tell."""
+        return next((module.image_version for module in self.modules if module.name == "edgeAgent"), "")
 
     @property
     def engine(self) -> Unit | None:
@@ -229,10 +236,20 @@ def _modules(text: str) -> tuple[Module, ...]:
             name=row[0],
             status=row[1] if row[1] in _STATUSES else "unknown",
             up_seconds=_up_seconds(line) if row[1] == "running" else None,
+            image_version=_image_version(line),
         )
         for line, row in lines
         if len(row) > 1
     )
+
+
+_TAG = re.compile(r":([0-9]{1,4}(?:\.[0-9]{1,4}){1,3})(?:-[A-Za-z0-9_.-]{1,64})?(?:@sha256:[0-9a-f]{64})?\s*\Z")
+
+
+def _image_version(line: str) -> str:
+    """The last column is the image, such as `mcr.microsoft.com/azureiotedge-agent:1.5.40-linux-arm64v8`."""
+    found = _TAG.search(line)
+    return found[1] if found else ""
 
 
 def _up_seconds(line: str) -> int | None:

@@ -4,7 +4,7 @@ from edgeherd import config, fitting
 from edgeherd.device.port import Action, Change, DeviceError, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
-from edgeherd.reconcile import config_paths, desired, device_facts, diagnostics, secret_use
+from edgeherd.reconcile import config_paths, desired, device_facts, diagnostics, secret_use, support
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
@@ -43,8 +43,11 @@ class ConfigurationStep(Step):
         context.result = result = await self._configured(context, state)
         known = device.status.device
         context.update(plan=result.plan)
+        agent = result.facts.agent_image_version
+        context.hints = (support.judge(result.version, agent, now=self.dependencies.clock.now()),)
         context.update_device(
             runtime_version=result.facts.version,
+            agent_image_version=agent,
             dialect=result.version.dialect.value,
             config_hash=result.config_hash,
             applied_generation=known.applied_generation if result.plan else device.generation,
