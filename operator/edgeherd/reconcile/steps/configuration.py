@@ -4,7 +4,7 @@ from edgeherd import config, fitting
 from edgeherd.device.port import Action, Change, DeviceError, Result, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
-from edgeherd.reconcile import config_paths, desired, diagnostics, secret_use
+from edgeherd.reconcile import config_paths, desired, device_facts, diagnostics, secret_use, support
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
@@ -48,9 +48,12 @@ class ConfigurationStep(Step):
         context.result = result = await self._configured(context, state)
         known = device.status.device
         context.update(plan=result.plan)
+        image = result.facts.agent_image or known.agent_image  # it does not show while the daemon is down
+        agent = support.image_version(image)
+        context.hints = (support.judge(result.version, agent, now=self.dependencies.clock.now()),)
         context.update_device(
             runtime_version=result.facts.version,
-            agent_image=result.facts.agent_image or known.agent_image,  # it does not show while the daemon is down
+            agent_image=image,
             dialect=result.version.dialect.value,
             config_hash=result.config_hash,
             applied_generation=known.applied_generation if result.plan else device.generation,
@@ -169,6 +172,7 @@ def _left(device: EdgeDevice, why: str) -> Undone:
 async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) -> None:
     query = desired.query(device)
     facts = await session.observe(query)
+    device_facts.require_tools(device, facts)
     version = config.Version.parse(facts.version)
     edit = await editor.retire(facts.content or b"", device.device_id, version=version)
     if edit is None:
