@@ -10,6 +10,9 @@ from collections.abc import Iterable, Mapping
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import Condition
 
+HINTS = frozenset({"RuntimeSupported"})
+"""Conditions that only inform. A pass that could not see what they are about leaves them as they were."""
+
 
 def summarise(
     reported: Mapping[str, Condition],
@@ -19,6 +22,7 @@ def summarise(
     ended_by: ReconcileError | None,
     at: str,
     steps: tuple[str, ...],
+    hints: tuple[Condition, ...] = (),
 ) -> tuple[Condition, ...]:
     """All conditions of an object after a pass.
 
@@ -30,10 +34,13 @@ def summarise(
         ended_by: what ended the pass early; None when every step was done.
         at: the present time.
         steps: the types of the steps' conditions.
+        hints: what is worth knowing and changes nothing else. What was said before of the types of `HINTS` stays.
     """
     said = [reported.get(type_) or pending(type_) for type_ in steps]
-    everything = [_summary(ended_by), *_abnormal(ended_by), *said, _PAUSED[False]]
-    return _stamped(everything, old, generation, at)
+    everything = [_summary(ended_by), *_abnormal(ended_by), *said, _PAUSED[False], *hints]
+    known = {hint.type for hint in hints}
+    kept = [c for c in old if c.type in HINTS and c.type not in known]
+    return (*_stamped(everything, old, generation, at), *kept)
 
 
 def of_hub(

@@ -72,7 +72,7 @@ async def _run(settings: Settings, leadership: Leadership, stop: asyncio.Event) 
         dependencies = Dependencies(
             cluster=cluster,
             hubs=hubs,
-            ssh=_ssh(settings, cluster, metrics, leadership.fence),
+            ssh=_ssh(settings, cluster, metrics, leadership.fence, clock),
             editor=_editor(),
             claims=Claims(cluster, hubs, index, clock),
             clock=clock,
@@ -111,7 +111,7 @@ def _election(settings: Settings) -> Elector | NoElection:
     return Elector(open_lease, identity=own_identity())
 
 
-def _ssh(settings: Settings, cluster: Cluster, metrics: Metrics, fence: Fence) -> SshLogins:
+def _ssh(settings: Settings, cluster: Cluster, metrics: Metrics, fence: Fence, clock: Clock) -> SshLogins:
     workers = Workers(processes=ssh.KEY_PROCESSES, seconds=ssh.KEY_SECONDS)
     connector = ssh.SshConnector(workers.run, fence=fence)
     return SshLogins(
@@ -119,6 +119,7 @@ def _ssh(settings: Settings, cluster: Cluster, metrics: Metrics, fence: Fence) -
         connect=observed(connector.connect, metrics),
         host_key=connector.host_key,
         cluster_networks=settings.cluster_networks,
+        clock=clock,
     )
 
 

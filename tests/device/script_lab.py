@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 import processes
-from edgeherd.device import scripts
-from edgeherd.device.facts import Facts, framed, parse
+from edgeherd.device import linux_scripts, scripts
+from edgeherd.device.facts import Facts, parse, sections
 from edgeherd.device.port import ABSENT, Action, Change, OtherFile, Owner, Query
 from edgeherd.device.remote_command import RemoteCommand
 
@@ -29,12 +29,12 @@ UNPARSABLE = b"could not parse\n"
 """Settings that `iotedge config apply` of the lab does not take."""
 RESTART = ["reset-failed iotedge.service", "restart iotedge.service"]
 APPLY = ["reset-failed iotedge.service", "iotedge config apply -c /etc/iotedge/config.yaml"]
-TOOLS = "sh cat cp cut tr head tail stat base64 sha256sum mktemp mkdir chown chmod mv rm ln sync timeout id sed grep date sleep"
+TOOLS = f"sh {' '.join(linux_scripts.NEEDED)} sha256sum timeout tail ln readlink"
 REMEDY = "apt-get install busybox, which asks PATH first, as busybox-static does not"
 _PRELUDE = "#!/bin/sh\nexport usual=${usual-$PATH} PATH=/usr/bin:/bin\nread -r _ _ _ _ _ main _ < /proc/self/stat\n"
 """Of every stub: the tools of the machine itself; the PATH of the device in $usual, the script's process in $main."""
 _STUBS = {
-    "id": 'case $1 in -u) echo 0 ;; *) [ "$2" = aziotks ] ;; esac',
+    "id": 'case $1 in -u) echo 0 ;; *) [ "$3" = aziotks ] && echo 4711 ;; esac',
     "sudo": 'echo "sudo must not be asked" >&2; exit 1',
     "sleep": "echo >> ROOT/slept",
     # The disk of the machine that runs the tests may be slow.
@@ -124,6 +124,17 @@ class Machine:
         path.write_text(text)
         path.chmod(0o755)
 
+    def without(self, *names: str) -> "Machine":
+        """The same machine, where these programs are not installed."""
+        fewer = self.root / "fewer"
+        fewer.mkdir()
+        for tool in self.tools.iterdir():
+            if tool.name not in names:
+                (fewer / tool.name).symlink_to(tool.readlink())
+        for name in names:
+            (self.root / "stubs" / name).unlink(missing_ok=True)
+        return dataclasses.replace(self, tools=fewer)
+
     def units(self, text: str) -> None:
         """What `systemctl show` prints."""
         (self.root / "units").write_text(text)
@@ -132,7 +143,7 @@ class Machine:
         self, command: RemoteCommand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
     ) -> dict[str, bytes]:
         """Run a script as the operator does; what it said."""
-        return framed(self.output(command, stdin=stdin, login=login).stdout, NONCE)
+        return sections(self.output(command, stdin=stdin, login=login).stdout, NONCE)
 
     def output(
         self, command: RemoteCommand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeherd import config
-from edgeherd.device.facts import Facts, Module, Unit, framed, parse
+from edgeherd.device.facts import CONTENT_BYTES, Facts, Module, Unit, framed, parse, sections
 
 NONCE = "n0nce"
 FAILED = b"Id=iotedge.service\nLoadState=loaded\nActiveState=failed\nSubState=failed\nResult=exit-code\nExecMainStatus=153\nNRestarts=2\n"
@@ -67,6 +67,90 @@ def said(**values: bytes) -> dict[str, bytes]:
 def test_framed_takes_what_has_the_nonce_and_nothing_else(output: bytes, values: dict[str, bytes]) -> None:
     """Nothing that a device says without the nonce is an answer."""
     assert framed(output, NONCE) == values
+
+
+def section(name: str, value: bytes) -> bytes:
+    """A section as the scripts for Linux write it."""
+    return f"\n{NONCE} {name}\n".encode() + value
+
+
+END = section("end", b"ok")
+
+
+@pytest.mark.parametrize(
+    ("output", "values"),
+    [
+        pytest.param(b"", {}, id="silence"),
+        pytest.param(END, {"end": b""}, id="the end alone"),
+        pytest.param(section("kind", b"file") + END, {"kind": b"file", "end": b""}, id="one value"),
+        pytest.param(section("content", b"") + END, {"content": b"", "end": b""}, id="an empty value is a value"),
+        pytest.param(
+            section("content", b"\x00\xff\r\n\n") + END, {"content": b"\x00\xff\r\n\n", "end": b""}, id="any bytes"
+        ),
+        pytest.param(
+            b"Welcome!" + section("a", b"1") + section("b", b"2") + END + b"bye\nother a\n",
+            {"a": b"1", "b": b"2", "end": b""},
+            id="a banner and a farewell",
+        ),
+        pytest.param(section("kind", b"file"), {}, id="a value that may be half"),
+        pytest.param(section("a", b"1") + section("kind", b"fi"), {"a": b"1"}, id="one whole value before it"),
+        pytest.param(b"\nother kind\nfile" + END, {"end": b""}, id="another nonce"),
+        pytest.param(b"n0nce kind\nfile" + END, {"end": b""}, id="not at the beginning of a line"),
+        pytest.param(section("a", b"n0nce b\n2") + END, {"a": b"n0nce b\n2", "end": b""}, id="a nonce in a value"),
+        pytest.param(b"\nn0nce KIND\nfile" + END, {"end": b""}, id="no name"),
+        pytest.param(
+            (section("kind", b"file") + END).replace(b"\n", b"\r\n"),
+            {"kind": b"file\r", "end": b""},
+            id="a terminal in between",
+        ),
+        pytest.param(
+            section("content", b"x\r") + END, {"content": b"x\r", "end": b""}, id="a value that ends with one of them"
+        ),
+        pytest.param(
+            section("kind", b"a") + section("kind", b"b") + END, {"kind": b"b", "end": b""}, id="the last of two"
+        ),
+    ],
+)
+def test_sections_are_what_is_between_two_nonces(output: bytes, values: dict[str, bytes]) -> None:
+    """Nothing before the first one, nothing after the last one."""
+    assert sections(output, NONCE) == values
+
+
+ABOUT = b"iotedge:iotedge 400 1700000000 5"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param({"about": ABOUT, "content": b"12345"}, ("iotedge:iotedge 400", 1700000000, b"12345"), id="whole"),
+        pytest.param({"about": b"", "content": b"12345"}, ("", None, b"12345"), id="no stat"),
+        pytest.param({"about": b"a b c", "content": b"12345"}, ("", None, b"12345"), id="another stat"),
+        pytest.param({"about": ABOUT, "content": b"1234"}, None, id="cut, or changed meanwhile"),
+        pytest.param({"about": ABOUT, "content": b"12345\r"}, None, id="a terminal in between"),
+        pytest.param({"about": ABOUT, "content": b"123", "readable": b"no"}, ("iotedge:iotedge 400", 1700000000, None), id="a broken disk"),
+        pytest.param({"about": b"a:b 400 17 many", "content": b"12345"}, None, id="no size"),
+        pytest.param({"about": b"a:b 400 17 999999", "content": b"x" * CONTENT_BYTES}, ("a:b 400", 17, b"x" * CONTENT_BYTES), id="longer than what is taken"),
+    ],
+)  # fmt: skip
+def test_a_file_is_as_long_as_it_is_there(
+    values: dict[str, bytes], expected: tuple[str, int | None, bytes | None] | None
+) -> None:
+    """Its bytes come as they are, so that is what tells that they came whole."""
+    if expected is None:
+        with pytest.raises(ValueError, match="as long as it is"):
+            parse(said(kind=b"file", **values))
+        return
+    facts = parse(said(kind=b"file", **values))
+    assert (facts.mode, facts.modified, facts.content) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [(b"", ()), (b"stat sha256sum", ("stat", "sha256sum")), (b"stat \x1b[31m $(x)", ("stat",))],
+)
+def test_tools_that_are_missing(text: bytes, names: tuple[str, ...]) -> None:
+    """Their names get into a message."""
+    assert parse(said(missing=text)).missing == names
 
 
 def test_a_whole_answer_becomes_facts() -> None:
@@ -345,7 +429,23 @@ def test_facts_do_not_show_the_file_in_their_repr() -> None:
 
 
 NAMES = st.sampled_from(
-    ["version", "path", "kind", "mode", "content", "taken", "hash:0", "units", "now", "modules", "journal", "end"]
+    [
+        "version",
+        "path",
+        "kind",
+        "mode",
+        "about",
+        "content",
+        "readable",
+        "missing",
+        "taken",
+        "hash:0",
+        "units",
+        "now",
+        "modules",
+        "journal",
+        "end",
+    ]
 )
 WORDS = st.sampled_from([LIST, FAILED, DOCKER, b"\r\n", b"\n\n", b"Up ", b"=", b"1.1", b"\x00"])
 TEXTS = st.lists(st.binary() | WORDS).map(b"".join)
@@ -366,6 +466,7 @@ def test_any_values_are_facts_or_refused(values: dict[str, bytes], others: int) 
 def test_any_output_has_some_values(output: bytes) -> None:
     """None of it breaks anything."""
     assert isinstance(framed(output, NONCE), dict)
+    assert isinstance(sections(output, NONCE), dict)
 
 
 def test_more_than_a_script_says_is_not_looked_at() -> None:
@@ -383,6 +484,8 @@ def test_more_than_a_script_says_is_not_looked_at() -> None:
     assert found.journal.endswith("new!")
     many = b"".join(line(f"a{number}", b"x") for number in range(1_000))
     assert len(framed(many, NONCE)) == 256
+    many = b"".join(section(f"a{number}", b"x") for number in range(1_000))
+    assert len(sections(many, NONCE)) == 255
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import shutil
 import pytest
 from script_lab import NEW, RESTART, Machine, change, other
 
-from edgeherd.device import scripts
+import processes
+from edgeherd.device import linux_scripts, scripts
 from edgeherd.device.port import Query
 from edgeherd.device.remote_command import RemoteCommand
 
@@ -18,7 +19,7 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh", "zsh", "mksh", "fish", "tcsh"])
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox sh", "zsh", "mksh", "yash", "ksh93", "fish", "tcsh"])
 def test_every_login_shell_runs_the_scripts(machine: Machine, shell: str) -> None:
     """One word in single quotes is the same to all of them, as long as no line breaks are in it."""
     name, *rest = shell.split()
@@ -26,8 +27,8 @@ def test_every_login_shell_runs_the_scripts(machine: Machine, shell: str) -> Non
     if program is None:
         pytest.skip(f"{name} is not installed")
     machine.stub("iotedge", "echo '{}'")
-    assert machine.run(scripts.check(), login=(program, *rest)) == {"check": b"{}\n"}
-    assert machine.run(scripts.apply(change()), login=(program, *rest)) == {"result": b"applied\n"}
+    assert machine.run(scripts.check(), login=(program, *rest)) == {"check": b"{}\n", "end": b""}
+    assert machine.run(scripts.apply(change()), login=(program, *rest)) == {"result": b"applied", "end": b""}
     assert machine.config.read_bytes() == NEW
 
 
@@ -37,10 +38,31 @@ def test_a_command_is_one_line_that_csh_and_fish_can_quote(name: str) -> None:
     assert not re.search(r"[\n!]|\\['\\]", COMMANDS[name].command)
 
 
-@pytest.mark.parametrize("script", ["_FRAME", "_OBSERVE", "_APPLY", "_CHECK"])
-def test_no_script_needs_the_characters_that_stand_for_others(script: str) -> None:
-    """They would arrive as a line break and an exclamation mark."""
-    assert not re.search(r"[~`]", getattr(scripts, script))
+PREDEFINED = {
+    "mksh": "autoload functions hash history integer local login nameref nohup r source stop type",
+    "ksh93": "autoload command compound fc float functions hash history integer nameref r redirect source stop suspend times type",
+    "busybox ash": "chdir getopts hash help let local printf times type ulimit",
+    "zsh": "bye chdir dirs disable echotc enable fc functions hash integer limit log noglob print sched stat unlimit where which",
+}
+"""Aliases and commands that shells have by themselves, from their manuals."""
+
+
+@pytest.mark.parametrize("shell", [*PREDEFINED, "sh", "bash", "busybox sh", "dash", "mksh", "yash", "ksh93", "zsh"])
+def test_no_function_has_a_name_that_a_shell_predefines(shell: str) -> None:
+    """In mksh an alias comes before the function: each hash of a file was none there."""
+    text = "".join(getattr(linux_scripts, name) for name in ("FRAME", "OBSERVE", "APPLY", "CHECK"))
+    names = re.findall(r"^(?:if .*then )?(\w+)\(\) [{(]", text, re.MULTILINE)
+    assert {"say", "limited", "sums", "is", "result"} < set(names)
+    if shell in PREDEFINED:
+        assert set(names).isdisjoint(PREDEFINED[shell].split())
+        return
+    program, *rest = shell.split()
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
+    done = processes.run(
+        [program, *rest, "-c", f"PATH=/nowhere; for name in {' '.join(names)}; do command -v $name; done"]
+    )
+    assert done.stdout == b""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -60,19 +82,38 @@ def test_whoever_is_not_root_goes_through_sudo_without_a_password(machine: Machi
     machine.stub("id", "echo 1000")
     machine.stub("sudo", '[ "$1" = -n ] || exit 9; shift; echo "$1 $2 $#" > ROOT/sudo; PATH=$usual exec "$@"')
     assert machine.apply(change()) == "applied"
-    assert (machine.root / "sudo").read_text() == "sh -c 3\n"
+    assert (machine.root / "sudo").read_text() == "sh -c 4\n"
     assert machine.calls == RESTART
 
 
-@pytest.mark.parametrize("body", [None, "echo 'sudo: a password is required' >&2; exit 1"], ids=["missing", "refuses"])
-def test_what_sudo_says_is_seen(machine: Machine, body: str | None) -> None:
-    """The session tells by 'sudo:' on standard error that it is about sudo."""
+REFUSES = "echo 'edgeops: not on this machine' >&2; exit 1"
+
+
+@pytest.mark.parametrize(
+    ("stubs", "said"),
+    [
+        pytest.param({}, "edgeherd: no sudo and no doas", id="neither is installed"),
+        pytest.param({"sudo": REFUSES}, "edgeherd: sudo refuses", id="sudo says no, in whatever words"),
+        pytest.param({"doas": REFUSES}, "edgeherd: doas refuses", id="doas does"),
+        pytest.param({"doas": REFUSES, "sudo": REFUSES}, "edgeherd: sudo refuses", id="both do"),
+    ],
+)
+def test_who_may_not_become_root_hears_so(machine: Machine, stubs: dict[str, str], said: str) -> None:
+    """On standard error, after what the program itself says: sudo, sudo-rs and doas have many words for it."""
     machine.stub("id", "echo 1000")
     (machine.root / "stubs/sudo").unlink()
-    if body is not None:
-        machine.stub("sudo", body)
+    for name, body in stubs.items():
+        machine.stub(name, body)
     done = machine.output(COMMANDS["observe"])
-    assert (done.stdout, b"sudo:" in done.stderr) == (b"", True)
+    assert (done.stdout, done.stderr.decode().splitlines()[-1:]) == (b"", [said])
+
+
+def test_a_script_that_fails_is_not_sudos_fault(machine: Machine) -> None:
+    """What it was given is cut off here."""
+    machine.stub("id", "echo 1000")
+    machine.stub("sudo", 'shift; PATH=$usual exec "$@"')
+    done = machine.output(COMMANDS["observe"], stdin=b"5e1f\nhalf a script")
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"", b"")
 
 
 @pytest.mark.parametrize(
@@ -100,7 +141,7 @@ def test_nothing_of_an_errand_shows_in_its_repr() -> None:
 def test_no_process_ever_shows_the_content(machine: Machine) -> None:
     """Neither in an argument nor in the environment, at every moment when something is under way."""
     key, cert = b"SharedAccessKey=aHVzaGh1c2g=", b"-----BEGIN PRIVATE KEY-----"
-    for program in ("sync", "base64", "mv", "chown"):
+    for program in ("sync", "dd", "cat", "sha256sum", "mv", "chown"):
         machine.stub(
             program,
             'for p in /proc/[0-9]*; do cat $p/cmdline $p/environ; done >> ROOT/seen 2>/dev/null; exec REAL "$@"',
@@ -114,4 +155,4 @@ def test_no_process_ever_shows_the_content(machine: Machine) -> None:
 def test_check_passes_on_what_is_printed(machine: Machine) -> None:
     """It exits with 1 for the smallest error, so its status says nothing."""
     machine.stub("iotedge", 'echo "$* {}"; echo trouble >&2; exit 1')
-    assert machine.run(scripts.check()) == {"check": b"check --output json {}\n"}
+    assert machine.run(scripts.check()) == {"check": b"check --output json {}\n", "end": b""}

@@ -23,8 +23,8 @@ from script_lab import (
 
 import processes
 from edgeherd.device import scripts
-from edgeherd.device.facts import framed
-from edgeherd.device.port import Action, Change, OtherFile, Owner
+from edgeherd.device.facts import sections
+from edgeherd.device.port import Action, Change, OtherFile, Owner, Query
 
 CERT, KEY = "/etc/iotedge/edgeherd/identity.pem", "/etc/iotedge/edgeherd/identity.key.pem"
 LOGIN, DROP_IN = "/etc/edgeherd/proxy.env", "/etc/systemd/system/iotedge.service.d/50-edgeherd-proxy.conf"
@@ -118,14 +118,18 @@ def test_files_beside_the_daemons(machine: Machine, there: dict[str, bytes], oth
     [
         pytest.param(Owner.ROOT, "644", "5:6", id="root's"),
         pytest.param(Owner.DAEMON, "400", "77:78", id="the daemon's"),
-        pytest.param(Owner.KEY_SERVICE, "600", "aziotks:", id="a service's, with its group"),
+        pytest.param(Owner.KEY_SERVICE, "600", "aziotks:4711", id="a service's, with its group"),
         pytest.param(Owner.CERTIFICATE_SERVICE, "400", "5:6", id="of a user that is not there: root's"),
     ],
 )
 def test_owner_and_mode_of_another_file(machine: Machine, owner: Owner, mode: str, whose: str) -> None:
     """They are right before the file is there."""
     machine.stub("chown", 'echo "$1 $(ls ROOT/etc/iotedge/edgeherd)" >> ROOT/owners')
-    machine.stub("stat", 'case $* in *%u:%g*config.yaml) echo 77:78 ;; *%u:%g*) echo 5:6 ;; *) exec REAL "$@" ;; esac')
+    machine.stub(
+        "stat", 'case $* in *%u:%g*config.yaml) echo 77:78 600 ;; *%u:%g*) echo 5:6 ;; *) exec REAL "$@" ;; esac'
+    )
+    # The folders are as if they were of these two.
+    machine.stub("stat", "case $* in *config.yaml) echo 77:78 600 ;; *%u:%g*) echo 5:6 ;; *) echo 5 755 ;; esac")
     assert machine.apply(change(None, other(KEY, b"key", owner=owner, mode=mode))) == "applied"
     assert (machine.root / "owners").read_text().split()[0] == whose
     assert machine.at(KEY).stat().st_mode & 0o7777 == int(mode, 8)
@@ -144,13 +148,13 @@ def test_the_new_file_is_on_the_disk_before_the_swap(machine: Machine) -> None:
 
 
 def test_the_tools_take_a_user_with_its_group(machine: Machine) -> None:
-    """`chown NAME:` is what is used; by GNU and by busybox."""
+    """`chown NAME:` leaves the group as it is with uutils, so the group is asked for."""
     if os.geteuid() != 0:
         pytest.skip("only root gives files away")
-    machine.stub("id", "echo 0")
+    machine.stub("id", '[ $1 = -u ] && echo 0 || exec REAL "$@"')
     command = scripts.apply(change(None, other(KEY, b"key", owner=Owner.KEY_SERVICE)))
-    stdin = command.stdin("5e1f").replace(b"\naziotks\n", b"\ndaemon\n")
-    assert machine.run(command, stdin=stdin) == {"result": b"applied\n"}
+    stdin = command.stdin(NONCE).replace(b"\naziotks\n", b"\ndaemon\n")
+    assert machine.run(command, stdin=stdin)["result"] == b"applied"
     assert (machine.at(KEY).owner(), machine.at(KEY).group()) == ("daemon", "daemon")
 
 
@@ -457,7 +461,7 @@ def test_a_way_that_is_the_daemons(machine: Machine, stat_line: str) -> None:
     line = stat_line.replace("ROOT", str(os.geteuid()))
     machine.stub(
         "stat",
-        f'case $* in "-c %u %a ROOT/etc/iotedge") echo {line} ;; "-c %u ROOT{CONFIG}") echo 77 ;; *) exec REAL "$@" ;; esac',
+        f'case $* in "-c %u %a ROOT/etc/iotedge") echo {line} ;; *"%u:%g %a ROOT{CONFIG}") echo 77:78 400 ;; *) exec REAL "$@" ;; esac',
     )
     assert machine.apply(change()) == "applied"
 
@@ -465,9 +469,7 @@ def test_a_way_that_is_the_daemons(machine: Machine, stat_line: str) -> None:
 @pytest.mark.parametrize("path", ["config.yaml", "etc/iotedge/config.yaml", ""])
 def test_a_path_that_is_not_absolute_is_none(machine: Machine, path: str) -> None:
     """And does not keep the script busy for ever."""
-    stdin = scripts.apply(change(path=path)).stdin("5e1f")
-    command = scripts.apply(change())
-    assert machine.run(command, stdin=stdin)["result"] in {b"parent\n", b"changed\n"}
+    assert machine.run(scripts.apply(change(path=path)))["result"] in {b"parent", b"changed"}
 
 
 # ---- the disk
@@ -485,7 +487,7 @@ FULL, READ_ONLY = "No space left on device", "Read-only file system"
         pytest.param("mktemp", 't=$(REAL "$@"); ln -sf /dev/full "$t"; echo "$t"', "full", id="no block left"),
         pytest.param("cat", "echo 'cat: write error: Disk quota exceeded' >&2; exit 1", "full", id="quota"),
         pytest.param("cat", "echo 'cat: Input/output error' >&2; exit 1", "unwritable", id="a broken disk"),
-        pytest.param("base64", '[ "$1" != -d ] || { head -c 10; exit 0; }; exec REAL "$@"', "incomplete", id="half"),
+        pytest.param("cat", "head -c 2", "incomplete", id="half"),
         pytest.param("chown", "exit 1", "owner", id="the owner cannot be kept"),
         pytest.param("chmod", "exit 1", "owner", id="the mode cannot be kept"),
         pytest.param("mv", f"echo 'mv: {READ_ONLY}' >&2; exit 1", "readonly", id="read-only just before the swap"),
@@ -535,8 +537,8 @@ def test_no_word_of_what_config_apply_prints_leaves_the_device(machine: Machine)
     said = f"could not parse config file: TOML parse error at line 3, column 21\\n3 | {line}"
     machine.stub("iotedge", f"printf '%s\\n' '{said}' >&2; echo '{line}'; exit 1")
     output = machine.output(scripts.apply(change(UNPARSABLE, action=Action.CONFIG_APPLY)))
-    assert framed(output.stdout, NONCE) == {"result": b"refused\n"}
-    everything = output.stdout + output.stderr + b"".join(framed(output.stdout, NONCE).values())
+    assert sections(output.stdout, NONCE)["result"].strip() == b"refused"
+    everything = output.stdout + output.stderr
     assert [word for word in line.split("=") if word.encode() in everything] == []
 
 
@@ -580,22 +582,36 @@ def test_what_is_removed_goes_last(machine: Machine) -> None:
 def test_a_cut_transfer_changes_nothing(machine: Machine, content: bytes | None) -> None:
     """Wherever it is cut: in a line, between lines, between files. What arrives is counted and hashed."""
     command = scripts.apply(change(content, other(CERT, b""), other(LOGIN, b"x")))
-    whole = command.stdin("5e1f").rstrip(b"=\n")
+    whole = command.stdin(NONCE)
     before = machine.files()
-    ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n")]
+    first = whole.index(b"\n/etc") + 1
+    ends = [index + 1 for index, byte in enumerate(whole) if byte == ord("\n") and index > first]
     # The hash of the file as it was is only part of one: that is not told from another hash.
-    said = [machine.run(command, stdin=whole[:cut]) for cut in (*ends[1:], ends[6] + 9, ends[-1] + 2, len(whole) - 1)]
-    assert all(answer == {"result": b"incomplete\n"} for answer in said)
+    said = [machine.run(command, stdin=whole[:cut]) for cut in (*ends, ends[5] + 9, ends[-1], len(whole) - 1)]
+    assert all(answer == {"result": b"incomplete", "end": b""} for answer in said)
     assert (machine.files(), machine.leftovers(), machine.calls) == (before, [], [])
 
 
+@pytest.mark.parametrize("name", ["observe", "apply"])
+def test_half_a_script_is_none(machine: Machine, name: str) -> None:
+    """Wherever it is cut, nothing of it runs."""
+    command = {"observe": scripts.observe(Query()), "apply": scripts.apply(change())}[name]
+    whole = command.stdin(NONCE)
+    end = whole.index(f"\n{NONCE}\n".encode()) + len(NONCE)
+    before = machine.files()
+    for cut in (0, 3, 5, 100, whole.index(b"limited()") + 4, end // 2, end - 7, end):
+        done = machine.output(command, stdin=whole[:cut])
+        assert (done.returncode, done.stdout, done.stderr) == (3, b"", b"")
+    assert (machine.files(), machine.calls) == (before, [])
+
+
 def test_a_body_that_is_cut(machine: Machine) -> None:
-    """At the end, at the beginning, in a quartet."""
+    """At the end, at the beginning, in the middle."""
     command = scripts.apply(change())
-    whole = command.stdin("5e1f")
+    whole = command.stdin(NONCE)
     body = whole.index(b"\n\n") + 2
-    for end in (body, body + 1, body + 77, len(whole) // 2, len(whole) - 4):
-        assert machine.run(command, stdin=whole[:end]) == {"result": b"incomplete\n"}
+    for end in (body, body + 1, body + 77, (body + len(whole)) // 2, len(whole) - 1):
+        assert machine.run(command, stdin=whole[:end]) == {"result": b"incomplete", "end": b""}
     assert (machine.config.read_bytes(), machine.leftovers(), machine.calls) == (OLD, [], [])
 
 
@@ -629,7 +645,7 @@ def _begins_another(machine: Machine, wanted: Change, *, ends: str = "active") -
 
 
 def _said(machine: Machine) -> dict[str, bytes]:
-    return framed((machine.root / "said").read_bytes(), NONCE)
+    return sections((machine.root / "said").read_bytes(), NONCE)
 
 
 def test_what_belongs_to_another_apply_is_not_swept(machine: Machine) -> None:
@@ -639,7 +655,7 @@ def test_what_belongs_to_another_apply_is_not_swept(machine: Machine) -> None:
     # The second one succeeds while the first one waits; the first one sees that and lets it be.
     assert machine.apply(change(REFUSED)) == "changed"
     assert machine.config.read_bytes() == b"second"
-    assert _said(machine) == {"result": b"applied\n"}
+    assert _said(machine) == {"result": b"applied", "end": b""}
     assert [name for name in (machine.root / "listed").read_text().split() if name.endswith(".old")]
     assert machine.leftovers() == []
 
@@ -657,7 +673,7 @@ def test_two_changes_at_once_are_one(machine: Machine, wanted: Change) -> None:
     """The first goes on when its operator is gone; what another operator asks for meanwhile is not done."""
     _begins_another(machine, wanted)
     assert machine.apply(change()) == "applied"
-    assert _said(machine) == {"result": b"changed\n"}
+    assert _said(machine) == {"result": b"changed", "end": b""}
     assert (machine.calls, list(machine.files()), machine.config.read_bytes()) == (RESTART, [CONFIG], NEW)
     assert machine.apply(wanted) == "applied"
 
@@ -707,6 +723,6 @@ def test_a_restart_is_for_the_start_that_was_seen(machine: Machine, started: str
 def test_a_number_that_is_another_process_by_now_is_swept(machine: Machine) -> None:
     """After a boot the numbers begin anew."""
     machine.write(f"/etc/iotedge/.edgeherd.{os.getppid()}.abcdef", b"key")
-    assert "EDGEHERD" not in pathlib.Path(f"/proc/{os.getppid()}/cmdline").read_text()
+    assert scripts.NAME not in pathlib.Path(f"/proc/{os.getppid()}/cmdline").read_text()
     assert machine.apply(change()) == "applied"
     assert machine.leftovers() == []

@@ -154,7 +154,10 @@ def test_hashes_of_other_files(machine: Machine) -> None:
     for path, target in (("/etc/link", "edgeherd/proxy.env"), ("/etc/dangling", "nowhere")):
         machine.at(path).symlink_to(target)
     os.mkfifo(machine.at("/etc/pipe"))
-    machine.stub("sha256sum", "if [ $(wc -c < /proc/self/fd/0) = 11 ]; then exit 1; fi; exec REAL")
+    machine.stub(
+        "sha256sum",
+        'case $* in *broken*) exit 1 ;; esac; if [ $# = 0 ] && [ "$(wc -c < /proc/self/fd/0)" = 11 ]; then exit 1; fi; exec REAL "$@"',
+    )
     expected = {
         "/etc/edgeherd/proxy.env": hashlib.sha256(b"/etc/edgeherd/proxy.env").hexdigest(),
         "/etc/nothing": "absent",
@@ -188,9 +191,36 @@ def test_what_is_no_regular_file_is_named_and_not_read(machine: Machine, make: s
     assert (facts.kind, facts.content, facts.mode) == (kind, None, "")
 
 
+@pytest.mark.parametrize(
+    ("make", "real"),
+    [
+        pytest.param("", "", id="no link at all"),
+        pytest.param("mv DIR ROOT/data; ln -s ROOT/data DIR", "/data/config.yaml", id="the folder is one"),
+        pytest.param("mv ROOT/etc ROOT/data; ln -s data ROOT/etc", "/data/iotedge/config.yaml", id="a folder above it is one"),
+        pytest.param("mv DIR/config.yaml ROOT/mine.yaml; ln -s ../../mine.yaml DIR/config.yaml", "/mine.yaml", id="the file is one"),
+        pytest.param("mv DIR ROOT/data; ln -s ROOT/data DIR; rm -f ROOT/data/*", "/data/config.yaml", id="and there is no file"),
+    ],
+)  # fmt: skip
+def test_where_the_file_is_if_there_is_a_link_on_the_way(machine: Machine, make: str, real: str) -> None:
+    """Each A/B image has its data elsewhere. Where nobody can tell, there is no answer to that."""
+    script = make.replace("DIR", str(machine.config.parent)).replace("ROOT", str(machine.root))
+    processes.run(["sh", "-ec", script], check=True)
+    assert machine.observe("").real_path == real
+    assert machine.without("readlink").observe("").real_path == ""
+
+
+def test_a_folder_that_is_not_there(machine: Machine) -> None:
+    """Half a package, or another kind of it."""
+    runs(machine, "iotedge 1.5.44")
+    facts = machine.observe("")
+    assert (facts.kind, facts.has_folder, facts.path) == ("absent", False, TOML)
+    machine.at("/etc/aziot").mkdir()
+    assert machine.observe("").has_folder
+
+
 def test_a_read_error_is_no_empty_file(machine: Machine) -> None:
     """An empty file could be edited; one that cannot be read must not look like it."""
-    machine.stub("head", 'case $* in *config.yaml) exit 1 ;; esac; exec REAL "$@"')
+    machine.stub("dd", 'case $* in *config.yaml*) printf half; exit 1 ;; esac; exec REAL "$@"')
     facts = machine.observe("")
     assert (facts.kind, facts.content) == ("file", None)
 

@@ -125,7 +125,8 @@ BYTES = bytes(byte for byte in range(1, 256) if byte not in b"\n\r/")
 
 def raw(command: RemoteCommand) -> bytes:
     """What the script reads, with bytes that are no UTF-8: the operator would not send them, but the script takes them."""
-    return "\n".join([NONCE, *command.lines, command.body]).encode("utf-8", "surrogateescape")
+    sent = f"{NONCE}\n{command.script}{NONCE}\n" + "".join(f"{line}\n" for line in command.lines)
+    return sent.encode("utf-8", "surrogateescape") + command.body
 
 
 def place(machine: Machine, path: str, content: bytes) -> None:
@@ -157,7 +158,7 @@ def test_every_byte_may_be_in_a_name_that_is_looked_at(machine: Machine) -> None
         said = observed(machine, path, *others)
         assert (said["path"], said["content"]) == (os.fsencode(path), os.fsencode(path))
         assert [said[f"hash:{number}"] for number in range(len(others))] == [
-            f"{digest(os.fsencode(name))}\n".encode() for name in others
+            digest(os.fsencode(name)).encode() for name in others
         ]
 
 
@@ -168,7 +169,7 @@ def test_every_byte_may_be_in_a_name_that_is_written(machine: Machine) -> None:
     others = {os.fsdecode(b"/etc/" + BYTES[at : at + 32] + b"/" + BYTES[at : at + 32]): at for at in range(0, 255, 32)}
     content = bytes(range(256)) * 3
     wishes = [other(name, content + bytes([at])) for name, at in others.items()]
-    assert applied(machine, change(content, *wishes, path=path)) == b"applied\n"
+    assert applied(machine, change(content, *wishes, path=path)) == b"applied"
     assert machine.at(path).read_bytes() == content
     assert [machine.at(name).read_bytes()[-1] for name in others] == list(others.values())
     assert (machine.leftovers(), machine.calls) == ([], RESTART)
@@ -251,7 +252,7 @@ def test_no_name_is_ever_taken_for_code(machine: Machine, names: list[str], cont
     said = observed(machine, main, *beside)
     assert (said["path"], said["content"]) == (os.fsencode(main), b"0")
     assert [said[f"hash:{number}"] for number in range(len(beside))] == [
-        f"{digest(b'%d' % number)}\n".encode() for number in range(1, len(paths))
+        digest(b"%d" % number).encode() for number in range(1, len(paths))
     ]
     gone, *changed = beside
     wishes = [
@@ -259,7 +260,7 @@ def test_no_name_is_ever_taken_for_code(machine: Machine, names: list[str], cont
         *(other(path, content + b"x", before=b"%d" % number) for number, path in enumerate(changed, 2)),
         other(f"/etc/{files[-1]} /{folder}/{files[0]}", content, owner=Owner.DAEMON),
     ]
-    assert applied(machine, change(content, *wishes, before=b"0", path=main)) == b"applied\n"
+    assert applied(machine, change(content, *wishes, before=b"0", path=main)) == b"applied"
     expected = {main: content, **dict.fromkeys(changed, content + b"x"), wishes[-1].path: content}
     found = {f"/{os.fsdecode(file).removeprefix(f'{machine.root}/')}": file for file in _files(machine)}
     assert {path: pathlib.Path(file).read_bytes() for path, file in found.items()} == expected
@@ -272,14 +273,14 @@ def _files(machine: Machine) -> list[str]:
 
 def test_no_user_name_is_ever_taken_for_code(machine: Machine) -> None:
     """One that is not there makes the file root's."""
-    machine.stub("id", 'case $1 in -u) echo 0 ;; *) [ "$1" = -- ] && PATH=$usual && exec REAL "$@" ;; esac')
+    machine.stub("id", 'case $1 in -u) echo 0 ;; *) [ "$2" = -- ] && PATH=$usual && exec REAL "$@" ;; esac')
     odd = [*CODE, "a b", "root; touch oops", "-c", "-u", "--version", "../../etc/passwd", "", os.fsdecode(BYTES)]
     paths = [f"/etc/iotedge/{number}" for number in range(len(odd))]
     command = scripts.apply(change(None, *(other(path, b"x", owner=Owner.KEY_SERVICE) for path in paths)))
     lines = raw(command).split(b"\n")
     names = iter(odd)
     stdin = b"\n".join(os.fsencode(next(names)) if line == b"aziotks" else line for line in lines)
-    assert machine.run(command, stdin=stdin) == {"result": b"applied\n"}
+    assert machine.run(command, stdin=stdin)["result"] == b"applied"
     owner = machine.root.stat().st_uid
     assert [machine.at(path).stat().st_uid for path in paths] == [owner] * len(odd)
     assert not list((machine.root / "cwd").iterdir())

@@ -11,7 +11,14 @@ import pytest
 from rogue_lab import HOST_KEY, SAID, SOON, Rogue, between, ends, listening, login, raw, rogue, says
 from sshd_lab import Sshd, key, public
 
-from edgeherd.device.port import DeviceError, HostKeyMismatchError, LoginRefusedError, UnreachableError
+from edgeherd.device.port import (
+    DeviceError,
+    HostKeyMismatchError,
+    JumpHostError,
+    LoginRefusedError,
+    TurnedAwayError,
+    UnreachableError,
+)
 from edgeherd.device.ssh import SshConnector
 from edgeherd_sim.memory import run_here
 
@@ -45,14 +52,35 @@ async def test_what_is_no_ssh_server_is_unreachable_in_time(text: bytes, again: 
                 await SshConnector(run_here).host_key(login(port))
 
 
-async def test_a_server_that_hangs_up_at_once() -> None:
-    """As one does that has too many guests."""
+@pytest.mark.parametrize(
+    ("text", "reset", "turned_away"),
+    [
+        pytest.param(b"", True, True, id="a reset, as Dropbear's with too many guests"),
+        pytest.param(b"", False, True, id="an end"),
+        pytest.param(
+            b"Not allowed at this time\r\n", False, True, id="what OpenSSH 9.8 and later say after refused logins"
+        ),
+        pytest.param(b"Exceeded MaxStartups\r\n", False, True, id="what OpenSSH says with too many guests"),
+        pytest.param(b"SSH-2.0-Odd\r\n", False, False, id="an end after its name"),
+    ],
+)
+async def test_a_server_that_hangs_up_at_once(text: bytes, reset: bool, turned_away: bool) -> None:
+    """It is told apart whether it ever spoke: this passes by itself. At a jump host too, and when its key is asked for."""
 
     async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.abort()
+        if reset:
+            writer.transport.abort()
+            return
+        writer.write(text)
+        await writer.drain()
+        writer.close()
 
     async with listening(serve) as port:
-        await ends(port, UnreachableError)
+        assert ("MaxStartups" in await ends(port, UnreachableError)) is turned_away
+        assert ("MaxStartups" in await ends(port, JumpHostError, jump=login(port))) is turned_away
+        with pytest.raises(UnreachableError) as caught:
+            await SshConnector(run_here).host_key(login(port))
+        assert isinstance(caught.value, TurnedAwayError) is turned_away
 
 
 @pytest.mark.usefixtures("short_login")

@@ -142,7 +142,7 @@ async def test_an_answer_without_an_exit_status_is_an_answer(monkeypatch: pytest
 
     async def answers(process: asyncssh.SSHServerProcess[bytes]) -> None:
         nonce = (await process.stdin.readline()).strip()
-        process.stdout.write(nonce + b" kind ZmlsZQ==\n" + nonce + b" end b2sK\n")
+        process.stdout.write(b"\n" + nonce + b" kind\nfile\n" + nonce + b" end\nok")
         process.channel.close()
 
     async with rogue(Rogue, answers) as port:

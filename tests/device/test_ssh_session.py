@@ -130,7 +130,7 @@ async def test_a_device_cannot_hold_or_flood_the_operator(
 
 
 FRAME = "IFS= read -r nonce; "
-END = "printf '%s kind ZmlsZQ==\\n%s end b2sK\\n' $nonce $nonce"
+END = "printf '\\n%s kind\\nfile\\n%s end\\nok' $nonce $nonce"
 
 
 @pytest.mark.parametrize(
@@ -139,15 +139,15 @@ END = "printf '%s kind ZmlsZQ==\\n%s end b2sK\\n' $nonce $nonce"
         pytest.param(f"{FRAME}printf 'Welcome to Buildroot'; {END}", id="a banner without a line break"),
         pytest.param(f"echo Last login; {FRAME}{END}; echo Goodbye", id="noise before and after"),
         pytest.param(f"{FRAME}{END} | sed 's/$/\\r/'", id="CR LF"),
-        pytest.param(f"{FRAME}printf '\\377\\376\\000'; {END}; printf '%s kind !' $nonce", id="bytes that are no text"),
+        pytest.param(f"{FRAME}printf '\\377\\376\\000'; {END}; printf '\\377\\000'", id="bytes that are no text"),
         pytest.param(f"{FRAME}{END}; exit 1", id="an exit status"),
         pytest.param(f"{FRAME}{END}; kill -9 $$", id="a shell that is killed after its answer"),
         pytest.param(f"echo sudo: unable to resolve host >&2; {FRAME}{END}", id="complaints"),
-        pytest.param(f"printf '0123 kind b2RkCg==\\n'; {FRAME}{END}", id="somebody else's frame"),
+        pytest.param(f"printf '\\n0123 kind\\nodd\\n0123 end\\n'; {FRAME}{END}", id="somebody else's frame"),
     ],
 )
 async def test_noise_does_not_hide_an_answer(sshd: Sshd, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    """Only lines with the nonce count."""
+    """Only what is between lines with the nonce counts."""
     instead(monkeypatch, script)
     assert await look(sshd.login()) == "file"
 
@@ -164,6 +164,14 @@ async def test_a_device_that_opens_no_session_is_unreachable(start_sshd: StartSs
     """Logged in, and nothing more; it is not the fault of any jump host."""
     with pytest.raises(UnreachableError, match="the device opens no session"):
         await look(start_sshd("MaxSessions 0").login())
+
+
+async def test_several_looks_at_once_are_taken_one_after_another(start_sshd: StartSshd) -> None:
+    """On one connection: a server may open one session at a time only."""
+    lab = start_sshd("MaxSessions 1")
+    async with SshConnector(run_here).connect(lab.login()) as door:
+        found = await asyncio.gather(*(door.observe(Query(path=PATH)) for _ in range(4)))
+    assert {facts.kind for facts in found} == {"file"}
 
 
 @pytest.mark.parametrize("step", ["sync", "mv"])

@@ -172,6 +172,7 @@ def _hub_connection(login: Login) -> HubConnection:
         "auth": {"workloadIdentity": {}},
         "allowedNamespaces": {"from": "All"},
         "allowedCIDRs": ["127.0.0.0/8", f"{login.host}/32"],
+        "allowedConfigPaths": ["/etc/iotedge/", "/etc/aziot/", "/srv/"],
     }
     return resource.hub_connection(
         {"metadata": {"name": "contoso", "uid": "h1", "generation": 1, "resourceVersion": "1"}, "spec": spec}

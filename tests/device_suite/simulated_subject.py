@@ -22,7 +22,7 @@ from waiting import until
 if TYPE_CHECKING:
     from edgeherd_sim.devices.device import Device
 
-VERSIONS = ("1.0.10", "1.1.15", "1.5.44")
+VERSIONS = ("1.0.10", "1.1.15", "1.5.44", "1.6.0")
 LOOPBACK = ("127.0.0.0/8",)
 
 _PACE = Pace(load=0, watchdog=0.05, pull=0, retry=0.02, check=0.01)

@@ -18,7 +18,7 @@ def image(name: str) -> dict[str, object]:
     return {"runtime": {"agent": {"image": name}}}
 
 
-@pytest.mark.versions("1.0", "1.1", "1.5")
+@pytest.mark.versions("1.0", "1.1", "1.5", "1.6")
 async def test_from_the_package_to_health_with_one_start(subject: Subject, operator: Operator) -> None:
     """The daemon is started once, edgeAgent runs, and owner, mode and folder are the package's."""
     before = await picture(subject)
@@ -34,7 +34,7 @@ async def test_from_the_package_to_health_with_one_start(subject: Subject, opera
     assert after.names == (before.names if before.file else tuple(sorted([*before.names, "config.toml"])))
 
 
-@pytest.mark.versions("1.0", "1.1", "1.5")
+@pytest.mark.versions("1.0", "1.1", "1.5", "1.6")
 async def test_a_second_pass_changes_nothing(subject: Subject, healthy: Operator) -> None:
     """Neither content nor time nor inode of the file, nor the daemon, nor anything in the cluster."""
     before, applies, writes = await picture(subject), healthy.applies, list(healthy.cluster.steps.taken)
@@ -72,7 +72,7 @@ async def test_a_mode_that_somebody_chose_stays(subject: Subject, operator: Oper
     assert (found.owner, found.mode) == ("root:iotedge", "640")
 
 
-@pytest.mark.versions("1.5")
+@pytest.mark.versions("1.5", "1.6")
 async def test_without_a_file_the_template_becomes_one(subject: Subject, operator: Operator) -> None:
     """Nothing of the package's own text is lost, and 'iotedge config apply' was run."""
     assert await subject.stat(TOML) is None
@@ -114,7 +114,7 @@ async def test_a_hand_edit_is_reported_where_the_policy_says_so(subject: Subject
     assert (await picture(subject), healthy.applies) == (before, applies)
 
 
-@pytest.mark.versions("1.5")
+@pytest.mark.versions("1.5", "1.6")
 async def test_a_hand_edit_that_was_not_applied_is_applied(subject: Subject, healthy: Operator) -> None:
     """It is in nothing that the spec names, so it holds; but a person forgot 'iotedge config apply'."""
     healthy.wants()
@@ -161,7 +161,7 @@ async def test_what_a_person_broke_is_left_alone(subject: Subject, healthy: Oper
     assert (await state(subject, units(subject)[0]))[0] == "active"
 
 
-@pytest.mark.versions("1.0", "1.1", "1.5")
+@pytest.mark.versions("1.0", "1.1", "1.5", "1.6")
 @pytest.mark.needs("dislikes")
 async def test_what_the_daemon_refuses_is_put_back(subject: Subject, healthy: Operator) -> None:
     """For a reason that nobody could know: all is as before, the daemon runs, and it is not tried again."""
@@ -196,7 +196,7 @@ async def test_what_the_daemon_refuses_at_first_is_put_back(subject: Subject, op
     assert await image_in_use(subject) == OTHER_IMAGE
 
 
-@pytest.mark.versions("1.5")
+@pytest.mark.versions("1.5", "1.6")
 async def test_another_host_name_is_refused_while_there_are_containers(subject: Subject, healthy: Operator) -> None:
     """By 'iotedge config apply', which says so; the file is put back."""
     before = await picture(subject)

@@ -1,8 +1,10 @@
 """What is wrong with a device: told apart, and nothing is made worse."""
 
+import re
+
 import pytest
 from driver import ID, KEY, Operator, picture, starts, state, temporary
-from subject import Subject, is_toml, settings, units
+from subject import Subject, folder, is_toml, settings, units
 
 from waiting import until
 
@@ -30,6 +32,22 @@ async def test_what_cannot_be_written_is_said(
     assert await temporary(subject) == []
     await subject.fix(fault)
     await operator.healthy()
+
+
+async def test_a_folder_that_is_linked_on_purpose(subject: Subject, operator: Operator) -> None:
+    """To a data partition, say: the message has the path to name, and with it all goes well."""
+    await subject.fault("symlinked_folder")
+    turn = await operator.turn()
+    real = re.search(r"set spec.runtime.configPath to '(/srv/\S+)'", turn.message)
+    assert real is not None, turn
+    operator.wants(runtime={"configPath": real[1]})
+    await operator.healthy()
+    assert KEY.encode() in await subject.read(real[1])
+    found = await subject.stat(folder(subject))
+    assert found is not None
+    assert found.kind == "link"
+    assert await temporary(subject) == []
+    await subject.fix("symlinked_folder")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +133,7 @@ async def test_no_runtime_is_an_answer(subject: Subject, operator: Operator) -> 
     assert (await operator.turn()).reason == "RuntimeNotFound"
 
 
-@pytest.mark.versions("1.0", "1.1", "1.5")
+@pytest.mark.versions("1.0", "1.1", "1.5", "1.6")
 async def test_to_look_at_a_failed_daemon_does_not_start_it(subject: Subject, operator: Operator) -> None:
     """'iotedge list' would, by its socket; and that uses up systemd's patience."""
     before = await picture(subject)

@@ -23,7 +23,11 @@ async def test_a_device_of_1_5_from_nothing_to_healthy_and_to_its_end(world: Wor
         body = await managed.get()
         assert body is not None
         found = body["status"]["device"]
-        assert (found["runtimeVersion"], found["dialect"]) == ("1.5.44", "ConfigToml")
+        assert (found["runtimeVersion"], found["agentImage"], found["dialect"]) == (
+            "1.5.44",
+            "mcr.microsoft.com/azureiotedge-agent:1.5",
+            "ConfigToml",
+        )
         before = device.config_file.stat()
         restarts = device.restarts
         await managed.look_now()

@@ -35,7 +35,7 @@ CASES = (
     Case("its clock is wrong", lambda d: d.faults.clock_skew(-7200), "ClockSkewed", "DaemonHealthy", "NTP"),
     Case("edgeAgent's image is not there", lambda d: d.faults.image_pull_fails(), "ImagePullFailed", "DaemonHealthy", "spec.runtime.agent.image"),
     Case("the container engine is down", lambda d: d.faults.engine_down(), "ContainerEngineDown", "DaemonHealthy", "docker"),
-    Case("the line breaks during every transfer", lambda d: d.faults.reset_mid_transfer(3000), "DeviceUnreachable", "Reachable", "tried again"),
+    Case("the line breaks during every transfer", lambda d: d.faults.reset_mid_transfer(8000), "DeviceUnreachable", "Reachable", "tried again"),
     Case("the device accepts connections and is silent", lambda d: d.faults.dead(), "DeviceUnreachable", "Reachable", "in time"),
     Case("its shell says nothing", lambda d: d.faults.mute(), "DeviceAnswerInvalid", "ConfigApplied", "makes no sense"),
     Case("1.5: the device cannot look up the hub", lambda d: d.faults.no_network(), "HubNameNotResolved", "DaemonHealthy", "DNS", modern=True),

@@ -8,7 +8,7 @@ import pytest
 from memory_lab import HOST, YAML_PATH, Time, edge_device, fresh, parts
 
 from edgeherd import config
-from edgeherd.device.facts import Unit
+from edgeherd.device.facts import Module, Unit
 from edgeherd.device.port import Action, Change, Initialization, Result
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import DeviceStatus, EdgeDevice, PlannedChange, Status
@@ -250,10 +250,66 @@ async def test_a_host_name_that_is_refused_is_tried_again() -> None:
     lab = Lab(aziot(answers=[Result.HOSTNAME]), runtime={"hostname": "press"})
     message = (
         f"'iotedge config apply' refuses another host name while there are containers; {TOML_PATH} is as it was. Remove "
-        "the containers on the device, or take spec.runtime.hostname back."
+        "the runtime's containers on the device, with what they did not store outside (docs/devices.md has the command), or "
+        "take spec.runtime.hostname back."
     )
     assert parts(await lab.refusal()) == (Stalled, "HostNameInUse", message, None)
     assert (await lab.apply()).restarted
+
+
+@pytest.mark.parametrize(
+    ("version", "spec", "kept"),
+    [
+        pytest.param("1.2.10", {"hostname": "other"}, "host name", id="the host name, with 1.2"),
+        pytest.param("1.5.44", {"agent": {"image": "agent:2"}}, "image", id="the image"),
+        pytest.param("1.6.1", {"agent": {"image": "agent:1", "env": {"A": "b"}}}, "environment", id="the environment"),
+        pytest.param(
+            "1.2.10",
+            {"hostname": "other", "agent": {"image": "agent:2", "env": {"A": "b"}}},
+            "host name and the image and the environment",
+            id="all of it",
+        ),
+        pytest.param("1.1.15", {"hostname": "other"}, "", id="1.1 makes the container anew"),
+        pytest.param("1.5.44", {"dynamicReprovisioning": True}, "", id="something else"),
+    ],
+)
+async def test_what_does_not_reach_an_edge_agent_that_is_there(version: str, spec: dict[str, Any], kept: str) -> None:
+    """From 1.2 on: whoever changes it is told."""
+    before = {"hostname": "press", "agent": {"image": "agent:1"}}
+    lab = Lab(fresh() if version < "1.2" else aziot(), runtime=before)
+    lab.memory.version = version
+    await lab.apply()
+    lab.device = edge_device(runtime={**before, **spec})
+    changed = await lab.apply(applied_before=True)
+    said = f" edgeAgent's container keeps the {kept} that it was made with: 'docker rm -f edgeAgent' on the device makes it anew."
+    assert [event.message.partition("restarted.")[2] for event in changed.events] == [said if kept else ""]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param({"modules": ()}, id="there is none"),
+        pytest.param({"modules": (Module(name="edgeHub", status="running"),)}, id="there are only others"),
+    ],
+)
+async def test_an_edge_agent_that_is_not_there_gets_all_of_it(odd: dict[str, Any]) -> None:
+    """It will be made with what the file says."""
+    lab = Lab(aziot(odd=odd), runtime={"hostname": "press"})
+    await lab.apply()
+    lab.device = edge_device(runtime={"hostname": "press", "agent": {"image": "agent:2"}})
+    assert not [event for event in (await lab.apply(applied_before=True)).events if "docker rm" in event.message]
+
+
+async def test_a_device_that_was_another_one_has_its_containers_made_anew() -> None:
+    """So they get all of it."""
+    lab = Lab(aziot(), runtime={"hostname": "press"})
+    lab.string = STRING.replace("press-01", "press-99")
+    await lab.apply()
+    lab.string = STRING
+    lab.device = edge_device(runtime={"hostname": "press", "agent": {"image": "agent:2"}})
+    changed = await lab.apply()
+    assert lab.asked == ["press-99"]
+    assert not [event for event in changed.events if "docker rm" in event.message]
 
 
 OUTCOMES = {
@@ -294,8 +350,8 @@ OUTCOMES = {
         "ConfigPathUnsafe",
         (
             f"A folder on the way to {YAML_PATH}, or to a file beside it, is a symbolic link, belongs to a user other than "
-            "root and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder, or set "
-            "spec.runtime.configPath to where a link leads."
+            "root and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder. If it is linked on "
+            "purpose, set spec.runtime.configPath to the path where the file really is."
         ),
     ),
     Result.INCOMPLETE: Waiting(
@@ -467,6 +523,30 @@ async def test_a_file_that_was_not_taken_is_applied() -> None:
 # ---- what cannot be edited
 
 CANNOT = {
+    "tools that are missing, whatever else is said": (
+        MemoryDevice(version="", odd={"missing": ("stat", "mktemp", "sha256sum")}),
+        {},
+        Stalled(
+            "DeviceToolMissing",
+            (
+                "h lacks tools that edgeherd needs there: 'stat', 'mktemp' and 'sha256sum' are missing, or built "
+                "without an option that is needed. Nothing was changed. Install what is missing (on small systems: busybox "
+                "with these applets, or coreutils); docs/devices.md lists all that is needed."
+            ),
+        ),
+    ),
+    "one tool that is missing": (
+        fresh(odd={"missing": ("dd",)}),
+        {},
+        Stalled(
+            "DeviceToolMissing",
+            (
+                "h lacks tools that edgeherd needs there: 'dd' is missing, or built without an option that is needed. "
+                "Nothing was changed. Install what is missing (on small systems: busybox with these applets, or coreutils); "
+                "docs/devices.md lists all that is needed."
+            ),
+        ),
+    ),
     "no runtime": (
         fresh(version=""),
         {},
@@ -504,8 +584,40 @@ CANNOT = {
         {},
         Stalled(
             "ConfigUnreadable",
-            f"{YAML_PATH} is a symbolic link, which is not written through. Set spec.runtime.configPath to the file that it "
-            "leads to (the HubConnection's allowedConfigPaths must allow it), or put a regular file there.",
+            (
+                f"{YAML_PATH} is a symbolic link. A file is replaced, and a link would be gone then, so it is left alone. If it "
+                "is meant so, set spec.runtime.configPath to the path where the file really is, which the HubConnection's "
+                "allowedConfigPaths must allow; otherwise put a regular file there."
+            ),
+        ),
+    ),
+    "a symbolic link to a place that is known": (
+        fresh(odd={"kind": "symlink", "content": None, "real_path": "/data/config.yaml"}),
+        {},
+        Stalled(
+            "ConfigUnreadable",
+            (
+                f"{YAML_PATH} is a symbolic link to /data/config.yaml. A file is replaced, and a link would be gone then, so it "
+                "is left alone. If it is meant so, set spec.runtime.configPath to '/data/config.yaml', which the "
+                "HubConnection's allowedConfigPaths must allow; otherwise put a regular file there."
+            ),
+        ),
+    ),
+    "a pipe": (
+        fresh(odd={"kind": "other", "content": None}),
+        {},
+        Stalled("ConfigUnreadable", f"{YAML_PATH} is not a regular file. It is left alone; put a regular file there."),
+    ),
+    "half a package": (
+        aziot(odd={"has_folder": False}),
+        {},
+        Stalled(
+            "ConfigMissing",
+            (
+                "There is no folder /etc/aziot on the device, though it has IoT Edge 1.5.44: it is installed in part, or not "
+                "from its package (as a snap, in an image of one's own). Install aziot-edge, or set spec.runtime.configPath to "
+                "the path where the file really is, which the HubConnection's allowedConfigPaths must allow."
+            ),
         ),
     ),
     "a folder in place of a file of ours": (
@@ -537,6 +649,18 @@ async def test_a_file_that_is_no_yaml_is_left_alone() -> None:
     assert (type(found), found.reason) == (Stalled, "ConfigNotEditable")
     assert found.message.startswith(f"{YAML_PATH} was left as it is: line ")
     assert "hush" not in found.message
+
+
+async def test_a_folder_that_is_a_link_and_where_it_leads() -> None:
+    """The message has what to put into the spec."""
+    lab = Lab(fresh(answers=[Result.PARENT], odd={"real_path": "/data/iotedge/config.yaml"}))
+    message = (
+        f"A folder on the way to {YAML_PATH} is a symbolic link: the file is /data/iotedge/config.yaml. Whoever may change the "
+        "link could have keys written elsewhere, so nothing was changed. If it is meant so (a data partition of an A/B image), "
+        "set spec.runtime.configPath to '/data/iotedge/config.yaml', which the HubConnection's allowedConfigPaths must allow; "
+        "otherwise fix the folder."
+    )
+    assert parts(await lab.refusal()) == parts(Stalled("ConfigPathUnsafe", message))
 
 
 async def test_another_path_is_asked_for() -> None:

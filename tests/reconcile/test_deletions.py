@@ -111,6 +111,7 @@ async def test_a_blocked_deletion_is_not_ready() -> None:
         "Reachable": "True Connected",
         "ConfigApplied": "True Applied",
         "DaemonHealthy": "True Running",
+        "RuntimeSupported": "False EndOfSupport",
         "Paused": "False NotSuspended",
     }
     assert {lab.condition(type_).message for type_ in ("Ready", "Stalled", "Deleting")} == {NO_HUB + FORCE}

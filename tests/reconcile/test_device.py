@@ -31,6 +31,7 @@ ALL_TRUE = {
     "ConfigApplied": "True Applied",
     "DaemonHealthy": "True Running",
     "Paused": "False NotSuspended",
+    "RuntimeSupported": "False EndOfSupport",  # 1.1, a year later
 }
 
 
@@ -243,7 +244,7 @@ TROUBLES = (
     ),
     Trouble(
         sentence="a user who may not become root is the configuration's",
-        memory=_answers(SudoRefusedError("no")),
+        memory=_answers(SudoRefusedError()),
         reason="SudoRefused",
         shows={**_seen(upto="ConfigApplied"), "ConfigApplied": "False SudoRefused"},
     ),

@@ -19,6 +19,7 @@ from edgeherd.device.port import (
     OddAnswerError,
     Platform,
     SudoRefusedError,
+    TurnedAwayError,
     UnreachableError,
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
@@ -406,7 +407,8 @@ MISMATCH = (
             None,
             (
                 "{host} refuses the login of user '{user}' with Secret '{secret}': publickey was tried. Add the public key "
-                "to the user's authorized_keys, or fix the Secret."
+                "to the user's authorized_keys, or fix the Secret. It is tried once a minute, because OpenSSH 9.8 and later "
+                "shut out an address that fails more often."
             ),
             id="no login",
         ),
@@ -425,10 +427,33 @@ MISMATCH = (
             id="an address that is not allowed",
         ),
         pytest.param(
-            SudoRefusedError("a password is required"),
+            SudoRefusedError("sudo-rs"),
             "SudoRefused",
             None,
-            "User '{user}' on {host} may not become root: a password is required. Add a NOPASSWD rule to sudoers.",
+            (
+                "User '{user}' on {host} may not become root: sudo-rs asks for a password or refuses. Add a NOPASSWD rule to "
+                "sudoers."
+            ),
+            id="no right to sudo",
+        ),
+        pytest.param(
+            SudoRefusedError("doas"),
+            "SudoRefused",
+            None,
+            (
+                "User '{user}' on {host} may not become root: doas asks for a password or refuses. Add "
+                "'permit nopass {user} as root' to /etc/doas.conf."
+            ),
+            id="no right to doas",
+        ),
+        pytest.param(
+            SudoRefusedError("sudo", installed=False),
+            "SudoRefused",
+            None,
+            (
+                "User '{user}' on {host} may not become root: neither sudo nor doas is installed. Install sudo with a "
+                "NOPASSWD rule, or log in as root."
+            ),
             id="no sudo",
         ),
         pytest.param(
@@ -444,6 +469,13 @@ MISMATCH = (
             30,
             "{host} port {port} cannot be reached: connection refused. It is tried again.",
             id="no connection",
+        ),
+        pytest.param(
+            TurnedAwayError("it closed the connection"),
+            "DeviceUnreachable",
+            60,
+            "{host} port {port} cannot be reached: it closed the connection. It is tried again.",
+            id="a server that turns us away",
         ),
         pytest.param(
             DeviceError("x"),

@@ -199,6 +199,36 @@ async def test_what_costs_the_containers(applied: Device, hub: ScriptedHub, stri
 
 
 @pytest.mark.parametrize(
+    ("version", "image", "hostname"),
+    [
+        pytest.param("1.1.15", "agent:2", "new", id="1.1 makes all containers anew"),
+        pytest.param("1.2.10", "agent:1", "old", id="1.2 starts the one that is there, with the old name"),
+        pytest.param("1.5.44", "agent:1", "old", id="1.5 does so too; the name may not even change"),
+        pytest.param("1.6.1", "agent:1", "old", id="and 1.6"),
+    ],
+)
+async def test_what_reaches_a_container_that_is_there(
+    hub: ScriptedHub, version: str, image: str, hostname: str
+) -> None:
+    """`update_device_cache` of aziot-edged compares device, hub and parent alone; 1.1 hashes all settings."""
+    async with serve(hub=hub, pace=PACE, runtime_version=version) as fleet:
+        device = fleet.devices[0]
+        for name, agent in (("old", "agent:1"), ("new" if version < "1.3" else "old", "agent:2")):
+            configure(device, hostname=name, agent_image=agent)
+            if version < "1.2":
+                assert await device.daemon.systemctl("restart")
+            else:
+                assert (await apply(device)).status == 0
+            await until(lambda: status_of(device) == RUNNING)
+        assert [(module.image, module.hostname) for module in device.modules] == [(image, hostname)]
+        assert device.daemon.settings is not None
+        assert (device.daemon.settings.agent_image, device.daemon.settings.hostname) == (
+            "agent:2",
+            "new" if version < "1.3" else "old",
+        )
+
+
+@pytest.mark.parametrize(
     ("version", "containers", "status"),
     [
         pytest.param("1.5.44", True, 1, id="containers know the old name"),

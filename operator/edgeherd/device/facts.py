@@ -51,7 +51,11 @@ class Facts:
 
     version: str
     path: str
+    real_path: str = ""
+    """Where the file is, if a link is on the way to it; empty where there is none, or nobody can tell."""
     kind: str
+    has_folder: bool = True
+    """Whether the folder is there in which the file is, or would be."""
     mode: str
     content: bytes | None = dataclasses.field(repr=False)
     template: bytes | None = dataclasses.field(repr=False, default=None)
@@ -64,6 +68,8 @@ class Facts:
     now: int | None = None
     started: int | None = None
     """When the daemon's process started."""
+    missing: tuple[str, ...] = ()
+    """The tools that the scripts need and the device has not. What else is said may be wrong then."""
     unit: Unit
     services: tuple[Unit, ...] = ()
     """The daemon's other services and the container engine."""
@@ -99,8 +105,23 @@ def framed(output: bytes, nonce: str) -> dict[str, bytes]:
     return values
 
 
+def sections(output: bytes, nonce: str) -> dict[str, bytes]:
+    """The values of sections: a line `NONCE name`, after it the value up to the line break before the next such line.
+
+    The last one, whose end nobody sees, has no value: it is `end`, or something was cut off. A terminal in between makes
+    each line break two characters, in the values too.
+    """
+    found = re.split(rb"\n" + nonce.encode() + rb" ([a-z:0-9]{1,32}+)\r?\n", output, maxsplit=_ANSWERS)
+    values = dict(zip(found[1:-2:2], found[2:-2:2], strict=True))
+    if found[-2:-1] == [b"end"]:
+        values[b"end"] = b""
+    return {name.decode("ascii"): value for name, value in values.items()}
+
+
 _ANSWERS = 256
 """More than any script gives."""
+CONTENT_BYTES = 256 * 1024 + 1
+"""So much of a file comes at most: it tells that a file is longer than any that is edited."""
 MOST: Mapping[str, int] = {"journal": 32 * 1024, "modules": 64 * 1024, "units": 16 * 1024, "check": 256 * 1024}
 """How many bytes of a text are looked at; of all others 8 KiB. The scripts send no more, but a device may."""
 _OTHERS = 8 * 1024
@@ -127,24 +148,35 @@ def parse(values: Mapping[str, bytes], *, others: int = 0) -> Facts:
     if not _PATH.fullmatch(path):
         message = "what it calls the daemon's file is no path"
         raise ValueError(message)
-    version = _VERSION.search(text(values, "version"))
+    version, real = _VERSION.search(text(values, "version")), text(values, "real")
+    about = text(values, "about").split(" ")
+    mode, modified = _line(values, "mode"), _time(text(values, "modified"))
+    content = values.get("content") if text(values, "readable") != "no" else None
+    if len(about) == 4:
+        mode, modified = _shown(" ".join(about[:2])), _time(about[2])
+        if content is not None and len(content) != min(_time(about[3]) or 0, CONTENT_BYTES):
+            message = "the daemon's file did not come as long as it is"
+            raise ValueError(message)
     units = [_unit(block) for block in re.split(r"\n\s*\n", text(values, "units"), maxsplit=_UNITS)]
     return Facts(
         version=version[1] if version else "",
         path=path,
+        real_path=real if real.startswith("/") and _PATH.fullmatch(real) else "",
         kind=_line(values, "kind"),
-        mode=_line(values, "mode"),
-        content=values.get("content"),
+        has_folder=text(values, "folder") != "absent",
+        mode=mode,
+        content=content,
         template=values.get("template"),
         taken=text(values, "taken") != "no",
         hashes=tuple(_line(values, f"hash:{number}") or "absent" for number in range(others)),
-        modified=_time(values, "modified"),
-        now=_time(values, "now"),
-        started=_time(values, "started"),
+        modified=modified,
+        now=_time(text(values, "now")),
+        started=_time(text(values, "started")),
         unit=units[0],
         services=tuple(units[1:]),
         modules=_modules(text(values, "modules")),
         journal=text(values, "journal"),
+        missing=tuple(filter(None, map(_word, text(values, "missing").split()))),
     )
 
 
@@ -158,7 +190,11 @@ def text(values: Mapping[str, bytes], name: str) -> str:
 
 def _line(values: Mapping[str, bytes], name: str) -> str:
     """A text that may be shown to people: one line, not endless, and nothing that a terminal obeys."""
-    first = text(values, name).partition("\n")[0][:4096]
+    return _shown(text(values, name))
+
+
+def _shown(text: str) -> str:
+    first = text.partition("\n")[0][:4096]
     return "".join(character for character in first if character.isprintable())
 
 
@@ -174,9 +210,8 @@ def _word(text: str) -> str:
     return text if _WORD.fullmatch(text) else ""
 
 
-def _time(values: Mapping[str, bytes], name: str) -> int | None:
-    said = text(values, name)
-    return int(said) if re.fullmatch(r"[0-9]{1,12}", said) else None
+def _time(text: str) -> int | None:
+    return int(text) if re.fullmatch(r"[0-9]{1,12}", text) else None
 
 
 def _unit(text: str) -> Unit:

@@ -52,11 +52,19 @@ class Login:
 
 
 class DeviceError(Exception):
-    """A session with the device did not do its work. The text holds nothing that the device said."""
+    """A session with the device did not do its work. The text holds nothing that the device said, but for names."""
 
 
 class UnreachableError(DeviceError):
     """No connection, or it broke."""
+
+
+class TurnedAwayError(UnreachableError):
+    """The server closed the connection before it said anything.
+
+    OpenSSH 9.8 and later do so for some time after logins that were refused (`PerSourcePenalties` in sshd_config(5)), and
+    each OpenSSH does with too many connections that have not logged in (`MaxStartups`).
+    """
 
 
 class HostKeyMismatchError(DeviceError):
@@ -81,7 +89,14 @@ class CredentialError(DeviceError):
 
 
 class SudoRefusedError(DeviceError):
-    """The user may not become root without a password."""
+    """The user may not become root without a password. `program` is 'sudo', 'sudo-rs' or 'doas'."""
+
+    def __init__(self, program: str = "sudo", *, installed: bool = True) -> None:
+        super().__init__(
+            f"{program} asks for a password or refuses" if installed else "neither sudo nor doas is installed"
+        )
+        self.program = program
+        self.installed = installed
 
 
 class OddAnswerError(DeviceError):

@@ -15,7 +15,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from edgeherd.device import windows_scripts
+from edgeherd.device import facts, windows_scripts
 from edgeherd.device.port import Action, Change, Initialization, Query
 from edgeherd.device.remote_command import RemoteCommand
 
@@ -33,6 +33,9 @@ COMMAND = (
     "powershell.exe -NoLogo -NoProfile -NonInteractive -EncodedCommand "
     + base64.b64encode(_BOOTSTRAP.encode("utf-16-le")).decode()
 )
+
+answers = facts.framed
+"""How the output of a script is read."""
 
 _SERVICE_NAME = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
@@ -69,7 +72,7 @@ def apply(change: Change) -> RemoteCommand:
         raise ValueError("that is no name of a service")
     after = "-" if change.content is None else hashlib.sha256(change.content).hexdigest()
     parameters = [change.path, change.before, after, service, change.action.value, change.started]
-    return _command(windows_scripts.APPLY, parameters, body=f"{_base64(change.content or b'')}\n", seconds=300)
+    return _command(windows_scripts.APPLY, parameters, body=f"{_base64(change.content or b'')}\n".encode(), seconds=300)
 
 
 def check() -> RemoteCommand:
@@ -89,7 +92,7 @@ def initialize(initialization: Initialization) -> RemoteCommand:
     return _command(windows_scripts.INITIALIZE, parameters, seconds=300)
 
 
-def _command(script: str, parameters: Sequence[str], *, body: str = "", seconds: float) -> RemoteCommand:
+def _command(script: str, parameters: Sequence[str], *, body: bytes = b"", seconds: float) -> RemoteCommand:
     # base64 would carry a line break; nothing that is asked of a device has one, and a YAML line would be broken by it.
     if any(character in parameter for parameter in parameters for character in "\n\r\0"):
         raise ValueError("a parameter holds a line break")

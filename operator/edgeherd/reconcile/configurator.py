@@ -14,7 +14,7 @@ from edgeherd.device.facts import Facts
 from edgeherd.device.port import ABSENT, Action, Change, Initialization, OtherFile, Query, Result, Session
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange
-from edgeherd.reconcile import desired, errors, refusal
+from edgeherd.reconcile import desired, device_facts, errors, refusal
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.desired import DesiredState
 from edgeherd.reconcile.step import ConfigurationResult, Event
@@ -22,9 +22,6 @@ from edgeherd.worker import WorkerError
 
 RequireFree = Callable[[str], Awaitable[None]]
 """Raises Stalled where a device id belongs to somebody who looks after the same machine."""
-
-SLACK_SECONDS = 2
-"""The device's clocks are read in whole seconds, one after the other."""
 
 REVIVAL_SECONDS = 300.0
 """A daemon that gave up is started again so often, unless somebody asks for it: what it missed may be fixed by now."""
@@ -79,7 +76,7 @@ class _Observation:
         return ConfigurationResult(
             facts=self.facts,
             version=self.version,
-            config_hash=_hash(self.facts),
+            config_hash=device_facts.fingerprint(self.facts),
             restarted=restarted,
             events=events,
         )
@@ -142,7 +139,8 @@ class Configurator:
             raise Stalled("CertificateNotPlaced", message)
         query = desired.query(device)
         facts = await session.observe(query)
-        version = _version(device, facts)
+        device_facts.require_tools(device, facts)
+        version = device_facts.version(device, facts)
         only_reports = applied_before and not device.correct_drift
         if facts.kind == "absent" and device.runtime.on_windows:
             return await self._initialize(session, state, facts, version, only_reports=only_reports)
@@ -161,9 +159,11 @@ class Configurator:
         await self._carry_out(session, observation, is_drift=is_drift)
         reason = "ConfigDriftCorrected" if is_drift else "ConfigApplied"
         what = ", ".join(change.path.removeprefix("device:") for change in plan)
-        return observation.applied(
-            Event(reason, f"{facts.path} was changed ({what}) and the daemon restarted."), restarted=True
-        )
+        kept = ""
+        if found == device.device_id:
+            kept = device_facts.kept_by_agent(version, facts, [change.path for change in observation.edit.changes])
+        message = f"{facts.path} was changed ({what}) and the daemon restarted.{kept}"
+        return observation.applied(Event(reason, message), restarted=True)
 
     async def _awake(self, session: Session, observation: _Observation, *, only_reports: bool) -> ConfigurationResult:
         """All files are right: is it what the daemon runs with? It is not restarted again and again for it."""
@@ -183,7 +183,7 @@ class Configurator:
         elif facts.unit.active_state == "failed":
             text = "The daemon had failed while its file is right; it was started again."
             event = Event("DaemonRestarted", text, warning=True)
-        elif _is_outdated(device, facts):
+        elif device_facts.is_outdated(device, facts):
             text = f"{facts.path} is newer than the daemon's start; it was restarted."
             event = Event("DaemonRestarted", text, warning=True)
         else:
@@ -272,7 +272,7 @@ class Configurator:
             raise Stalled("InitializationFailed", message)
         event = Event("DeviceInitialized", "The runtime was initialised with 'Initialize-IoTEdge'.")
         return ConfigurationResult(
-            facts=facts, version=version, config_hash=_hash(facts), restarted=True, events=(event,)
+            facts=facts, version=version, config_hash=device_facts.fingerprint(facts), restarted=True, events=(event,)
         )
 
 
@@ -287,7 +287,7 @@ async def _observed(
     was_ours = desired.proxy_was_ours(found)
     try:
         want = desired.configuration(state, version.dialect, proxy_was_ours=was_ours)
-        edit = await editor.edit(_content(facts, version), want, version=version)
+        edit = await editor.edit(device_facts.content(facts, version), want, version=version)
     except config.UneditableError as exc:
         raise Stalled("ConfigNotEditable", f"{facts.path} was left as it is: {exc}") from None
     except WorkerError as exc:
@@ -322,10 +322,6 @@ def _fingerprint(change: Change) -> str:
     )
 
 
-def _hash(facts: Facts) -> str:
-    return "" if facts.kind == "absent" else f"sha256:{facts.sha256}"
-
-
 def _require_free_hostname(observation: _Observation) -> None:
     """`iotedge config apply` would refuse (from 1.3 on): why write the file, only to put it back?"""
     renames = any(change.path == "hostname" and change.action == "Change" for change in observation.edit.changes)
@@ -337,63 +333,12 @@ def _spec_changed(device: EdgeDevice) -> bool:
     return device.status.device.applied_generation != device.generation
 
 
-def _is_outdated(device: EdgeDevice, facts: Facts) -> bool:
-    """Whether the daemon was started before its file became what it is, and nobody has confirmed that content since.
-
-    A time stamp alone proves nothing: a backup or a package script may touch the file. One in the future comes from a
-    clock that was wrong.
-    """
-    if facts.modified is None or facts.started is None or facts.now is None:
-        return False
-    if device.status.device.config_hash == _hash(facts):
-        return False
-    return facts.started + SLACK_SECONDS < facts.modified <= facts.now
-
-
-def _version(device: EdgeDevice, facts: Facts) -> config.Version:
-    if not facts.version:
-        message = "The device has no IoT Edge runtime ('iotedge version' fails). Install it."
-        raise Waiting("RuntimeNotFound", message, retry_after=60)
-    version = config.Version.parse(facts.version)
-    insisted, found = device.runtime.dialect, version.dialect.value
-    if device.runtime.on_windows and version.dialect is config.Dialect.TOML:
-        message = f"The device runs IoT Edge {facts.version}, which is not for Windows. Set spec.runtime.operatingSystem to 'Linux'."
-        raise Stalled("RuntimeDiffers", message)
-    if insisted not in {"Auto", found}:
-        message = (
-            f"The device runs IoT Edge {facts.version}, whose file is a {found}; spec.runtime.dialect is '{insisted}'."
-        )
-        raise Stalled("RuntimeDiffers", f"{message} Change one of them.")
-    return version
-
-
-def _content(facts: Facts, version: config.Version) -> bytes:
-    """What is edited: the file, or what the package has for a device that was never configured."""
-    match facts.kind:
-        case "file" if facts.content is not None:
-            return facts.content
-        case "file":
-            message = f"{facts.path} cannot be read, not even as root. Look at its mode and its file system."
-            raise Stalled("ConfigUnreadable", message)
-        case "absent" if version.dialect is config.Dialect.TOML:
-            return facts.template or b""
-        case "absent":
-            message = f"{facts.path} does not exist. Reinstall the runtime, or set spec.runtime.configPath."
-            raise Stalled("ConfigMissing", message)
-        case "symlink":
-            message = (
-                f"{facts.path} is a symbolic link, which is not written through. Set spec.runtime.configPath to the file that it "
-                "leads to (the HubConnection's allowedConfigPaths must allow it), or put a regular file there."
-            )
-            raise Stalled("ConfigUnreadable", message)
-        case _:
-            message = f"{facts.path} is not a regular file. It is left alone; put a regular file there."
-            raise Stalled("ConfigUnreadable", message)
-
-
 def _require(result: Result, observation: _Observation) -> None:
     """Raises what a result that is not APPLIED means."""
     if result is Result.APPLIED:
         return
+    error = errors.from_result(result, observation.facts.path)
+    if result is Result.PARENT and observation.facts.real_path:
+        raise Stalled(error.reason, device_facts.linked(observation.facts))
     # A host name that is refused may be taken later, when the containers are gone: that is not remembered.
-    raise errors.from_result(result, observation.facts.path)
+    raise error

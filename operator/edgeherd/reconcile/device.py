@@ -220,6 +220,7 @@ class DeviceReconciler:
                 ended_by=error,
                 at=self._clock.now(),
                 steps=CONDITIONS,
+                hints=context.hints,
             ),
             last_handled_reconcile_at=device.requested_at,
         )

@@ -12,6 +12,7 @@ from edgeherd.device.port import (
     OddAnswerError,
     Result,
     SudoRefusedError,
+    TurnedAwayError,
 )
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import (
@@ -124,7 +125,8 @@ def _next_step(  # noqa: PLR0911 - one for each kind
         case LoginRefusedError():
             message = (
                 f"{host} refuses the login of user '{target.user}' with Secret '{target.secret_name}': {error}. "
-                "Add the public key to the user's authorized_keys, or fix the Secret."
+                "Add the public key to the user's authorized_keys, or fix the Secret. It is tried once a minute, because "
+                "OpenSSH 9.8 and later shut out an address that fails more often."
             )
             return Stalled("SshLoginRefused", message)
         case CredentialError():
@@ -134,14 +136,24 @@ def _next_step(  # noqa: PLR0911 - one for each kind
             message = f"{host} may not be connected to: {error} (HubConnection '{device.hub_name}')."
             return Stalled("AddressNotAllowed", message)
         case SudoRefusedError():
-            message = f"User '{target.user}' on {host} may not become root: {error}. Add a NOPASSWD rule to sudoers."
+            message = f"User '{target.user}' on {host} may not become root: {error}. {_remedy(error, target.user)}"
             return Stalled("SudoRefused", message)
         case OddAnswerError():
             message = f"{host} gave an answer that makes no sense: {error}. It is tried again."
             return Waiting("DeviceAnswerInvalid", message, retry_after=60)
         case _:
             message = f"{host} port {target.port} cannot be reached: {error}. It is tried again."
-            return Waiting(UNREACHABLE, message, retry_after=30, condition=REACHABLE)
+            # Who is turned away does not knock sooner.
+            seconds = 60 if isinstance(error, TurnedAwayError) else 30
+            return Waiting(UNREACHABLE, message, retry_after=seconds, condition=REACHABLE)
+
+
+def _remedy(error: SudoRefusedError, user: str) -> str:
+    if not error.installed:
+        return "Install sudo with a NOPASSWD rule, or log in as root."
+    if error.program == "doas":
+        return f"Add 'permit nopass {user} as root' to /etc/doas.conf."
+    return "Add a NOPASSWD rule to sudoers."
 
 
 def from_result(result: Result, path: str) -> ReconcileError:
@@ -162,7 +174,8 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         None,
         (
             "'iotedge config apply' refuses another host name while there are containers; {path} is as it was. "
-            "Remove the containers on the device, or take spec.runtime.hostname back."
+            "Remove the runtime's containers on the device, with what they did not store outside (docs/devices.md has the "
+            "command), or take spec.runtime.hostname back."
         ),
     ),
     Result.CHANGED: (
@@ -199,8 +212,8 @@ _OUTCOMES: dict[Result, tuple[str, float | None, str]] = {
         None,
         (
             "A folder on the way to {path}, or to a file beside it, is a symbolic link, belongs to a user other than root "
-            "and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder, or set "
-            "spec.runtime.configPath to where a link leads."
+            "and the daemon's, or may be written to by everybody. Nothing was changed; fix the folder. If it is linked on "
+            "purpose, set spec.runtime.configPath to the path where the file really is."
         ),
     ),
     Result.INCOMPLETE: (

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
 
 from edgeherd.cache import Recent
+from edgeherd.clock import Clock
 from edgeherd.cluster.errors import ConflictError
 from edgeherd.cluster.port import Cluster
 from edgeherd.device.port import (
@@ -21,6 +22,7 @@ from edgeherd.device.port import (
 from edgeherd.errors import Stalled, Waiting
 from edgeherd.model import KNOWN_HOSTS_TYPE, EdgeDevice, HubConnection, Key, Secret, SshTarget
 from edgeherd.reconcile import secret_use
+from edgeherd.reconcile.refused_logins import RefusedLogins
 from edgeherd.reconcile.secret_use import Use
 
 _log = logging.getLogger(__name__)
@@ -40,7 +42,13 @@ class SshLogins:
     """Finds the credentials of devices, opens sessions with them, and remembers host keys of first use."""
 
     def __init__(
-        self, cluster: Cluster, *, connect: Connect, host_key: HostKey, cluster_networks: tuple[str, ...] = ()
+        self,
+        cluster: Cluster,
+        *,
+        connect: Connect,
+        host_key: HostKey,
+        cluster_networks: tuple[str, ...] = (),
+        clock: Clock | None = None,
     ) -> None:
         self._cluster = cluster
         self._connect = connect
@@ -48,6 +56,7 @@ class SshLogins:
         self._cluster_networks = cluster_networks
         self._last: Recent[Key, tuple[str, SshTarget, Login]] = Recent(LAST_LOGINS_BYTES)
         """The login that worked last, by object, with its uid and the target in its spec."""
+        self._refused = RefusedLogins(clock or Clock())
 
     @contextlib.asynccontextmanager
     async def session(self, device: EdgeDevice, connection: HubConnection, *, tell: Tell) -> AsyncIterator[Session]:
@@ -64,7 +73,7 @@ class SshLogins:
                 raise
             login = _within(last, self._limits(connection))
         async with contextlib.AsyncExitStack() as stack:
-            with _discreet(login):
+            with _discreet(login), self._refused.attempt(login):
                 session = await stack.enter_async_context(self._connect(login))
             if not device.deleting:
                 self._last.put(device.key, (device.uid, device.ssh, login), _size(login))
@@ -164,7 +173,7 @@ class SshLogins:
             )
             raise Waiting("SshSecretNotFound", message)
         if not keys:
-            with _discreet(login):
+            with _discreet(login), self._refused.attempt(login):
                 keys = (await self._host_key(login),)
             text = "".join(f"{line}\n" for line in [*lines, f"{marker}{keys[0]}"])
             try:
@@ -192,12 +201,12 @@ def _discreet(login: Login) -> Iterator[None]:
         if _is_named(login.limits):
             raise
         _log.debug("%s port %s cannot be reached: %s", login.host, login.port, exc)
-        raise UnreachableError(NOT_TOLD) from None
+        raise type(exc)(NOT_TOLD) from None
     except JumpHostError as exc:
         if _is_named(login.limits) or not isinstance(exc.error, UnreachableError):
             raise
         _log.debug("the jump host of %s cannot be reached: %s", login.host, exc)
-        raise JumpHostError(UnreachableError(NOT_TOLD)) from None
+        raise JumpHostError(type(exc.error)(NOT_TOLD)) from None
 
 
 def _is_named(limits: Limits) -> bool:

@@ -126,6 +126,8 @@ class Context:
         self.events: list[Event] = []
         self.conditions: dict[str, Condition] = {}
         """What came of the steps, by type. Only the loop writes here."""
+        self.hints: tuple[Condition, ...] = ()
+        """Conditions that only inform."""
         self.at = ""
         """The condition of the step at work."""
         self.device_seconds = 0.0

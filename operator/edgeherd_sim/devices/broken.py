@@ -54,7 +54,7 @@ def read_only_disk() -> dict[str, str]:
 
 def broken_disk() -> dict[str, str]:
     """For a disk that cannot read the settings."""
-    return {name: _UNREADABLE.format(name=name, program=_real(name)) for name in ("head", "cat")}
+    return {name: _UNREADABLE.format(name=name, program=_real(name)) for name in ("dd", "head", "cat")}
 
 
 def wrong_clock(seconds: int) -> dict[str, str]:

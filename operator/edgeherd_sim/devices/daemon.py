@@ -242,7 +242,7 @@ class Daemon:
             return False
         if status and status != "running":
             for module in self.modules.all():
-                self.modules.run(module.name, module.image)
+                self.modules.run(module.name, module.image, module.hostname)
         self._say("INFO", said.running)
         return True
 
@@ -260,7 +260,7 @@ class Daemon:
             why = messages.NO_MANIFEST.format(image=settings.agent_image)
             self._engine_says("HTTP 404 Not Found", why)
             return said.pull.format(image=settings.agent_image, why=why)
-        self.modules.run(AGENT, settings.agent_image)
+        self.modules.run(AGENT, settings.agent_image, settings.hostname)
         self._say("INFO", said.created.format(name=AGENT))
         return None
 

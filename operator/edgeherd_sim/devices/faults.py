@@ -56,8 +56,11 @@ class Faults:
         """Nobody listens any more."""
         self._listen(not on)
 
-    def reset_mid_transfer(self, after: int | None = 1024) -> None:
-        """The connection breaks when a command has got so many bytes of its standard input; None: it holds."""
+    def reset_mid_transfer(self, after: int | None = 8000) -> None:
+        """The connection breaks when a command has got so many bytes of its standard input; None: it holds.
+
+        The script of a look fits into 8,000, that of a change does with its parameters, and most files do not.
+        """
         self.line.reset_after = after
 
     # ---- the login user's shell

@@ -45,9 +45,12 @@ def default_config() -> bytes:
 
 
 @functools.cache
-def template() -> bytes:
-    """What the package aziot-edge lays beside the place of the settings file, in its shape."""
-    return (_FILES / "config.toml.edge.template").read_bytes()
+def template(line: str = "1.5") -> bytes:
+    """What the package aziot-edge lays beside the place of the settings file, in its shape.
+
+    From 1.4 on the lines differ in the tag of edgeAgent's image alone.
+    """
+    return (_FILES / "config.toml.edge.template").read_bytes().replace(b"agent:1.5", f"agent:{line}".encode())
 
 
 def install_programs(folder: pathlib.Path) -> None:
@@ -190,15 +193,15 @@ class FileSystem:
         for left in (*(self.root / "sim/units").iterdir(), *(self.root / "sim/environment").iterdir()):
             left.unlink()
         if self.aziot:
-            self._lay_out_aziot(settings)
+            self._lay_out_aziot(settings, ".".join(map(str, version.numbers[:2])))
         elif not self.config_file.exists():
             # The package's script does the same on every device.
             settings = (settings or default_config()).replace(b'"<ADD HOSTNAME HERE>"', f'"{name}"'.encode())
             write(self.config_file, settings, 0o400)
 
-    def _lay_out_aziot(self, settings: bytes | None) -> None:
+    def _lay_out_aziot(self, settings: bytes | None, line: str) -> None:
         if not self.template.exists():
-            write(self.template, template(), 0o600)
+            write(self.template, template(line), 0o600)
         if settings is not None and not self.config_file.exists():
             write(self.config_file, settings, 0o600)
 

@@ -15,6 +15,8 @@ class Module:
     status: str
     since: int
     image: str
+    hostname: str = ""
+    """`EdgeDeviceHostName` of edgeAgent: what the daemon's settings said when the container was made."""
 
 
 class Modules:
@@ -29,13 +31,17 @@ class Modules:
             lines = self._files.modules.read_text().splitlines()
         except FileNotFoundError:
             return ()
-        rows = [line.split(" ", 3) for line in lines]
-        return tuple(Module(name=row[0], status=row[1], since=int(row[2]), image=row[3]) for row in rows)
+        rows = [line.split(" ", 4) for line in lines]
+        return tuple(
+            Module(name=row[0], status=row[1], since=int(row[2]), image=row[3], hostname=row[4]) for row in rows
+        )
 
-    def run(self, name: str, image: str) -> None:
+    def run(self, name: str, image: str, hostname: str = "") -> None:
         """Create the container, or start it again."""
         others = [module for module in self.all() if module.name != name]
-        self._save([*others, Module(name=name, status="running", since=int(time.time()), image=image)])
+        self._save(
+            [*others, Module(name=name, status="running", since=int(time.time()), image=image, hostname=hostname)]
+        )
 
     def settle(self, images: Mapping[str, str], *, besides: str) -> None:
         """Run these and no others; one that runs with its image already is left alone, and so is the one `besides`."""
@@ -74,5 +80,7 @@ class Modules:
         self._save([])
 
     def _save(self, modules: list[Module]) -> None:
-        lines = [f"{module.name} {module.status} {module.since} {module.image}\n" for module in modules]
+        lines = [
+            f"{module.name} {module.status} {module.since} {module.image} {module.hostname}\n" for module in modules
+        ]
         write(self._files.modules, "".join(lines).encode(), 0o644)

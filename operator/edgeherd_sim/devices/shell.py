@@ -17,8 +17,11 @@ Welcome to EdgeOS 4.2 (GNU/Linux 5.10.0-28-amd64 x86_64)
   Usage of /:   41.7% of 14.6GB    Users logged in:       1
   Memory usage: 23%                IPv4 address for eth0: 10.20.30.40
 
-0123456789abcdef0123456789abcdef version aW90ZWRnZSA5LjkuOQ==
-0123456789abcdef0123456789abcdef result YXBwbGllZA==
+0123456789abcdef0123456789abcdef version
+iotedge 9.9.9
+0123456789abcdef0123456789abcdef result
+applied
+0123456789abcdef0123456789abcdef end
 result applied
 \x1b[1;31m17 updates can be applied immediately.\x1b[0m\r
 *** System restart required ***

@@ -32,6 +32,7 @@ class MemoryDevice:
     """A device whose daemon takes whatever it is given."""
 
     version: str = "1.1.15"
+    agent_image: str = ""
     path: str = "/etc/iotedge/config.yaml"
     files: dict[str, bytes] = dataclasses.field(default_factory=dict)
     template: bytes | None = None
@@ -99,7 +100,7 @@ class MemoryDevice:
             now=self.now,
             started=self.started,
             unit=Unit(name="iotedge.service", load_state="loaded", active_state=active, sub_state=sub),
-            modules=(Module(name="edgeAgent", status="running", up_seconds=5),),
+            modules=(Module(name="edgeAgent", status="running", up_seconds=5, image=self.agent_image),),
         )
 
     def _apply(self, change: Change) -> Result:

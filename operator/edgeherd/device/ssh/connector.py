@@ -1,7 +1,6 @@
 """Connections to devices, straight or through a jump host.
 
-Options are pinned to what is fast and modern (measured: AES-GCM before ChaCha20; curve25519 and mlkem768 cost the
-same), and nothing is read from the operator's own ~/.ssh or agent. Nothing is forwarded: no agent, no X11, no port.
+Options are pinned (`algorithms` says to what), and nothing is read from the operator's own ~/.ssh or agent. Nothing is forwarded: no agent, no X11, no port.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ import dataclasses
 import getpass
 import os
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import asyncssh
@@ -24,9 +23,10 @@ from edgeherd.device.port import (
     JumpHostError,
     Login,
     LoginRefusedError,
+    TurnedAwayError,
     UnreachableError,
 )
-from edgeherd.device.ssh import keys, trust
+from edgeherd.device.ssh import algorithms, keys, trust
 from edgeherd.device.ssh.session import SshSession, cause, fingerprint
 from edgeherd.fence import OPEN, Fence
 from edgeherd.worker import Run
@@ -43,17 +43,6 @@ KEY_SECONDS = 20.0
 ADDRESSES = 3
 """So many of a host's addresses are tried: whoever serves its name could list more than there is time for."""
 
-_KEX = (
-    "mlkem768x25519-sha256",
-    "curve25519-sha256",
-    "curve25519-sha256@libssh.org",  # its name before OpenSSH 7.4
-    "ecdh-sha2-nistp256",
-    "ecdh-sha2-nistp384",
-    "ecdh-sha2-nistp521",
-    "diffie-hellman-group16-sha512",
-    "diffie-hellman-group14-sha256",
-)
-_CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr")
 _IGNORE = 2
 """SSH_MSG_IGNORE: asyncssh sends an empty one before each packet, for ciphers in CBC mode. There is none among ours, and
 without them there are half as many packets."""
@@ -63,8 +52,9 @@ _OPTIONS: Mapping[str, object] = {
     "gss_host": None,
     "x509_trusted_certs": None,
     "x509_trusted_cert_paths": [],
-    "kex_algs": _KEX,
-    "encryption_algs": _CIPHERS,
+    "kex_algs": algorithms.KEX,
+    "encryption_algs": algorithms.CIPHERS,
+    "mac_algs": algorithms.MACS,
     "compression_algs": ["none"],
     "login_timeout": 0,  # the deadline is ours
     "keepalive_interval": KEEPALIVE_SECONDS,
@@ -73,6 +63,11 @@ _OPTIONS: Mapping[str, object] = {
 
 _RESOLVERS = concurrent.futures.ThreadPoolExecutor(max_workers=32, thread_name_prefix="resolver")
 """Of its own: names that hang must not hold up anything else that needs a thread."""
+
+_TURNED_AWAY = (
+    "it closed the connection before it said anything; OpenSSH does so with too many at once (MaxStartups) and, from 9.8 on, "
+    "for some time after refused logins (PerSourcePenalties)"
+)
 
 _Tunnel = asyncssh.SSHClientConnection | None
 _T = TypeVar("_T")
@@ -90,8 +85,20 @@ class _Client(asyncssh.SSHClient):
         self.presented = ""
         self.refused: CredentialError | None = None
         self.password_expired = False
+        self._connection: asyncssh.SSHClientConnection | None = None
+
+    @property
+    def turned_away(self) -> bool:
+        """Whether there was a connection, and nobody said a word in it."""
+        return self._connection is not None and not self._connection.get_extra_info("server_version")
+
+    @property
+    def offered(self) -> bytes:
+        """What the server said that it has; asyncssh keeps it for the hash of the exchange."""
+        return getattr(self._connection, "_server_kexinit", b"")
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        self._connection = conn
         send = conn.send_packet
 
         def send_what_counts(kind: int, *parts: bytes, **options: Any) -> None:
@@ -276,40 +283,37 @@ async def _open(login: Login, tunnel: _Tunnel, known: trust.Trust) -> asyncssh.S
 async def _connected(
     login: Login, address: str, tunnel: _Tunnel, pins: trust.Pins, options: Mapping[str, object]
 ) -> asyncssh.SSHClientConnection:
-    with _failures():
-        async with asyncio.timeout(CONNECT_SECONDS) as deadline:
-            client = _Client(deadline, pins.prints)
-            try:
-                connection, _ = await asyncssh.create_connection(
-                    lambda: client, address, login.port, tunnel=tunnel, **options
-                )
-            except asyncssh.HostKeyNotVerifiable:
-                if client.refused is not None and client.presented in pins.prints:
-                    raise client.refused from None
-                presented = client.presented or "a key or certificate that is revoked, expired or for another host"
-                raise HostKeyMismatchError(presented, pins.fingerprints) from None
-            except asyncssh.PermissionDenied:
-                if client.password_expired:
-                    raise LoginRefusedError("the password has expired") from None
-                means = [*(["key"] if login.private_key else []), *(["password"] if login.password else [])]
-                raise LoginRefusedError(f"it does not accept this user and {' and '.join(means)}") from None
+    async with _attempt(pins.prints) as client:
+        try:
+            connection, _ = await asyncssh.create_connection(
+                lambda: client, address, login.port, tunnel=tunnel, **options
+            )
+        except asyncssh.HostKeyNotVerifiable:
+            if client.refused is not None and client.presented in pins.prints:
+                raise client.refused from None
+            presented = client.presented or "a key or certificate that is revoked, expired or for another host"
+            raise HostKeyMismatchError(presented, pins.fingerprints) from None
+        except asyncssh.PermissionDenied:
+            if client.password_expired:
+                raise LoginRefusedError("the password has expired") from None
+            means = [*(["key"] if login.private_key else []), *(["password"] if login.password else [])]
+            raise LoginRefusedError(f"it does not accept this user and {' and '.join(means)}") from None
     return connection
 
 
 async def _shown(login: Login, address: str, tunnel: _Tunnel) -> asyncssh.SSHKey:
-    with _failures():
-        async with asyncio.timeout(CONNECT_SECONDS) as deadline:
-            options = asyncssh.SSHClientConnectionOptions(
-                **_OPTIONS, client_keys=None, username=login.user, client_factory=lambda: _Client(deadline)
-            )
-            key = await asyncssh.get_server_host_key(
-                address,
-                login.port,
-                tunnel=tunnel,
-                config=None,
-                server_host_key_algs=trust.HOST_KEYS,
-                options=options,
-            )
+    async with _attempt() as client:
+        options = asyncssh.SSHClientConnectionOptions(
+            **_OPTIONS, client_keys=None, username=login.user, client_factory=lambda: client
+        )
+        key = await asyncssh.get_server_host_key(
+            address,
+            login.port,
+            tunnel=tunnel,
+            config=None,
+            server_host_key_algs=algorithms.HOST_KEYS,
+            options=options,
+        )
     if key is None:
         raise UnreachableError("it shows no host key")
     return key
@@ -323,22 +327,28 @@ def _methods(login: Login) -> list[str]:
     ]
 
 
-@contextlib.contextmanager
-def _failures() -> Iterator[None]:
-    """What goes wrong on the way, as `UnreachableError`."""
+@contextlib.asynccontextmanager
+async def _attempt(pinned: tuple[str, ...] = ()) -> AsyncIterator[_Client]:
+    """One attempt to connect. What goes wrong on the way comes out as `UnreachableError`."""
+    client = None
     try:
-        yield
+        async with asyncio.timeout(CONNECT_SECONDS) as deadline:
+            client = _Client(deadline, pinned)
+            yield client
     except DeviceError:
         raise
     except TimeoutError:
         raise UnreachableError("it did not answer in time") from None
-    except asyncssh.KeyExchangeFailed:
-        message = "no key exchange, cipher or host key type is common to both sides"
-        raise UnreachableError(message) from None
     except asyncssh.ChannelOpenError as exc:
         if exc.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
             message = "the jump host does not allow this connection (AllowTcpForwarding, PermitOpen)"
             raise UnreachableError(message) from None
         raise UnreachableError("the jump host cannot connect to it") from None
+    except (asyncssh.DisconnectError, ConnectionError) as exc:
+        if client is not None and client.turned_away:
+            raise TurnedAwayError(_TURNED_AWAY) from None
+        # The server ends it where it has no host key of a type that is asked for.
+        lacks = algorithms.in_the_way(client.offered) if client is not None and not client.presented else ""
+        raise UnreachableError(lacks or cause(exc)) from None
     except Exception as exc:  # noqa: BLE001 - packets that make no sense come out of asyncssh as anything
         raise UnreachableError(cause(exc)) from None

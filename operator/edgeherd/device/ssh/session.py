@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import re
 import secrets
 import socket
 from typing import Protocol
@@ -31,8 +32,13 @@ OUTPUT_BYTES = 1024 * 1024
 
 TAIL_BYTES = 1024
 """A device takes as much of a long input at a time as it has room for, which may last. So the fence is asked once more before
-this much of the end is sent: without it every script that changes something ends as `Result.INCOMPLETE`."""
+this much of the end is sent: without it every script that changes something does not run, or ends as `Result.INCOMPLETE`."""
 
+AGAIN_SECONDS = (0.05, 0.2, 0.5, 1.0)
+"""A session that is not opened after another one is tried again, after so long each time."""
+
+_REFUSED = re.compile(rb"^(?:edgeherd: (?:no )?)?(sudo|sudo-rs|doas)\b(?:: | refuses| and no doas)", re.MULTILINE)
+"""What our command says on standard error where nobody lets us become root, or the program itself does."""
 _EXPIRED = b"Password change required"
 """What OpenSSH's sshd says in place of running a command, whether the login was by password or by key."""
 
@@ -43,6 +49,7 @@ class _Scripts(Protocol):
     def observe(self, query: Query) -> RemoteCommand: ...
     def apply(self, change: Change) -> RemoteCommand: ...
     def check(self) -> RemoteCommand: ...
+    def answers(self, output: bytes, nonce: str) -> dict[str, bytes]: ...
 
 
 class _Answer(asyncssh.SSHClientSession[bytes]):
@@ -98,6 +105,9 @@ class SshSession:
     ) -> None:
         self._connection = connection
         self._fence = fence
+        self._one_command = asyncio.Lock()
+        """OpenSSH has `MaxSessions` at once: 10, or what somebody set."""
+        self._had_session = False
         self._scripts: _Scripts = windows if platform is Platform.WINDOWS else scripts
         self.fingerprint = fingerprint(connection)
         self.jump_fingerprint = jump_fingerprint
@@ -130,7 +140,7 @@ class SshSession:
         except ValueError as exc:
             raise OddAnswerError(str(exc)) from None
         try:
-            async with asyncio.timeout(command.seconds):
+            async with self._one_command, asyncio.timeout(command.seconds):
                 output, errors, status = await self._exchange(command.command, stdin, fence)
         except (DeviceError, NotLeadingError):
             raise
@@ -141,13 +151,12 @@ class SshSession:
             raise UnreachableError("the device opens no session") from None
         except Exception as exc:  # noqa: BLE001 - packets that make no sense come out of asyncssh as anything
             raise UnreachableError(cause(exc)) from None
-        values = facts.framed(output, nonce)
+        values = self._scripts.answers(output, nonce)
         if not values:
             if _EXPIRED in errors:
                 raise LoginRefusedError("the password has expired")
-            if b"sudo:" in errors or b"sudo: " in output:
-                message = "sudo is missing or asks for a password"
-                raise SudoRefusedError(message)
+            if refused := _REFUSED.search(errors):
+                raise SudoRefusedError(refused[1].decode("ascii"), installed=not refused[0].endswith(b"no doas"))
             message = f"the device's shell answered nothing that belongs to the script (exit status {status})"
             raise OddAnswerError(message)
         return values
@@ -155,7 +164,7 @@ class SshSession:
     async def _exchange(self, command: str, stdin: bytes, fence: Fence) -> tuple[bytes, bytes, int | None]:
         fence.check()
         answer = _Answer()
-        channel, _ = await self._connection.create_session(lambda: answer, command, encoding=None)
+        channel = await self._channel(answer, command)
         try:
             # A shell that has ended already reads nothing more; what it said, and how it ended, is still to be heard.
             with contextlib.suppress(BrokenPipeError):
@@ -177,6 +186,16 @@ class SshSession:
         finally:
             # Not waited for: a command that hangs on the device would hold us beyond every deadline.
             channel.close()
+
+    async def _channel(self, answer: _Answer, command: str) -> asyncssh.SSHClientChannel[bytes]:
+        """A session. OpenSSH takes some moments until one that has ended is none of its `MaxSessions` any more."""
+        for pause in AGAIN_SECONDS if self._had_session else ():
+            with contextlib.suppress(asyncssh.ChannelOpenError):
+                return (await self._connection.create_session(lambda: answer, command, encoding=None))[0]
+            await asyncio.sleep(pause)
+        channel, _ = await self._connection.create_session(lambda: answer, command, encoding=None)
+        self._had_session = True
+        return channel
 
 
 def _result(values: dict[str, bytes]) -> Result:

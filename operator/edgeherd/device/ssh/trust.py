@@ -16,18 +16,11 @@ from edgeherd.cache import Cache, digest
 from edgeherd.device import addresses
 from edgeherd.device.port import CredentialError, Login
 from edgeherd.device.ssh import keys
+from edgeherd.device.ssh.algorithms import HOST_KEYS
 from edgeherd.worker import Run, WorkerError
 
 FINGERPRINT = "SHA256:"
 AUTHORITY = "@cert-authority "
-HOST_KEYS = (
-    "ssh-ed25519",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-)
 _HOST_CERTIFICATES = tuple(f"{name}-cert-v01@openssh.com" for name in HOST_KEYS)
 _PORT = 22
 """Lines of known_hosts name every port but this one."""

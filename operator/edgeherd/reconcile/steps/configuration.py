@@ -4,7 +4,7 @@ from edgeherd import config, fitting
 from edgeherd.device.port import Action, Change, DeviceError, Result, Session, UnreachableError
 from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.model import EdgeDevice, Key, PlannedChange, Secret
-from edgeherd.reconcile import config_paths, desired, diagnostics, ownership, secret_use
+from edgeherd.reconcile import config_paths, desired, device_facts, diagnostics, ownership, secret_use, support
 from edgeherd.reconcile.config_editor import ConfigEditor
 from edgeherd.reconcile.configurator import Configurator, RejectedError
 from edgeherd.reconcile.desired import DesiredState
@@ -49,9 +49,12 @@ class ConfigurationStep(Step):
         context.result = result = await self._configured(context, state)
         known = device.status.device
         context.update(plan=result.plan)
+        image = result.facts.agent_image or known.agent_image  # it does not show while the daemon is down
+        agent = support.image_version(image)
+        context.hints = (support.judge(result.version, agent, now=self.dependencies.clock.now()),)
         context.update_device(
             runtime_version=result.facts.version,
-            agent_image=result.facts.agent_image or known.agent_image,  # it does not show while the daemon is down
+            agent_image=image,
             dialect=result.version.dialect.value,
             config_hash=result.config_hash,
             applied_generation=known.applied_generation if result.plan else device.generation,
@@ -78,9 +81,13 @@ class ConfigurationStep(Step):
             return Undone(
                 CLEANUP_SKIPPED, f"The device {device.ssh.host} is left as it is: {_TAKEN_OVER}.", leftover=True
             )
+        return await self._clean(context)
+
+    async def _clean(self, context: Context) -> Undone:
+        """Whether it could be taken out, or why not."""
+        device, connection = context.device, context.hub.connection
         try:
-            config_paths.require(device, context.hub.connection)
-            connection = context.hub.connection
+            config_paths.require(device, connection)
             async with self.dependencies.ssh.session(device, connection, tell=context.event) as session:
                 await _retire(session, device, self.dependencies.editor)
         except UnreachableError as exc:
@@ -176,6 +183,7 @@ def _left(device: EdgeDevice, why: str) -> Undone:
 async def _retire(session: Session, device: EdgeDevice, editor: ConfigEditor) -> None:
     query = desired.query(device)
     facts = await session.observe(query)
+    device_facts.require_tools(device, facts)
     version = config.Version.parse(facts.version)
     host_name = device.status.identity.hub_host_name
     edit = await editor.retire(facts.content or b"", device.device_id, host_name, version=version)

@@ -6,7 +6,7 @@ from edgeherd.config import Dialect
 from edgeherd.device.facts import Facts, Module, Unit
 from edgeherd.device.journal import Diagnosis, diagnose
 from edgeherd.errors import ReconcileError, Stalled, Waiting
-from edgeherd.reconcile import requeue
+from edgeherd.reconcile import device_facts, requeue
 from edgeherd.reconcile.step import Context, Done, Step
 
 BAD_SETTINGS = 153
@@ -68,7 +68,8 @@ class HealthStep(Step):
             return
         message = (
             "edgeAgent runs, but the hub has not seen it connected since the change. See 'iotedge logs edgeAgent' and "
-            "'iotedge check' on the device."
+            "'iotedge check' on the device. Where host name, image or environment (such as a proxy) were changed: "
+            f"{device_facts.REMADE}."
         )
         raise Waiting("EdgeAgentNotConnected", message)
 
