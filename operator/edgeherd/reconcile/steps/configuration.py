@@ -78,6 +78,11 @@ class ConfigurationStep(Step):
             return Undone(
                 CLEANUP_SKIPPED, f"The device {device.ssh.host} is left as it is: {_TAKEN_OVER}.", leftover=True
             )
+        return await self._cleaned(context)
+
+    async def _cleaned(self, context: Context) -> Undone:
+        """What came of it; raises Waiting as `delete` does."""
+        device = context.device
         try:
             config_paths.require(device, context.hub.connection)
             connection = context.hub.connection
