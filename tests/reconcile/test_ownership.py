@@ -510,7 +510,7 @@ async def test_a_twin_that_cannot_be_read_is_not_written_at_rest(monkeypatch: py
 
 
 async def test_the_key_that_the_device_still_has_is_not_renewed() -> None:
-    """KeyInUse was switched and a new key asked for at once, and SSH is down: the device must keep its connection to the hub."""
+    """Another key is in use and a new one was asked for at once, and SSH is down: the device must keep its connection to the hub."""
     lab = Lab()
     await lab.until_ready()
     before = identity_of(lab.store, ID)

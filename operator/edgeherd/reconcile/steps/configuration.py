@@ -81,10 +81,10 @@ class ConfigurationStep(Step):
             return Undone(
                 CLEANUP_SKIPPED, f"The device {device.ssh.host} is left as it is: {_TAKEN_OVER}.", leftover=True
             )
-        return await self._clean(context)
+        return await self._cleaned(context)
 
-    async def _clean(self, context: Context) -> Undone:
-        """Whether it could be taken out, or why not."""
+    async def _cleaned(self, context: Context) -> Undone:
+        """What came of it; raises Waiting as `delete` does."""
         device, connection = context.device, context.hub.connection
         try:
             config_paths.require(device, connection)
