@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 import asyncssh
 import pytest
 import userlands
-from script_lab import kind, machine, tools
+from script_lab import machine, tools, userland_name
 from sshd_lab import Sshd, StartSshd
 
 import processes
@@ -28,7 +28,7 @@ from edgeherd_sim.devices.server import serve
 collect_ignore = [] if userlands.wanted() else ["test_ssh_servers.py"]
 """What builds file systems is for `make test-shells`."""
 
-__all__ = ["kind", "machine", "tools"]
+__all__ = ["machine", "tools", "userland_name"]
 """Fixtures of the script lab."""
 
 

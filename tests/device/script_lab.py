@@ -231,26 +231,26 @@ USERLANDS = {userland.name: userland for userland in userlands.USERLANDS} if use
 
 
 @pytest.fixture(scope="session", params=[*USERLANDS] or ["dash", "busybox"])
-def kind(request: pytest.FixtureRequest) -> str:
+def userland_name(request: pytest.FixtureRequest) -> str:
     """What shell and tools the device has: of this machine, or with `make test-shells` of many."""
     return str(request.param)
 
 
 @pytest.fixture(scope="session")
-def tools(kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+def tools(userland_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
     """A folder with the shell and the tools of one kind; whoever starts them ignores no signal."""
-    folder = tmp_path_factory.mktemp(kind)
-    userland = USERLANDS.get(kind)
+    folder = tmp_path_factory.mktemp(userland_name)
+    userland = USERLANDS.get(userland_name)
     busybox = userland.find("sh") if userland and userland.sh == "busybox" else shutil.which("busybox")
-    if kind == "busybox" and busybox is None:
+    if userland_name == "busybox" and busybox is None:
         pytest.skip("busybox is not installed")
     inside = userlands.inside(userlands.release(userland.suite), folder) if userland else []
     probe = tmp_path_factory.mktemp("probe")
-    if "busybox" in kind and (own := _own_programs([*inside, str(busybox)], probe)):
+    if "busybox" in userland_name and (own := _own_programs([*inside, str(busybox)], probe)):
         pytest.skip(f"the shell of {busybox} runs its own {own[0]} and no stub of it: {REMEDY}")
     for name in TOOLS.split():
         if userland is None:
-            target = busybox if kind == "busybox" else shutil.which("dash" if name == "sh" else name)
+            target = busybox if userland_name == "busybox" else shutil.which("dash" if name == "sh" else name)
         elif name in userland.without:
             continue
         else:
@@ -285,9 +285,9 @@ def _no_signal_ignored() -> Iterator[None]:
 
 
 @pytest.fixture
-def machine(kind: str, tools: pathlib.Path, tmp_path: pathlib.Path) -> Machine:
+def machine(userland_name: str, tools: pathlib.Path, tmp_path: pathlib.Path) -> Machine:
     """A machine where everything is in order and whoever logs in is root."""
-    found = Machine(root=tmp_path, tools=tools, userland=USERLANDS.get(kind))
+    found = Machine(root=tmp_path, tools=tools, userland=USERLANDS.get(userland_name))
     for name in ("stubs", "cwd"):
         (tmp_path / name).mkdir()
     for name, body in _STUBS.items():

@@ -166,19 +166,19 @@ def test_the_tools_take_a_user_with_its_group(machine: Machine) -> None:
         pytest.param(LOGIN, False, id="another file"),
     ],
 )
-@pytest.mark.parametrize("how", ["added", "changed", "removed", "as it was"])
+@pytest.mark.parametrize("kind", ["added", "changed", "removed", "as it was"])
 def test_systemd_reads_its_files_anew_only_when_they_changed(
-    machine: Machine, path: str, reloads: bool, how: str
+    machine: Machine, path: str, reloads: bool, kind: str
 ) -> None:
     """Before the restart."""
-    if how != "added":
+    if kind != "added":
         machine.write(path, b"a")
     wish = {
         "added": other(path, b"b"),
         "changed": other(path, b"b", before=b"a"),
         "removed": other(path, None, before=b"a"),
         "as it was": other(path, b"a", before=b"a"),
-    }[how]
+    }[kind]
     assert machine.apply(change(None, wish)) == "applied"
     assert machine.calls == (["daemon-reload"] if reloads and kind != "as it was" else []) + RESTART
 
