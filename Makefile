@@ -72,6 +72,16 @@ test-device: $(READY) ## Run the device tests on a Debian machine that is built 
 	@$(BIN)/python tests/machine/build.py
 	@EDGEHERD_TEST_MACHINE=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal tests/machine tests/device_suite $(ARGS)
 
+# What becomes of each userland and server is in docs/devices.md; a run writes it anew.
+.PHONY: test-shells
+test-shells: $(READY) ## Run the device's scripts in the userlands of four releases of Debian, which are built here (as root)
+	@command -v debootstrap >/dev/null || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends debootstrap >/dev/null; }
+	@$(BIN)/python tests/machine/userlands.py
+	@EDGEHERD_TEST_SHELLS=1 $(PYTEST) -n $(WORKERS) -p no:cacheprovider --junit-xml=.shells.xml tests/device/test_ssh_servers.py \
+	  $(wildcard tests/device/test_scripts*.py) $(ARGS); passed=$$?; \
+	$(BIN)/python tests/machine/shells_table.py .shells.xml; exit $$passed
+
 .PHONY: bench
 bench: $(READY) ## Measure what an edit, the loop and a namespace cost others (minutes); BENCH_JSON=file for the figures
 	@$(BIN)/python tests/bench/editing.py
@@ -103,4 +113,4 @@ lock: ## Resolve the dependencies anew and write their versions into constraints
 
 .PHONY: clean
 clean: ## Remove what the targets made
-	rm -rf $(VENV) .waiting.log .coverage .coverage-total .pytest_cache .mypy_cache .ruff_cache .hypothesis dist
+	rm -rf $(VENV) .waiting.log .shells.xml .coverage .coverage-total .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import asyncssh
 import pytest
-from script_lab import machine, tools
+import userlands
+from script_lab import machine, tools, userland_name
 from sshd_lab import Sshd, StartSshd
 
 import processes
@@ -24,7 +25,10 @@ from edgeherd_sim.devices.device import Device
 from edgeherd_sim.devices.hubdoor import Answer
 from edgeherd_sim.devices.server import serve
 
-__all__ = ["machine", "tools"]
+collect_ignore = [] if userlands.wanted() else ["test_ssh_servers.py"]
+"""What builds file systems is for `make test-shells`."""
+
+__all__ = ["machine", "tools", "userland_name"]
 """Fixtures of the script lab."""
 
 

@@ -76,7 +76,7 @@ def start_dropbear(device: Device, tmp_path: pathlib.Path) -> Iterator[StartDrop
         keys = folder / "home/.ssh"
         keys.mkdir(parents=True, mode=0o700)
         user = pwd.getpwuid(os.geteuid())
-        lab = Dropbear(folder=folder, port=_free_port(), host_key=key(kind), client_key=key(), user=user.pw_name)
+        lab = Dropbear(folder=folder, port=free_port(), host_key=key(kind), client_key=key(), user=user.pw_name)
         (keys / "authorized_keys").write_text(f"{public(lab.client_key)}\n")
         (folder / "openssh").write_bytes(
             lab.host_key.export_private_key("pkcs1-pem" if kind == "ssh-rsa" else "openssh")
@@ -96,7 +96,7 @@ def start_dropbear(device: Device, tmp_path: pathlib.Path) -> Iterator[StartDrop
                 start_new_session=True,
             )
         running.append(process)
-        wait_until(lambda: process.poll() is not None or _listens(lab.port))
+        wait_until(lambda: process.poll() is not None or listens(lab.port))
         assert process.poll() is None, lab.log
         return lab
 
@@ -108,13 +108,15 @@ def start_dropbear(device: Device, tmp_path: pathlib.Path) -> Iterator[StartDrop
         processes.kill_all_with("EDGEHERD_DEVICE_ROOT", device.environment["EDGEHERD_DEVICE_ROOT"])
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def listens(port: int) -> bool:
+    """Whether somebody listens there."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
         return True
     return False

@@ -12,6 +12,8 @@ import subprocess
 from collections.abc import Iterator, Sequence
 
 import pytest
+import userlands
+from userlands import Userland
 
 import processes
 from edgeherd.device import linux_scripts, scripts
@@ -93,6 +95,8 @@ class Machine:
 
     root: pathlib.Path
     tools: pathlib.Path
+    userland: Userland | None = None
+    """Of which the tools are; None: of this machine."""
 
     @property
     def config(self) -> pathlib.Path:
@@ -119,6 +123,8 @@ class Machine:
 
     def stub(self, name: str, body: str) -> None:
         """Put a program in. REAL is the one behind it, ROOT the device; see also _PRELUDE."""
+        if "REAL" in body and not (self.tools / name).is_symlink():
+            pytest.skip(f"there is no '{name}' in this userland")
         path = self.root / "stubs" / name
         text = f"{_PRELUDE}{body}\n".replace("REAL", str(self.tools / name)).replace("ROOT", str(self.root))
         path.write_text(text)
@@ -135,6 +141,15 @@ class Machine:
             (self.root / "stubs" / name).unlink(missing_ok=True)
         return dataclasses.replace(self, tools=fewer)
 
+    def program(self, name: str) -> str | None:
+        """Where it has a program that is none of its tools."""
+        if self.userland is None:
+            return shutil.which(name)
+        try:
+            return Userland(suite=self.userland.suite).find(name)
+        except StopIteration:
+            return None
+
     def units(self, text: str) -> None:
         """What `systemctl show` prints."""
         (self.root / "units").write_text(text)
@@ -149,8 +164,9 @@ class Machine:
         self, command: RemoteCommand, *, stdin: bytes | None = None, login: Sequence[str] = ("/bin/sh",)
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a script as the operator does."""
+        inside = userlands.inside(userlands.release(self.userland.suite), self.root / "cwd") if self.userland else []
         return processes.run(
-            [*login, "-c", command.command],
+            [*inside, *login, "-c", command.command],
             stdin=command.stdin(NONCE) if stdin is None else stdin,
             env={"PATH": f"{self.root}/stubs:{self.tools}", "EDGEHERD_DEVICE_ROOT": str(self.root), "HOME": "/nowhere"},
             cwd=self.root / "cwd",
@@ -211,30 +227,48 @@ def other(
     return OtherFile(path=path, before=digest(before), content=content, owner=owner, mode=mode)
 
 
-@pytest.fixture(scope="session", params=["dash", "busybox"])
-def tools(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+USERLANDS = {userland.name: userland for userland in userlands.USERLANDS} if userlands.wanted() else {}
+
+
+@pytest.fixture(scope="session", params=[*USERLANDS] or ["dash", "busybox"])
+def userland_name(request: pytest.FixtureRequest) -> str:
+    """What shell and tools the device has: of this machine, or with `make test-shells` of many."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def tools(userland_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
     """A folder with the shell and the tools of one kind; whoever starts them ignores no signal."""
-    kind = shutil.which(request.param)
-    if kind is None:
-        pytest.skip(f"{request.param} is not installed")
-    if request.param == "busybox" and (own := _own_programs(kind, tmp_path_factory.mktemp("probe"))):
-        pytest.skip(f"the shell of {kind} runs its own {own[0]} and no stub of it: {REMEDY}")
-    folder = tmp_path_factory.mktemp(request.param)
+    folder = tmp_path_factory.mktemp(userland_name)
+    userland = USERLANDS.get(userland_name)
+    busybox = userland.find("sh") if userland and userland.sh == "busybox" else shutil.which("busybox")
+    if userland_name == "busybox" and busybox is None:
+        pytest.skip("busybox is not installed")
+    inside = userlands.inside(userlands.release(userland.suite), folder) if userland else []
+    probe = tmp_path_factory.mktemp("probe")
+    if "busybox" in userland_name and (own := _own_programs([*inside, str(busybox)], probe)):
+        pytest.skip(f"the shell of {busybox} runs its own {own[0]} and no stub of it: {REMEDY}")
     for name in TOOLS.split():
-        target = kind if request.param == "busybox" or name == "sh" else shutil.which(name)
+        if userland is None:
+            target = busybox if userland_name == "busybox" else shutil.which("dash" if name == "sh" else name)
+        elif name in userland.without:
+            continue
+        else:
+            target = userland.find(name)
         assert target is not None
         (folder / name).symlink_to(target)
     with _no_signal_ignored():
         yield folder
 
 
-def _own_programs(busybox: str, folder: pathlib.Path) -> list[str]:
+def _own_programs(busybox: Sequence[str], folder: pathlib.Path) -> list[str]:
     """Those of the tools that its shell does not look for in PATH, because it has them itself."""
     for name in TOOLS.split():
         (folder / name).write_text('#!/bin/sh\necho "stub ${0##*/}"\n')
         (folder / name).chmod(0o755)
     script = "\n".join(f"{name} --help" for name in TOOLS.split())
-    said = processes.run([busybox, "sh", "-c", script], env={"PATH": str(folder)}).stdout.decode().splitlines()
+    path = {"PATH": f"{folder}:/usr/sbin:/usr/bin:/sbin:/bin"} if len(busybox) > 1 else {"PATH": str(folder)}
+    said = processes.run([*busybox, "sh", "-c", f"PATH={folder}\n{script}"], env=path).stdout.decode().splitlines()
     return [name for name in TOOLS.split() if f"stub {name}" not in said]
 
 
@@ -251,14 +285,14 @@ def _no_signal_ignored() -> Iterator[None]:
 
 
 @pytest.fixture
-def machine(tools: pathlib.Path, tmp_path: pathlib.Path) -> Machine:
+def machine(userland_name: str, tools: pathlib.Path, tmp_path: pathlib.Path) -> Machine:
     """A machine where everything is in order and whoever logs in is root."""
-    found = Machine(root=tmp_path, tools=tools)
+    found = Machine(root=tmp_path, tools=tools, userland=USERLANDS.get(userland_name))
     for name in ("stubs", "cwd"):
         (tmp_path / name).mkdir()
     for name, body in _STUBS.items():
         found.stub(name, body)
-    flock = shutil.which("flock")  # busybox may be built without it, and a device may lack it
+    flock = found.program("flock")  # busybox may be built without it, and a device may lack it
     assert flock is not None
     (tmp_path / "stubs/flock").symlink_to(flock)
     found.write(CONFIG, OLD, 0o400)

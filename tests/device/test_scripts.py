@@ -23,7 +23,7 @@ COMMANDS = {
 def test_every_login_shell_runs_the_scripts(machine: Machine, shell: str) -> None:
     """One word in single quotes is the same to all of them, as long as no line breaks are in it."""
     name, *rest = shell.split()
-    program = shutil.which(name)
+    program = machine.program(name)
     if program is None:
         pytest.skip(f"{name} is not installed")
     machine.stub("iotedge", "echo '{}'")

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import shutil
 
 import pytest
 from script_lab import APPLY, CONFIG, NEW, OLD, RESTART, TOOLS, UNPARSABLE, Machine, change, digest, other
@@ -49,7 +48,7 @@ def test_a_stat_that_knows_no_format_is_none(machine: Machine) -> None:
 
 def test_openssl_stands_in_for_sha256sum(machine: Machine) -> None:
     """In a look and in a change."""
-    openssl = shutil.which("openssl")
+    openssl = machine.program("openssl")
     if openssl is None:
         pytest.skip("openssl is not installed")
     fewer = machine.without("sha256sum")

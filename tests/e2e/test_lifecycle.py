@@ -26,6 +26,7 @@ async def test_a_manifest_takes_a_device_from_nothing_to_healthy(world: World) -
             "ConfigApplied": "True",
             "DaemonHealthy": "True",
             "Paused": "False",
+            "RuntimeSupported": "False",  # 1.0, which only informs
         }
         assert body["status"]["observedGeneration"] == body["metadata"]["generation"]
         assert (settings_of(device).hostname, device.restarts) == ("press", 1)

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 
 SUITE = "bookworm"
+_SCRIPTS = pathlib.Path("/usr/share/debootstrap/scripts")
 USER = "edgeops"
 """Who logs in: not root, but sudo asks no password of it."""
 
@@ -40,14 +41,21 @@ def trouble() -> str:
 
 
 def base() -> pathlib.Path:
-    """The folder with the file system, built now unless it was before. Nobody writes to it."""
+    """The folder with the machine's file system, built now unless it was before. Nobody writes to it."""
+    return file_system(SUITE, _PACKAGES, _SETTING_UP)
+
+
+def file_system(suite: str, packages: tuple[str, ...], setting_up: str) -> pathlib.Path:
+    """A Debian of a suite with these packages, after these commands; kept in a cache. Nobody writes to it."""
     cache = _cache()
     cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    inputs = "\0".join([SUITE, *_PACKAGES, _SETTING_UP])
+    inputs = "\0".join([suite, *packages, setting_up])
     found = cache / hashlib.sha256(inputs.encode()).hexdigest()[:16]
+    if found.is_dir():
+        return found
     with _locked(cache / "lock"):
         if not found.is_dir():
-            _build(found)
+            _build(found, suite, packages, setting_up)
     return found
 
 
@@ -64,13 +72,15 @@ def _locked(path: pathlib.Path) -> Iterator[None]:
         yield
 
 
-def _build(target: pathlib.Path) -> None:
+def _build(target: pathlib.Path, suite: str, packages: tuple[str, ...], setting_up: str) -> None:
     """Build beside the target, so that half a file system is never taken for a whole one."""
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="building.") as folder:
         root = pathlib.Path(folder) / "root"
-        included = f"--include={','.join(_PACKAGES)}"
-        _run(["debootstrap", "--variant=minbase", included, SUITE, str(root), _mirror()])
-        _run(["chroot", str(root), "sh", "-c", _SETTING_UP])
+        included = f"--include={','.join(packages)}"
+        # A suite that is younger than debootstrap is made like all newer ones.
+        script = [] if (_SCRIPTS / suite).exists() else [str(_SCRIPTS / "sid")]
+        _run(["debootstrap", "--variant=minbase", included, suite, str(root), _mirror(suite), *script])
+        _run(["chroot", str(root), "sh", "-c", setting_up])
         root.rename(target)
 
 
@@ -89,19 +99,20 @@ def _run(command: list[str]) -> None:
         raise RuntimeError(f"{command[0]} ended with status {done.returncode}:\n{said}")
 
 
-def _mirror() -> str:
-    """The one that this machine's own apt has for the suite, if it has one."""
+def _mirror(suite: str) -> str:
+    """The one that this machine's own apt has for the suite, or for another one."""
     listing = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)", "Identifier: Packages"],
         capture_output=True,
         check=False,
         text=True,
     )
+    found: dict[str, str] = {}
     for line in listing.stdout.splitlines():
         site, _, rest = line.partition(" ")
-        if rest == f"{SUITE} main" and site.endswith("/debian"):
-            return site
-    return _MIRROR
+        if rest.endswith(" main") and site.endswith("/debian"):
+            found[rest.removesuffix(" main")] = site
+    return found.get(suite) or next(iter(found.values()), _MIRROR)
 
 
 if __name__ == "__main__":
