@@ -33,8 +33,8 @@ limited() {
   "$@" 9>&- &
   work=$!
   (
-    # '$!' is the sleep as soon as it is there.
-    trap 'kill "$!"; exit' USR1
+    # '$!' is the sleep as soon as it is there; it may ignore TERM like all that a change starts.
+    trap 'kill -9 "$!"; exit' USR1
     sleep "$most" &
     wait "$!"
     kill -9 "$work"
