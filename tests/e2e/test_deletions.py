@@ -206,7 +206,7 @@ async def test_a_blocked_deletion_is_seen_in_the_columns(world: World) -> None:
         device = world.device()
         managed = await team.ready(device)
         (key,) = keys_of(world, managed.device_id)
-        world.hub.faults.add("error", path=managed.device_id)
+        world.hub.faults.add("error", method="DELETE", path=managed.device_id)
         await managed.delete()
         await managed.until(lambda body: condition(body, "Deleting").get("reason") == "HubUnavailable")
         table = await world.kubectl("get", "edgedevice", managed.name, "-n", team.namespace, "-o", "wide")

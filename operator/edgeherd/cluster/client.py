@@ -134,8 +134,8 @@ class ApiClient:
             NotLeadingError: a write that the fence does not let pass.
         """
         headers = {"Accept": accept}
-        if content_type:
-            headers["Content-Type"] = content_type
+        if body is not None:
+            headers["Content-Type"] = content_type or "application/json"
         data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         url = f"{self.server}{url_path}" + (f"?{urlencode(query)}" if query else "")
         try:
