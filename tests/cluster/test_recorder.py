@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from edgeherd import resource
+import bodies
 from edgeherd.clock import Clock
 from edgeherd.cluster.client import MERGE_PATCH, ApiClient
 from edgeherd.cluster.errors import ApiError, ForbiddenError
@@ -16,28 +16,8 @@ from edgeherd.model import EdgeDevice, HubConnection
 START = 1_767_225_600
 """2026-01-01T00:00:00Z"""
 
-DEVICE = resource.edge_device(
-    {
-        "metadata": {
-            "name": "press-01",
-            "namespace": "plant-a",
-            "uid": "u1",
-            "generation": 1,
-            "resourceVersion": "7",
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-        },
-        "spec": {
-            "hubRef": {"name": "contoso"},
-            "ssh": {"host": "h", "user": "u", "credentialsSecretRef": {"name": "ssh"}},
-        },
-    }
-)
-HUB = resource.hub_connection(
-    {
-        "metadata": {"name": "contoso", "uid": "u2", "generation": 1, "resourceVersion": "9"},
-        "spec": {"hostName": "h", "auth": {}, "allowedNamespaces": {"from": "All"}},
-    }
-)
+DEVICE = bodies.edge_device(resourceVersion="7")
+HUB = bodies.hub_connection(uid="u2", resourceVersion="9")
 
 
 @dataclasses.dataclass

@@ -6,32 +6,11 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeherd import resource
+import bodies
 from edgeherd.controller.fleet import Fleet, Software, Standing
 from edgeherd.model import Condition, DeviceStatus, EdgeDevice, HubConnection, Key, Status
 
-DEVICE = resource.edge_device(
-    {
-        "metadata": {
-            "name": "press-01",
-            "namespace": "plant-a",
-            "uid": "u1",
-            "generation": 1,
-            "resourceVersion": "5",
-            "creationTimestamp": "2026-01-01T00:00:00Z",
-        },
-        "spec": {
-            "hubRef": {"name": "contoso"},
-            "ssh": {"host": "h", "user": "u", "credentialsSecretRef": {"name": "s"}},
-        },
-    }
-)
-HUB = resource.hub_connection(
-    {
-        "metadata": {"name": "contoso", "uid": "h1", "generation": 1, "resourceVersion": "7"},
-        "spec": {"hostName": "h", "auth": {}, "allowedNamespaces": {"from": "All"}},
-    }
-)
+DEVICE, HUB = bodies.edge_device(), bodies.hub_connection()
 
 
 def seen(name: str = "press-01", *, reason: str = "Ready", version: str = "1.5.44", image: str = "agent:1.5") -> EdgeDevice:  # fmt: skip

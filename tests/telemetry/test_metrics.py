@@ -9,28 +9,16 @@ from collections.abc import Mapping
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from edgeherd import resource
+import bodies
 from edgeherd.controller.fleet import Fleet, Software
 from edgeherd.controller.workqueue import QueueState
-from edgeherd.model import Condition, DeviceStatus, EdgeDevice, Key, Status
+from edgeherd.model import Condition, DeviceStatus, EdgeDevice, HubConnection, Key, Status
 from edgeherd.telemetry import definitions, metrics
 from edgeherd.telemetry.health import Role, State
 from edgeherd.telemetry.metrics import Metrics, Sources
 
 ROOT = pathlib.Path(__file__).parents[2]
 DEVICE, HUB = Key("EdgeDevice", "plant-a", "press-01"), Key("HubConnection", "", "contoso")
-SPEC = {"hubRef": {"name": "contoso"}, "ssh": {"host": "h", "user": "u", "credentialsSecretRef": {"name": "s"}}}
-BODY = {
-    "metadata": {
-        "name": "press-01",
-        "namespace": "plant-a",
-        "uid": "u1",
-        "generation": 1,
-        "resourceVersion": "5",
-        "creationTimestamp": "2026-01-01T00:00:00Z",
-    },
-    "spec": SPEC,
-}
 CONDITIONS = ("Ready", "IdentityReady", "SecretReady", "Reachable", "ConfigApplied", "DaemonHealthy", "Paused")
 
 
@@ -38,7 +26,7 @@ def device(name: str, reason: str = "Ready", version: str = "1.5.44") -> EdgeDev
     """A device as the watch shows it."""
     said = tuple(Condition(type=each, status="True", reason=reason, message=f"of {name}") for each in CONDITIONS)
     found = DeviceStatus(runtime_version=version, agent_image=f"mcr.microsoft.com/azureiotedge-agent:{version}")
-    return dataclasses.replace(resource.edge_device(BODY), name=name, status=Status(conditions=said, device=found))
+    return dataclasses.replace(bodies.edge_device(), name=name, status=Status(conditions=said, device=found))
 
 
 class Lab:
@@ -91,13 +79,9 @@ def used() -> Lab:
     return lab
 
 
-def _hub() -> resource.HubConnection:
-    body = {
-        "metadata": {"name": "contoso", "uid": "h1", "generation": 1, "resourceVersion": "7"},
-        "spec": {"hostName": "h", "auth": {}, "allowedNamespaces": {"from": "All"}},
-    }
+def _hub() -> HubConnection:
     ready = Condition(type="Ready", status="True", reason="Ready", message="x")
-    return dataclasses.replace(resource.hub_connection(body), conditions=(ready,))
+    return dataclasses.replace(bodies.hub_connection(), conditions=(ready,))
 
 
 def test_the_metrics_are_those_of_the_documentation() -> None:

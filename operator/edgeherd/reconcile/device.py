@@ -14,7 +14,7 @@ from edgeherd.fence import NotLeadingError
 from edgeherd.hub.port import HubError
 from edgeherd.model import FINALIZER, Condition, EdgeDevice, Key, Priority, Status
 from edgeherd.reconcile import deletion, requeue, transitions
-from edgeherd.reconcile.errors import REFUSED_BY_API_SERVER, from_api_error, from_device_error, from_hub_error
+from edgeherd.reconcile.errors import from_api_error, from_device_error, from_hub_error
 from edgeherd.reconcile.reporter import Reporter
 from edgeherd.reconcile.requeue import Gone, Outage, Requeue
 from edgeherd.reconcile.step import Context, Dependencies, Event, Step, Undone
@@ -56,8 +56,6 @@ class DeviceReconciler:
         self._outages: dict[Key, Outage] = {}
         self._undone: dict[Key, tuple[str, dict[str, Condition]]] = {}
         """What the steps that are through with a deletion said, and the uid: it may not be in the status yet."""
-        self._mute: dict[Key, str] = {}
-        """Why the status of an object cannot be written, so that it is logged once."""
 
     async def reconcile(self, key: Key) -> Requeue | Gone | None:
         """Look at the device and take the next step.
@@ -174,7 +172,7 @@ class DeviceReconciler:
     def _forget(self, key: Key) -> None:
         """The device is gone."""
         self._outages.pop(key, None)
-        self._mute.pop(key, None)
+        self._reporter.status_written(key)
         self._undone.pop(key, None)
         for step in self._steps:
             step.forget(key)
@@ -239,12 +237,9 @@ class DeviceReconciler:
         try:
             now = await self._put_content(device, status)
         except ForbiddenError as exc:
-            if self._mute.get(device.key) != exc.message:
-                self._mute[device.key] = exc.message
-                message = f"The status is older: {from_api_error(exc).message}"
-                await self._emit(device, [Event(REFUSED_BY_API_SERVER, message, warning=True)])
+            await self._reporter.status_refused(device, exc)
             return device
-        self._mute.pop(device.key, None)
+        self._reporter.status_written(device.key)
         return now
 
     async def _put_content(self, device: EdgeDevice, status: Status) -> EdgeDevice:
@@ -273,7 +268,7 @@ class DeviceReconciler:
         told = Stalled(error.reason, error.message + hint) if for_a_human else error
         before = device.status.condition("Deleting")
         is_news = before is None or before.reason != error.reason
-        if is_news and device.key not in self._mute:
+        if is_news and self._reporter.writes_status(device.key):
             await self._emit(device, [Event("DeletionBlocked", error.message, warning=True)])
         await self._put_deleting(context, told)
 

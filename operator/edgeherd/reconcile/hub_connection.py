@@ -12,7 +12,7 @@ from edgeherd.errors import ReconcileError, Stalled, Waiting
 from edgeherd.hub.port import HubError, RefusedError
 from edgeherd.model import IN_USE_FINALIZER, Condition, EdgeDevice, HubConnection, Key, Priority
 from edgeherd.reconcile import requeue, transitions
-from edgeherd.reconcile.errors import REFUSED_BY_API_SERVER, from_api_error, from_hub_error
+from edgeherd.reconcile.errors import from_api_error, from_hub_error
 from edgeherd.reconcile.hub_clients import HubClients, is_ambiguous
 from edgeherd.reconcile.reporter import Reporter
 from edgeherd.reconcile.requeue import Gone, Requeue
@@ -57,15 +57,13 @@ class HubConnectionReconciler:
         self._index = index
         self._clock = clock
         self._reporter = Reporter(cluster, heard=heard)
-        self._mute: dict[str, str] = {}
-        """Why a status cannot be written, so that it is told once."""
 
     async def reconcile(self, key: Key) -> Requeue | Gone | None:
         """Probe the hub and write what came of it. Returns when it shall be looked at again."""
         connection = await self._cluster.hub_connection(key.name)
         if connection is None:
             self._hubs.forget(key.name)
-            self._mute.pop(key.name, None)
+            self._reporter.status_written(key)
             self._reporter.note(key, Event("Deleted", "The HubConnection is gone."))
             return Gone()
         if connection.deleting:
@@ -144,12 +142,9 @@ class HubConnectionReconciler:
         try:
             await self._cluster.put_hub_status(connection, told, observed, handled=connection.requested_at)
         except ForbiddenError as exc:
-            if self._mute.get(connection.name) != exc.message:
-                self._mute[connection.name] = exc.message
-                message = f"The status is older: {from_api_error(exc).message}"
-                await self._reporter.report(connection, [Event(REFUSED_BY_API_SERVER, message, warning=True)])
+            await self._reporter.status_refused(connection, exc)
         else:
-            self._mute.pop(connection.name, None)
+            self._reporter.status_written(connection.key)
             await self._reporter.report(connection, transitions.of_hub(connection.conditions, told))
 
 

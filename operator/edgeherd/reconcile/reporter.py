@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Iterable
 
-from edgeherd.cluster.errors import ApiError
+from edgeherd.cluster.errors import ApiError, ForbiddenError
 from edgeherd.cluster.port import Cluster
 from edgeherd.model import EdgeDevice, HubConnection, Key
+from edgeherd.reconcile.errors import REFUSED_BY_API_SERVER, from_api_error
 from edgeherd.reconcile.step import Event
 
 _log = logging.getLogger("edgeherd.reconcile")
@@ -18,6 +19,8 @@ class Reporter:
         """`heard` is told the object and the reason of each."""
         self._cluster = cluster
         self._heard = heard
+        self._unwritten: dict[Key, str] = {}
+        """Why the status of an object cannot be written, so that it is told once."""
 
     async def report(self, subject: EdgeDevice | HubConnection, events: Iterable[Event]) -> None:
         """Tell it. An Event is a courtesy: a refusal is no trouble of the object, and its words are in the log."""
@@ -30,6 +33,22 @@ class Reporter:
             except ApiError as exc:
                 extra = {"key": subject.key, "reason": event.reason}
                 _log.warning("the API server refuses the Event (%s): %s", exc, event.message, extra=extra)
+
+    async def status_refused(self, subject: EdgeDevice | HubConnection, error: ForbiddenError) -> None:
+        """Tell, once for a reason, that the status may not be written: the log and an Event are all that is left."""
+        if self._unwritten.get(subject.key) == error.message:
+            return
+        self._unwritten[subject.key] = error.message
+        message = f"The status is older: {from_api_error(error).message}"
+        await self.report(subject, [Event(REFUSED_BY_API_SERVER, message, warning=True)])
+
+    def status_written(self, key: Key) -> None:
+        """It can be written; or the object is gone, and nothing is to be remembered of it."""
+        self._unwritten.pop(key, None)
+
+    def writes_status(self, key: Key) -> bool:
+        """Whether the status could be written when it was tried last."""
+        return key not in self._unwritten
 
     def note(self, key: Key, event: Event) -> None:
         """Tell it in the log and in the metrics alone."""

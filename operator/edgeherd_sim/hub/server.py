@@ -61,11 +61,6 @@ class Hub:
         """For service clients, by any policy: `registryRead`, `registryReadWrite`, `service`, `device` and so on."""
         return f"HostName={self.authority};SharedAccessKeyName={policy};SharedAccessKey={self.policies[policy]}"
 
-    def device_connection_string(self, device_id: str) -> str:
-        """For a device, by its primary key."""
-        key = self.store.device(device_id).authentication.primary_key
-        return f"HostName={self.authority};DeviceId={device_id};SharedAccessKey={key}"
-
     def facts(self) -> dict[str, str | int]:
         """What a program that started the hub has to know."""
         return {
