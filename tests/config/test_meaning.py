@@ -9,20 +9,14 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from toml_files import KEY, OTHER, STRING, files
-from yaml_samples import attempt
+from wishes import wishes
+from yaml_samples import AUTH, X509, attempt
 
 from edgeherd import config
 from edgeherd.config import Wanted
 from edgeherd.config.toml_grammar import parsed
 
 V12, V15, V16 = (config.Version.parse(text) for text in ("1.2.10", "1.5.44", "1.6.1"))
-AUTH = config.RegistryAuth(server_address="registry.example", username="reader", password="hush-hush")
-X509 = config.X509(
-    iothub_hostname="contoso.azure-devices.net",
-    device_id="press-01",
-    identity_cert="file:///etc/certs/press-01.pem",
-    identity_pk="file:///etc/certs/press-01.key",
-)
 AGENT = '[agent]\nname = "edgeAgent"\ntype = "docker"\n[agent.config]\nimage = "i"\n'
 SECTION = f'[provisioning]\nsource = "manual"\nconnection_string = "{STRING}"\n'
 HEADING = "## Manual provisioning with connection string\n"
@@ -209,16 +203,7 @@ def plain(said: Any) -> Any:
     return "nan" if isinstance(said, float) and math.isnan(said) else (type(said).__name__, said)
 
 
-WISHES = st.builds(
-    Wanted,
-    hostname=st.none() | st.just("press-01"),
-    agent_image=st.none() | st.just("registry.example/agent:1"),
-    agent_auth=st.none() | st.just(AUTH),
-    dynamic_reprovisioning=st.none() | st.booleans(),
-    agent_env=st.dictionaries(
-        st.sampled_from(["A", "Mine", "https_proxy", "a.b"]), st.none() | st.text("xÄ\"' \n"), max_size=3
-    ),
-)
+WISHES = wishes(["A", "Mine", "https_proxy", "a.b"])
 IDENTITY = st.sampled_from([{}, {"connection_string": STRING}, {"connection_string": STRING}, {"x509": X509}])
 
 
